@@ -1,0 +1,39 @@
+use super::Engine;
+use crate::weights::WeightsError;
+
+/// Why there is no classifier, or why a batch got no predictions.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClassifyError {
+    /// The engine failed on this batch; the images are untouched and smaller batches may succeed.
+    #[error("inference on {images} images failed: {reason}")]
+    Inference {
+        /// Images in the batch.
+        images: usize,
+        /// What the engine said.
+        reason: String,
+    },
+    /// The weights cannot be used; no model was loaded.
+    #[error("the model cannot be loaded")]
+    Weights(#[from] WeightsError),
+    /// Neither a built-in model nor a file.
+    #[error("no built-in model is called {name:?} and no such file exists; built in: {built_in}")]
+    UnknownModel {
+        /// The name as given.
+        name: String,
+        /// The names that would have been right.
+        built_in: String,
+    },
+    /// No engine has that name.
+    #[error("no engine is called {name:?}; there are flex and ndarray")]
+    UnknownEngine {
+        /// The name as given.
+        name: String,
+    },
+    /// The engine was left out of this build.
+    #[error("engine {engine} is not in this build; enable the feature `{engine}` of fmnist-core")]
+    EngineMissing {
+        /// The engine.
+        engine: Engine,
+    },
+}

@@ -1,0 +1,144 @@
+use std::thread;
+
+use super::*;
+use crate::{
+    dataset::{self, Split},
+    model::Architecture,
+    weights::tests::untrained,
+};
+
+fn classifier(architecture: Architecture, classes: usize) -> Classifier {
+    let bytes = untrained(architecture, classes).to_bytes();
+    Classifier::from_bytes(&bytes, Engine::Flex).unwrap()
+}
+
+fn images(count: usize) -> Vec<Image> {
+    dataset::synthetic(Split::Test, count, 7).images.to_vec()
+}
+
+fn assert_close(left: &[Prediction], right: &[Prediction]) {
+    assert_eq!(left.len(), right.len());
+    for (left, right) in left.iter().zip(right) {
+        assert_eq!(left.class, right.class);
+        for (left, right) in left.probabilities.iter().zip(&right.probabilities) {
+            assert!((left - right).abs() < 1e-4, "{left} against {right}");
+        }
+    }
+}
+
+#[test]
+fn no_images_give_no_predictions() {
+    assert_eq!(classifier(Architecture::Base, 10).classify(&[]).unwrap(), []);
+}
+
+#[test]
+fn a_batch_gives_what_its_images_give_one_by_one() {
+    let (classifier, images) = (classifier(Architecture::Base, 10), images(MAX_BATCH + 3));
+    let together = classifier.classify(&images).unwrap();
+    let alone: Vec<Prediction> = images
+        .iter()
+        .flat_map(|image| classifier.classify(std::slice::from_ref(image)).unwrap())
+        .collect();
+    assert_close(&together, &alone);
+}
+
+#[test]
+fn probabilities_add_up_to_one_and_the_class_has_the_largest() {
+    for prediction in classifier(Architecture::Notebook, 10).classify(&images(32)).unwrap() {
+        assert!((prediction.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        assert_eq!(prediction.top(1)[0].0, prediction.class);
+    }
+}
+
+#[test]
+fn a_model_may_have_any_number_of_classes() {
+    for classes in [1, 2, 23] {
+        let classifier = classifier(Architecture::Base, classes);
+        assert_eq!(classifier.labels().len(), classes);
+        let predictions = classifier.classify(&images(2)).unwrap();
+        assert!(predictions.iter().all(|prediction| prediction.probabilities.len() == classes));
+    }
+}
+
+#[test]
+fn threads_share_one_model_and_get_the_same_answers() {
+    let (classifier, images) = (classifier(Architecture::Base, 10), images(40));
+    let expected = classifier.classify(&images).unwrap();
+    let answers = thread::scope(|scope| {
+        let ask = || scope.spawn(|| classifier.clone().classify(&images).unwrap());
+        let threads: Vec<_> = (0..4).map(|_| ask()).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    answers.iter().for_each(|answer| assert_close(answer, &expected));
+}
+
+#[test]
+fn both_engines_agree_on_synthetic_images() {
+    for architecture in Architecture::ALL {
+        let flex = classifier(architecture, 10);
+        let ndarray = flex.clone().with_engine(Engine::NdArray).unwrap();
+        assert_eq!((flex.engine(), ndarray.engine()), (Engine::Flex, Engine::NdArray));
+        let images = images(64);
+        assert_close(&flex.classify(&images).unwrap(), &ndarray.classify(&images).unwrap());
+    }
+}
+
+#[test]
+fn every_prediction_names_the_file_that_it_came_from() {
+    let bytes = untrained(Architecture::Base, 10).to_bytes();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    fs::write(&path, &bytes).unwrap();
+    let classifier = Classifier::open(path.to_str().unwrap()).unwrap();
+    let identity = &classifier.classify(&images(1)).unwrap()[0].model;
+    assert_eq!((&*identity.name, &*identity.version), ("base", "test"));
+    assert_eq!(identity.sha256, sha256(&bytes));
+    assert_eq!(identity, classifier.identity());
+}
+
+#[test]
+fn a_model_that_is_nowhere_is_answered_with_the_built_in_names() {
+    let message = Classifier::open("nowhere").unwrap_err().to_string();
+    assert!(message.contains("\"nowhere\"") && message.ends_with("built in: base, notebook"));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Classifier::load("no/such.safetensors").unwrap_err();
+    let ClassifyError::Weights(error) = error else { panic!("{error}") };
+    assert!(error.to_string().contains("no/such.safetensors"), "{error}");
+}
+
+#[test]
+fn other_logits_than_the_golden_ones_refuse_the_model() {
+    let mut weights = untrained(Architecture::Base, 10);
+    weights.golden[0].1[4] += 0.5;
+    let error = Classifier::from_bytes(&weights.to_bytes(), Engine::Flex).unwrap_err();
+    assert!(
+        matches!(error, ClassifyError::Weights(WeightsError::Golden { image: 0, class: 4, .. })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn outputs_that_overflow_are_an_error_and_no_prediction() {
+    let mut weights = untrained(Architecture::Notebook, 10);
+    weights.golden.clear();
+    weights.tensors.get_mut("hidden.bias").unwrap().values.fill(3e38);
+    weights.tensors.get_mut("output.weight").unwrap().values.fill(3e38);
+    let classifier = Classifier::from_bytes(&weights.to_bytes(), Engine::Flex).unwrap();
+    let message = classifier.classify(&images(3)).unwrap_err().to_string();
+    assert!(
+        message.starts_with("inference on 3 images failed: image 0: expected finite"),
+        "{message}"
+    );
+}
+
+#[test]
+fn engines_are_known_by_their_names() {
+    for engine in Engine::ALL {
+        assert_eq!(engine.name().parse::<Engine>().unwrap(), engine);
+    }
+    let message = "cuda".parse::<Engine>().unwrap_err().to_string();
+    assert_eq!(message, "no engine is called \"cuda\"; there are flex and ndarray");
+}

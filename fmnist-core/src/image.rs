@@ -1,0 +1,68 @@
+//! Pictures as the model sees them: 28×28 grey, 0 = background.
+
+mod decode;
+mod prepare;
+
+use std::fmt;
+
+use ::image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+
+pub use decode::{ImageError, UploadLimits, decode_upload, decode_upload_within, is_picture};
+pub use prepare::prepare;
+
+/// One 28×28 grey picture, row-major, `u8`, 0 = background, 255 = brightest garment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image([u8; Image::PIXELS]);
+
+impl Image {
+    /// Columns of an image.
+    pub const WIDTH: usize = 28;
+    /// Rows of an image.
+    pub const HEIGHT: usize = 28;
+    /// Pixels of an image, and bytes of its raw form.
+    pub const PIXELS: usize = Self::WIDTH * Self::HEIGHT;
+
+    /// Takes row-major pixels as they are.
+    pub const fn new(pixels: [u8; Self::PIXELS]) -> Self {
+        Self(pixels)
+    }
+
+    /// Asks for the brightness of each pixel by its row and column, from the top left.
+    pub fn from_fn(mut brightness: impl FnMut(usize, usize) -> u8) -> Self {
+        Self(std::array::from_fn(|i| brightness(i / Self::WIDTH, i % Self::WIDTH)))
+    }
+
+    /// The row-major pixels.
+    pub const fn pixels(&self) -> &[u8; Self::PIXELS] {
+        &self.0
+    }
+
+    /// A grey PNG file of 28×28 pixels; [`decode_upload`] gives the same image back.
+    pub fn to_png(&self) -> Vec<u8> {
+        let mut png = Vec::new();
+        PngEncoder::new(&mut png)
+            .write_image(&self.0, Self::WIDTH as u32, Self::HEIGHT as u32, ExtendedColorType::L8)
+            .expect("28×28 bytes are a grey picture, and memory takes any write");
+        png
+    }
+}
+
+/// Takes the raw form: exactly 784 bytes.
+impl TryFrom<&[u8]> for Image {
+    type Error = ImageError;
+
+    fn try_from(raw: &[u8]) -> Result<Self, ImageError> {
+        let wrong = |_| ImageError::Length { expected: Self::PIXELS, found: raw.len() };
+        raw.try_into().map(Self).map_err(wrong)
+    }
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ink = self.0.iter().filter(|&&p| p != 0).count();
+        write!(f, "Image({ink} of {} pixels are not background)", Self::PIXELS)
+    }
+}
+
+#[cfg(test)]
+mod tests;

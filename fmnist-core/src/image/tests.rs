@@ -1,0 +1,259 @@
+use std::{env, io::Cursor};
+
+use ::image::{
+    DynamicImage, GrayImage, ImageFormat, Luma, LumaA, RgbImage, Rgba, RgbaImage, imageops,
+    imageops::FilterType,
+};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    classifier::Classifier,
+    dataset::{self, Split},
+};
+
+fn encode(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+/// A garment that fills the longest edge, as those of the data set do: a bag with a handle.
+fn bag() -> Image {
+    Image::from_fn(|row, column| {
+        let panel = (12..24).contains(&row);
+        let handle = (4..12).contains(&row) && matches!(column, 8..=10 | 17..=19);
+        if panel || handle { 90 + (row * 5 + column) as u8 } else { 0 }
+    })
+}
+
+fn mean_difference(a: &Image, b: &Image) -> f64 {
+    let pairs = a.pixels().iter().zip(b.pixels());
+    pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / Image::PIXELS as f64
+}
+
+/// The ground under a garment.
+#[derive(Clone, Copy, Debug)]
+struct Scene {
+    ground: u8,
+    /// Texture: the ground varies by this much up and down.
+    texture: u8,
+    scale: u32,
+    left: u32,
+    top: u32,
+}
+
+/// Lays a garment on a larger ground: dark on a light one, light on a dark one.
+fn photo(garment: &Image, scene: Scene) -> DynamicImage {
+    let Scene { ground, texture, scale, left, top } = scene;
+    let small = GrayImage::from_raw(28, 28, garment.pixels().to_vec()).unwrap();
+    let large = imageops::resize(&small, 28 * scale, 28 * scale, FilterType::Triangle);
+    let (width, height) = (large.width() + left + 40, large.height() + top + 25);
+    let picture = GrayImage::from_fn(width, height, |x, y| {
+        let inside = x >= left && y >= top && x - left < large.width() && y - top < large.height();
+        let ink = if inside { i32::from(large.get_pixel(x - left, y - top).0[0]) } else { 0 };
+        let base = i32::from(ground);
+        let range = if ground >= 128 { -base } else { 255 - base };
+        let wave = [-1, 1, 0, 1, -1, 0, 1][((x * 5 + y * 3) % 7) as usize] * i32::from(texture);
+        Luma([(base + wave + ink * range / 255).clamp(0, 255) as u8])
+    });
+    picture.into()
+}
+
+#[test]
+fn raw_pixels_of_another_length_are_refused() {
+    assert_eq!(Image::try_from(&[7; 784][..]).unwrap(), Image::new([7; 784]));
+    let error = Image::try_from(&[7; 783][..]).unwrap_err().to_string();
+    assert_eq!(error, "a raw image has 784 bytes (28×28 grey), found 783");
+}
+
+#[test]
+fn a_garment_on_any_ground_comes_back() {
+    for (ground, texture) in [(255, 0), (235, 0), (0, 0), (20, 0), (240, 4), (200, 8), (30, 6)] {
+        for scale in [2, 5, 8] {
+            let scene = Scene { ground, texture, scale, left: 31, top: 3 };
+            let found = prepare(&photo(&bag(), scene));
+            let difference = mean_difference(&found, &bag());
+            assert!(difference < 12.0, "{scene:?}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn every_format_is_decoded() {
+    let scene = Scene { ground: 255, texture: 0, scale: 4, left: 20, top: 10 };
+    let photo = photo(&bag(), scene);
+    let colour = DynamicImage::ImageRgb8(photo.to_rgb8());
+    for format in
+        [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp, ImageFormat::Gif]
+    {
+        let file = encode(&colour, format);
+        assert!(is_picture(&file), "{format:?}");
+        let difference = mean_difference(&decode_upload(&file).unwrap(), &prepare(&photo));
+        let most = if format == ImageFormat::Jpeg { 3.0 } else { 0.5 };
+        assert!(difference < most, "{format:?}: {difference}");
+    }
+}
+
+#[test]
+fn the_first_frame_of_an_animation_counts() {
+    let frame = |image: &Image| {
+        let grey = GrayImage::from_raw(28, 28, image.pixels().to_vec()).unwrap();
+        ::image::Frame::new(DynamicImage::from(grey).to_rgba8())
+    };
+    let mut file = Vec::new();
+    let mut encoder = ::image::codecs::gif::GifEncoder::new(&mut file);
+    encoder.encode_frames([frame(&bag()), frame(&Image::new([0; 784]))]).unwrap();
+    drop(encoder);
+    assert!(mean_difference(&decode_upload(&file).unwrap(), &bag()) < 3.0);
+}
+
+#[test]
+fn exif_orientation_is_honoured() {
+    let scene = Scene { ground: 255, texture: 0, scale: 4, left: 20, top: 10 };
+    let upright = photo(&bag(), scene);
+    let jpeg = encode(&upright.rotate270(), ImageFormat::Jpeg);
+    // APP1 with one TIFF entry: tag 0x0112 (orientation), type SHORT, value 6 (turn right by 90°).
+    let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\
+                 \x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let turned = [&jpeg[..2], exif, &jpeg[2..]].concat();
+    assert!(mean_difference(&decode_upload(&turned).unwrap(), &prepare(&upright)) < 3.0);
+}
+
+#[test]
+fn transparent_ground_is_laid_under_dark_and_light_garments_alike() {
+    for luma in [0, 255] {
+        let cut_out = ::image::GrayAlphaImage::from_fn(200, 100, |x, y| {
+            let opaque = (50..150).contains(&x) && (20..60).contains(&y);
+            LumaA([luma, if opaque { 255 } else { 0 }])
+        });
+        let found = prepare(&cut_out.into());
+        let expected = Image::from_fn(|row, _| if (8..19).contains(&row) { 255 } else { 0 });
+        assert!(mean_difference(&found, &expected) < 1.0, "luma {luma}");
+    }
+}
+
+#[test]
+fn a_plain_picture_comes_back_black() {
+    let plain = RgbImage::from_pixel(90, 60, ::image::Rgb([200, 180, 170]));
+    assert_eq!(prepare(&plain.into()), Image::new([0; 784]));
+    let empty = RgbaImage::from_pixel(90, 60, Rgba([0; 4]));
+    assert_eq!(prepare(&empty.into()), Image::new([0; 784]));
+    assert_eq!(prepare(&GrayImage::new(0, 5).into()), Image::new([0; 784]));
+    assert_eq!(prepare(&GrayImage::new(1, 1).into()), Image::new([0; 784]));
+}
+
+#[test]
+fn a_decompression_bomb_is_refused_before_it_is_decoded() {
+    let bomb = encode(&GrayImage::new(20_000, 20_000).into(), ImageFormat::Png);
+    assert!(bomb.len() < 2_000_000);
+    let error = decode_upload(&bomb).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the picture has 20000×20000 pixels and at most 50000000 are taken: scale it down"
+    );
+}
+
+#[test]
+fn a_long_file_is_refused_unread() {
+    let limits = UploadLimits { max_bytes: 99, ..UploadLimits::default() };
+    let error = decode_upload_within(&[0; 100], limits).unwrap_err().to_string();
+    assert_eq!(error, "the file has 100 bytes and at most 99 are taken: send a smaller picture");
+}
+
+#[test]
+fn other_files_and_damaged_pictures_are_told_apart() {
+    let text = decode_upload(b"%PDF-1.7").unwrap_err();
+    assert!(matches!(text, ImageError::UnknownFormat), "{text}");
+    let png = bag().to_png();
+    let cut = decode_upload(&png[..png.len() / 2]).unwrap_err();
+    assert!(matches!(cut, ImageError::Undecodable { format: ImageFormat::Png, .. }), "{cut}");
+    assert!(!is_picture(b"BM, said the text, is no bitmap"));
+    assert!(!is_picture(&[0; 784]));
+}
+
+/// Official test images, or `None` after a word about how to get them.
+fn official() -> Option<dataset::Dataset> {
+    if env::var_os("FMNIST_DATA").is_none() {
+        println!("skipped: no official files (set FMNIST_DATA)");
+        return None;
+    }
+    Some(dataset::open(None, Split::Test).unwrap())
+}
+
+#[test]
+fn with_the_official_files_every_png_of_a_test_image_gives_its_pixels() {
+    let Some(test) = official() else { return };
+    for (index, image) in test.images.iter().enumerate() {
+        assert_eq!(&decode_upload(&image.to_png()).unwrap(), image, "image {index}");
+    }
+}
+
+#[test]
+fn with_the_official_files_photos_are_classified_nearly_as_well_as_the_originals() {
+    const PHOTOS: usize = 300;
+    let Some(test) = official() else { return };
+    let scene = |index: usize| {
+        let (ground, texture) = [(255, 0), (0, 0), (235, 0), (25, 0), (225, 5), (40, 5)][index % 6];
+        let index = index as u32;
+        Scene { ground, texture, scale: 2 + index % 7, left: index * 13 % 60, top: index * 7 % 50 }
+    };
+    let originals = &test.images[..PHOTOS];
+    let photos: Vec<Image> =
+        originals.iter().enumerate().map(|(i, image)| prepare(&photo(image, scene(i)))).collect();
+    let classifier = Classifier::pretrained().unwrap();
+    let right = |images: &[Image]| {
+        let predictions = classifier.classify(images).unwrap();
+        let pairs = predictions.iter().zip(test.labels.iter());
+        pairs.filter(|(found, label)| found.class == usize::from(**label)).count()
+    };
+    let (clean, prepared) = (right(originals), right(&photos));
+    println!("of {PHOTOS}: {clean} right as originals, {prepared} right as photos");
+    assert!(prepared + PHOTOS * 5 / 100 >= clean, "{prepared} against {clean}");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(decode_upload(&bytes).is_err());
+    }
+
+    #[test]
+    fn damaged_pictures_never_panic(
+        format in prop::sample::select(vec![
+            ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp,
+            ImageFormat::Gif,
+        ]),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let scene = Scene { ground: 250, texture: 3, scale: 2, left: 3, top: 2 };
+        let colour = DynamicImage::ImageRgb8(photo(&bag(), scene).to_rgb8());
+        let mut file = encode(&colour, format);
+        for (index, byte) in damage {
+            let index = index.index(file.len());
+            file[index] = byte;
+        }
+        let limits = UploadLimits { max_pixels: 1_000_000, ..UploadLimits::default() };
+        let _ = decode_upload_within(&file, limits);
+    }
+
+    #[test]
+    fn small_pictures_of_any_shape_are_prepared(
+        width in 1_u32..40, height in 1_u32..40,
+        pixels in prop::collection::vec(any::<u8>(), 40 * 40),
+    ) {
+        let grey = GrayImage::from_raw(width, height, pixels[..(width * height) as usize].to_vec());
+        let _ = prepare(&grey.unwrap().into());
+    }
+
+    #[test]
+    fn a_png_with_a_dark_border_gives_its_pixels(
+        pixels in prop::collection::vec(any::<u8>(), 784),
+    ) {
+        let image = Image::from_fn(|row, column| {
+            let border = row == 0 || column == 0 || row == 27 || column == 27;
+            if border { 0 } else { pixels[row * 28 + column] }
+        });
+        prop_assert_eq!(decode_upload(&image.to_png()).unwrap(), image);
+    }
+}

@@ -1,0 +1,47 @@
+//! An image classifier that lives *inside* the program that reads the stream.
+//!
+//! The model is part of the library: no model server, no file to find, no network.
+//!
+//! ```
+//! use fmnist_core::{Classifier, Image};
+//!
+//! // A trouser as a child would draw it: two legs under a belt, bright on black.
+//! let trouser = Image::from_fn(|row, column| {
+//!     let belt = (3..9).contains(&row) && (9..19).contains(&column);
+//!     let legs = (9..25).contains(&row) && matches!(column, 9..=12 | 15..=18);
+//!     if belt || legs { 200 } else { 0 }
+//! });
+//!
+//! let classifier = Classifier::pretrained()?;
+//! let predictions = classifier.classify(&[trouser])?;
+//! assert_eq!(classifier.labels()[predictions[0].class], "Trouser");
+//! # Ok::<(), fmnist_core::ClassifyError>(())
+//! ```
+//!
+//! | module | has |
+//! |---|---|
+//! | [`image`], [`label`], [`dataset`] | what goes in: 28×28 images, class names, Fashion-MNIST itself |
+//! | [`model`], [`weights`], [`classifier`] | networks in Burn, their trained weights, and both behind one call |
+//! | [`message`] | what travels through a broker, in and out |
+//! | [`transport`] | the trait that a broker implements, and one in memory |
+//! | [`pipeline`] | the loop from delivery to acknowledged result |
+//!
+//! # Features
+//! - `flex`, `base` (default): the engine and the weights of [`Classifier::pretrained`]
+//! - `notebook`: the weights of the old notebook's network, for `Classifier::open("notebook")`
+//! - `ndarray`: Burn's NdArray engine, see [`Engine`]
+//! - `conformance`: the suite that every transport passes
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod classifier;
+pub mod dataset;
+pub mod image;
+pub mod label;
+pub mod message;
+pub mod model;
+pub mod pipeline;
+pub mod transport;
+pub mod weights;
+
+pub use classifier::{Classifier, ClassifyError, Engine, Infer, ModelIdentity, Prediction};
+pub use image::Image;

@@ -1,0 +1,27 @@
+//! What travels: requests come in many forms, results leave in one.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use fmnist_core::{
+//!     message::{Request, decode},
+//!     transport::Attributes,
+//! };
+//!
+//! let payload = Bytes::from_static(br#"{"start_idx": 0, "end_idx": 5}"#);
+//! let request = decode(&Attributes::new(), &payload, 10_000).expect("a range in the test set");
+//! assert_eq!(request, Request::Range { start: 0, end: 5 });
+//! ```
+//!
+//! Every form, with examples, is in `docs/messages.md`.
+
+mod cloud_event;
+mod document;
+mod range;
+mod request;
+mod result;
+mod tensor;
+#[cfg(test)]
+mod tests;
+
+pub use request::{MAX_IMAGES, Request, decode};
+pub use result::{PredictionRecord, ResultRecord, TopClass, rfc3339};

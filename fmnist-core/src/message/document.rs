@@ -1,0 +1,63 @@
+//! The JSON object that a message can be.
+
+use serde::{
+    Deserialize,
+    de::{Error, IgnoredAny},
+};
+use serde_json::Value;
+
+use super::{
+    range,
+    request::{Request, malformed},
+    tensor::{self, Tensor},
+};
+use crate::transport::Rejection;
+
+/// A range, or an Open Inference Protocol request; members that neither needs are ignored.
+#[derive(Deserialize)]
+pub(super) struct Document {
+    start_idx: Option<Value>,
+    end_idx: Option<Value>,
+    inputs: Option<Vec<Tensor>>,
+}
+
+impl Document {
+    /// Reads a JSON object; a member that comes twice is an error.
+    pub(super) fn parse(payload: &[u8]) -> serde_json::Result<Self> {
+        if Self::is_begun(payload) {
+            return serde_json::from_slice(payload);
+        }
+        Err(serde_json::Error::custom(match serde_json::from_slice::<IgnoredAny>(payload) {
+            Ok(_) => "JSON, but not an object".to_owned(),
+            Err(error) => error.to_string(),
+        }))
+    }
+
+    /// Whether the first byte that is not white space opens an object.
+    pub(super) fn is_begun(payload: &[u8]) -> bool {
+        payload.trim_ascii_start().starts_with(b"{")
+    }
+
+    /// Whether the payload is one JSON object, whatever its members.
+    pub(super) fn is_complete(payload: &[u8]) -> bool {
+        Self::is_begun(payload) && serde_json::from_slice::<IgnoredAny>(payload).is_ok()
+    }
+
+    /// What the object asks for.
+    pub(super) fn request(self, test_images: usize) -> Result<Request, Rejection> {
+        match self {
+            Self { inputs: Some(inputs), start_idx: None, end_idx: None } => {
+                tensor::images(inputs).map(Request::Images)
+            }
+            Self { inputs: Some(_), .. } => {
+                Err(malformed("expected inputs or a range, found both"))
+            }
+            Self { inputs: None, start_idx: None, end_idx: None } => {
+                Err(malformed("expected start_idx and end_idx, or inputs, found none of them"))
+            }
+            Self { inputs: None, start_idx, end_idx } => {
+                range::from_json(start_idx, end_idx)?.request(test_images)
+            }
+        }
+    }
+}

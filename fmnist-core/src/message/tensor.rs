@@ -1,0 +1,166 @@
+//! The input tensor of an Open Inference Protocol request.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error, SeqAccess, Visitor},
+};
+
+use super::request::{MAX_IMAGES, check_count, malformed};
+use crate::{
+    image::Image,
+    transport::{Rejection, Stage},
+};
+
+/// One entry of `inputs`.
+#[derive(Deserialize)]
+pub(super) struct Tensor {
+    name: String,
+    shape: Vec<usize>,
+    datatype: String,
+    data: Option<Numbers>,
+}
+
+/// Numbers in row-major order, and how they were nested.
+#[derive(Default)]
+struct Numbers {
+    flat: Vec<f32>,
+    /// Length of the lists at each depth, as far as known.
+    lengths: [Option<usize>; DEEPEST],
+    /// How many lists enclose each number.
+    depth: Option<usize>,
+}
+
+/// Lists in lists: the dimensions of the longest shape.
+const DEEPEST: usize = 4;
+
+/// The images of a request, which has one input, `image`.
+///
+/// # Shapes
+/// `[n, 1, 28, 28]`, or the same pixels as `[n, 28, 28]`, `[n, 28, 28, 1]` or `[n, 784]`; `FP32` in
+/// 0.0–1.0 (pixel / 255, rounded to the nearest pixel) or `UINT8` in 0–255; nested as the shape says
+/// or flat.
+pub(super) fn images(inputs: Vec<Tensor>) -> Result<Vec<Image>, Rejection> {
+    let [input] = <[Tensor; 1]>::try_from(inputs).map_err(|inputs| {
+        let names: Vec<_> = inputs.into_iter().map(|input| input.name).collect();
+        invalid(format!("expected one input, image, found {names:?}"))
+    })?;
+    let Tensor { name, shape, datatype, data } = input;
+    if name != "image" {
+        return Err(invalid(format!("expected input image, found {name:?}")));
+    }
+    let count = match shape[..] {
+        [n, 1, 28, 28] | [n, 28, 28] | [n, 28, 28, 1] | [n, 784] if n > 0 => n,
+        _ => return Err(invalid(format!("expected shape [n, 1, 28, 28], found {shape:?}"))),
+    };
+    check_count(count)?;
+    let Numbers { flat, lengths, .. } = data.ok_or_else(|| malformed("input image has no data"))?;
+    let dims: Vec<usize> = lengths.into_iter().flatten().collect();
+    if dims != shape && dims != [count * Image::PIXELS] {
+        return Err(malformed(format!(
+            "expected data nested as {shape:?} or flat, found lists of {dims:?}"
+        )));
+    }
+    let pixel: fn(f32) -> Option<u8> = match datatype.as_str() {
+        "FP32" => |value: f32| (0.0..=1.0).contains(&value).then(|| (value * 255.0).round() as u8),
+        "UINT8" => |value: f32| {
+            ((0.0..=255.0).contains(&value) && value.fract() == 0.0).then_some(value as u8)
+        },
+        _ => return Err(invalid(format!("expected datatype FP32 or UINT8, found {datatype:?}"))),
+    };
+    flat.as_chunks::<{ Image::PIXELS }>()
+        .0
+        .iter()
+        .map(|values| {
+            let mut pixels = [0; Image::PIXELS];
+            for (into, &value) in pixels.iter_mut().zip(values) {
+                *into = pixel(value).ok_or_else(|| outside(&datatype, value))?;
+            }
+            Ok(Image::new(pixels))
+        })
+        .collect()
+}
+
+fn outside(datatype: &str, value: f32) -> Rejection {
+    invalid(match datatype {
+        "FP32" => format!("expected FP32 pixels in 0.0–1.0 (pixel / 255), found {value}"),
+        _ => format!("expected UINT8 pixels in 0–255, found {value}"),
+    })
+}
+
+fn invalid(reason: String) -> Rejection {
+    Rejection::new(Stage::Validate, reason)
+}
+
+impl<'de> Deserialize<'de> for Numbers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut numbers = Self::default();
+        Element { depth: 0, into: &mut numbers }.deserialize(deserializer)?;
+        Ok(numbers)
+    }
+}
+
+/// A number, or a list of elements, inside `depth` lists.
+struct Element<'a> {
+    depth: usize,
+    into: &'a mut Numbers,
+}
+
+impl Element<'_> {
+    fn number<E: Error>(self, value: f32) -> Result<(), E> {
+        if self.depth == 0 || *self.into.depth.get_or_insert(self.depth) != self.depth {
+            return Err(E::custom("expected data as a list of numbers, or lists of equal depth"));
+        }
+        if self.into.flat.len() == MAX_IMAGES * Image::PIXELS {
+            return Err(E::custom(format!("expected data of at most {MAX_IMAGES} images")));
+        }
+        self.into.flat.push(value);
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Element<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Element<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("numbers as data")
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.number(value as f32)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.number(value as f32)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.number(value as f32)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Self { depth, into } = self;
+        if depth == DEEPEST || into.depth.is_some_and(|numbers| numbers <= depth) {
+            return Err(A::Error::custom("expected numbers, found a list among or inside them"));
+        }
+        let mut length = 0;
+        while list.next_element_seed(Element { depth: depth + 1, into: &mut *into })?.is_some() {
+            length += 1;
+        }
+        let expected = *into.lengths[depth].get_or_insert(length);
+        if length != expected {
+            let reason = format!("expected lists of equal length, found {expected} and {length}");
+            return Err(A::Error::custom(reason));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+use jiff::Timestamp;
+
+use super::worker::Received;
+use crate::{
+    classifier::{Infer, Prediction},
+    message::{PredictionRecord, Request, ResultRecord, rfc3339},
+    transport::{Rejection, Stage},
+};
+
+/// What has been found out about one message so far.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// First and one past the last index, if a range was asked for.
+    range: Option<(usize, usize)>,
+    images: usize,
+    answered: usize,
+    predictions: Vec<PredictionRecord>,
+    rejection: Option<Rejection>,
+}
+
+impl Answer {
+    pub(super) fn new(request: &Request) -> Self {
+        let images = request.images();
+        let range = match *request {
+            Request::Range { start, end } => Some((start, end)),
+            Request::Images(_) => None,
+        };
+        Self {
+            range,
+            images,
+            answered: 0,
+            predictions: Vec::with_capacity(images),
+            rejection: None,
+        }
+    }
+
+    /// Takes the answer for the next image.
+    pub(super) fn push<M: Infer>(
+        &mut self,
+        answer: Result<Prediction, String>,
+        model: &M,
+        top_k: usize,
+    ) {
+        let index = self.range.map_or(0, |(start, _)| start) + self.answered;
+        self.answered += 1;
+        match answer {
+            Ok(prediction) => {
+                let record = PredictionRecord::new(index, &prediction, model.labels(), top_k);
+                self.predictions.push(record);
+            }
+            Err(reason) => {
+                let found = || Rejection::new(Stage::Infer, format!("image {index}: {reason}"));
+                self.rejection.get_or_insert_with(found);
+            }
+        }
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.answered == self.images
+    }
+
+    /// The result, or the first image's reason why there is none.
+    pub(super) fn finish<T, M: Infer>(
+        self,
+        received: &Received<T>,
+        model: &M,
+        inferred_at: Timestamp,
+    ) -> Result<ResultRecord, Rejection> {
+        if let Some(rejection) = self.rejection {
+            return Err(rejection);
+        }
+        Ok(ResultRecord {
+            schema: ResultRecord::SCHEMA,
+            id: received.delivery.id.clone(),
+            source: received.delivery.source.clone(),
+            model: model.identity().clone(),
+            start_idx: self.range.map(|(start, _)| start),
+            end_idx: self.range.map(|(_, end)| end),
+            predictions: self.predictions,
+            received_at: rfc3339(received.at),
+            inferred_at: rfc3339(inferred_at),
+        })
+    }
+}

@@ -1,0 +1,141 @@
+use std::collections::{HashMap, VecDeque};
+
+use jiff::Timestamp;
+
+use super::{
+    answer::Answer,
+    schedule::Sequence,
+    worker::{Decoded, Received},
+};
+use crate::{
+    message::{Request, ResultRecord},
+    transport::{Delivery, Lane, Rejection},
+};
+
+/// Every message between reception and settlement, and the order that its lane demands.
+pub(super) struct InFlight<T> {
+    next: Sequence,
+    messages: HashMap<Sequence, Message<T>>,
+    lanes: HashMap<Lane, VecDeque<Sequence>>,
+    ready: Vec<Done<T>>,
+}
+
+struct Message<T> {
+    lane: Option<Lane>,
+    state: State<T>,
+}
+
+enum State<T> {
+    Decoding,
+    Inferring(Received<T>, Answer),
+    Done(Done<T>),
+}
+
+/// A message whose end is known.
+pub(super) struct Done<T> {
+    pub(super) delivery: Delivery<T>,
+    pub(super) verdict: Verdict,
+}
+
+/// How a message shall end.
+pub(super) enum Verdict {
+    Answer(ResultRecord),
+    Reject(Rejection),
+    Retry,
+}
+
+impl<T> InFlight<T> {
+    pub(super) fn new() -> Self {
+        Self { next: 0, messages: HashMap::new(), lanes: HashMap::new(), ready: Vec::new() }
+    }
+
+    pub(super) fn receive(&mut self, delivery: Delivery<T>, at: Timestamp) -> Received<T> {
+        let sequence = self.next;
+        self.next += 1;
+        let lane = delivery.lane.clone();
+        if let Some(lane) = &lane {
+            self.lanes.entry(lane.clone()).or_default().push_back(sequence);
+        }
+        self.messages.insert(sequence, Message { lane, state: State::Decoding });
+        Received { sequence, delivery, at }
+    }
+
+    /// Takes a message back from the decoder; answers its request, or why there is none.
+    pub(super) fn decoded(&mut self, decoded: Decoded<T>) -> Result<Request, Box<Refused<T>>> {
+        let Decoded { received, request } = decoded;
+        match request {
+            Ok(request) => {
+                let sequence = received.sequence;
+                let message = self.messages.get_mut(&sequence).expect("decoded while in flight");
+                message.state = State::Inferring(received, Answer::new(&request));
+                Ok(request)
+            }
+            Err(rejection) => Err(Box::new(Refused { received, rejection })),
+        }
+    }
+
+    /// Applies `answer` to a message's answer; gives the message once it is complete.
+    pub(super) fn answer(
+        &mut self,
+        sequence: Sequence,
+        apply: impl FnOnce(&mut Answer),
+    ) -> Option<(Received<T>, Answer)> {
+        let message = self.messages.get_mut(&sequence)?;
+        let State::Inferring(_, answer) = &mut message.state else { return None };
+        apply(answer);
+        if !answer.is_complete() {
+            return None;
+        }
+        match std::mem::replace(&mut message.state, State::Decoding) {
+            State::Inferring(received, answer) => Some((received, answer)),
+            State::Decoding | State::Done(_) => None,
+        }
+    }
+
+    /// Gives a message its verdict; it becomes ready once the earlier ones of its lane are.
+    pub(super) fn finish(&mut self, sequence: Sequence, delivery: Delivery<T>, verdict: Verdict) {
+        let message = self.messages.get_mut(&sequence).expect("finished while in flight");
+        message.state = State::Done(Done { delivery, verdict });
+        let Some(lane) = message.lane.clone() else {
+            self.release(sequence);
+            return;
+        };
+        let waiting = |lanes: &HashMap<Lane, VecDeque<_>>| lanes.get(&lane)?.front().copied();
+        while let Some(first) = waiting(&self.lanes) {
+            if !self.release(first) {
+                return;
+            }
+            self.lanes.get_mut(&lane).and_then(VecDeque::pop_front);
+        }
+        self.lanes.remove(&lane);
+    }
+
+    fn release(&mut self, sequence: Sequence) -> bool {
+        match self.messages.remove(&sequence) {
+            Some(Message { state: State::Done(done), .. }) => {
+                self.ready.push(done);
+                true
+            }
+            Some(unfinished) => {
+                self.messages.insert(sequence, unfinished);
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// The messages that may be settled now, in order.
+    pub(super) fn take_ready(&mut self) -> Vec<Done<T>> {
+        std::mem::take(&mut self.ready)
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+}
+
+/// A message that the decoder refused.
+pub(super) struct Refused<T> {
+    pub(super) received: Received<T>,
+    pub(super) rejection: Rejection,
+}

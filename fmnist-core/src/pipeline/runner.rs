@@ -1,0 +1,405 @@
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
+use tokio::{
+    sync::broadcast,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Sink,
+    in_flight::{Done, InFlight, Refused, Verdict},
+    schedule::{Batch, Schedule, Sequence},
+    worker::{self, Decoded, Decoder, Inferred, Received, Worker},
+};
+use crate::{
+    classifier::Infer,
+    image::Image,
+    message::ResultRecord,
+    transport::{
+        Delivery, Limits, Outcome, Rejection, Settlement, Stage, Transport, TransportError,
+    },
+};
+
+/// A full batch waits behind the one that runs, so that the inference thread never idles.
+const BATCHES_AHEAD: usize = 2;
+/// Failing messages whose attempts are remembered where the broker does not count them.
+const REMEMBERED_FAILURES: usize = 10_000;
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+type Eventually<O> = FuturesUnordered<Pin<Box<dyn Future<Output = O> + Send>>>;
+type Verdicts<T> = Vec<(Delivery<T>, Outcome)>;
+
+pub(super) async fn run<T: Transport, M: Infer, S: Sink>(
+    pipeline: Pipeline<T, M, S>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<PipelineReport, PipelineError> {
+    let mut runner = Runner::new(pipeline);
+    let stopped = runner.run(shutdown).await;
+    let grace = Duration::from_millis(runner.config.grace_ms);
+    let left = runner.deadline.map_or(grace, |deadline| deadline - Instant::now());
+    let Runner { transport, report, .. } = runner;
+    let drained = transport.drain(left.max(Duration::from_secs(1))).await;
+    stopped?;
+    drained?;
+    Ok(report)
+}
+
+struct Runner<T: Transport, M, S> {
+    transport: T,
+    model: Arc<M>,
+    test_images: Arc<[Image]>,
+    config: PipelineConfig,
+    sink: Arc<S>,
+    observer: Option<broadcast::Sender<Arc<ResultRecord>>>,
+
+    decoder: Decoder<T::Token>,
+    inference: Worker<Batch, Inferred>,
+    in_flight: InFlight<T::Token>,
+    schedule: Schedule,
+    batches_ahead: usize,
+    /// Messages and payload bytes that were received and not yet settled.
+    messages: usize,
+    bytes: usize,
+    /// At most one write at a time, so that verdicts keep their order.
+    sinking: Eventually<Written<T::Token>>,
+    settling: Eventually<Settled>,
+    /// Messages that are handed back once their back-off is over.
+    delayed: Eventually<(Sequence, Delivery<T::Token>)>,
+    failures: HashMap<String, u32>,
+    backoff: Option<Backoff>,
+    deadline: Option<Instant>,
+    report: PipelineReport,
+}
+
+struct Written<T> {
+    verdicts: Verdicts<T>,
+    records: Vec<ResultRecord>,
+}
+
+struct Settled {
+    messages: usize,
+    bytes: usize,
+    answered: usize,
+    records: Vec<ResultRecord>,
+    result: Result<Settlement, TransportError>,
+}
+
+struct Backoff {
+    wait: Duration,
+    until: Instant,
+}
+
+impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
+    fn new(pipeline: Pipeline<T, M, S>) -> Self {
+        let Pipeline { transport, model, test_images, config, sink, observer } = pipeline;
+        Self {
+            decoder: worker::decoder(config.batch.max_messages.max(1), test_images.len()),
+            inference: worker::inference(Arc::clone(&model), BATCHES_AHEAD),
+            transport,
+            model,
+            test_images,
+            config,
+            sink: Arc::new(sink),
+            observer,
+            in_flight: InFlight::new(),
+            schedule: Schedule::default(),
+            batches_ahead: 0,
+            messages: 0,
+            bytes: 0,
+            sinking: Eventually::new(),
+            settling: Eventually::new(),
+            delayed: Eventually::new(),
+            failures: HashMap::new(),
+            backoff: None,
+            deadline: None,
+            report: PipelineReport::default(),
+        }
+    }
+
+    /// Runs until everything in flight is settled after `shutdown`, or the grace is over.
+    async fn run(
+        &mut self,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), PipelineError> {
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            self.dispatch()?;
+            self.flush();
+            if self.deadline.is_some() && self.messages == 0 {
+                return Ok(());
+            }
+            let limits = self.limits();
+            tokio::select! {
+                // What ends a message comes before what begins one: that bounds memory.
+                biased;
+                () = shutdown.as_mut(), if self.deadline.is_none() => {
+                    let grace = Duration::from_millis(self.config.grace_ms);
+                    self.deadline = Some(Instant::now() + grace);
+                }
+                () = sleep_until(self.deadline.unwrap_or_else(Instant::now)),
+                    if self.deadline.is_some() => {
+                    tracing::warn!(messages = self.messages, "the grace is over; \
+                        what is in flight is delivered again");
+                    return Ok(());
+                }
+                Some(settled) = self.settling.next() => self.settled(settled)?,
+                Some(written) = self.sinking.next() => self.settle(written),
+                Some((sequence, delivery)) = self.delayed.next() => {
+                    self.in_flight.finish(sequence, delivery, Verdict::Retry);
+                }
+                inferred = self.inference.output.recv() => {
+                    self.inferred(inferred.ok_or(ended("inference"))?)?;
+                }
+                decoded = self.decoder.output.recv() => {
+                    decoded.ok_or(ended("decode"))?.into_iter().try_for_each(|d| self.decoded(d))?;
+                }
+                received = receive(&mut self.transport, limits, self.backoff.as_ref()),
+                    if limits.max_messages > 0 => self.received(received)?,
+            }
+        }
+    }
+
+    /// What may be received now; no messages while there is no room or the pipeline drains.
+    fn limits(&self) -> Limits {
+        let batch = &self.config.batch;
+        let room = match self.bytes < batch.max_bytes.max(1) && self.deadline.is_none() {
+            true => batch.max_messages.max(1).saturating_sub(self.messages),
+            false => 0,
+        };
+        let idle = self.batches_ahead == 0;
+        let max_wait = if idle { 0 } else { batch.max_wait_ms };
+        Limits {
+            max_messages: room,
+            max_bytes: batch.max_bytes.saturating_sub(self.bytes),
+            max_wait: Duration::from_millis(max_wait),
+        }
+    }
+
+    fn received(
+        &mut self,
+        received: Result<Vec<Delivery<T::Token>>, TransportError>,
+    ) -> Result<(), PipelineError> {
+        let deliveries = match received {
+            Ok(deliveries) => deliveries,
+            Err(error @ TransportError::Unavailable { .. }) => {
+                let last = self.backoff.take();
+                let wait = last.map_or(FIRST_BACKOFF, |b| (b.wait * 2).min(LONGEST_BACKOFF));
+                tracing::warn!(error = &error as &dyn std::error::Error, ?wait, "cannot receive");
+                self.backoff = Some(Backoff { wait, until: Instant::now() + wait });
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.backoff = None;
+        self.messages += deliveries.len();
+        self.bytes += deliveries.iter().map(|d| d.payload.len()).sum::<usize>();
+        let at = Timestamp::now();
+        let batch = deliveries.into_iter().map(|d| self.in_flight.receive(d, at)).collect();
+        // Batches in the channel hold at least one message each, so there is always room.
+        self.decoder.input.try_send(batch).map_err(|_| ended("decode"))
+    }
+
+    fn decoded(&mut self, decoded: Decoded<T::Token>) -> Result<(), PipelineError> {
+        let sequence = decoded.received.sequence;
+        match self.in_flight.decoded(decoded) {
+            Ok(request) => {
+                self.schedule.push(sequence, request);
+                Ok(())
+            }
+            Err(refused) => {
+                let Refused { received, rejection } = *refused;
+                self.refuse(received, rejection)
+            }
+        }
+    }
+
+    /// Hands images to the inference thread: what there is when it idles, else full batches.
+    fn dispatch(&mut self) -> Result<(), PipelineError> {
+        let max_images = self.config.batch.max_images.max(1);
+        while self.batches_ahead == 0
+            || (self.batches_ahead < BATCHES_AHEAD && self.schedule.images() >= max_images)
+        {
+            let Some(batch) = self.schedule.next_batch(max_images, &self.test_images) else {
+                break;
+            };
+            self.report.batches += 1;
+            self.batches_ahead += 1;
+            self.inference.input.try_send(batch).map_err(|_| ended("inference"))?;
+        }
+        Ok(())
+    }
+
+    fn inferred(&mut self, inferred: Inferred) -> Result<(), PipelineError> {
+        let Inferred { shares, answers, at } = inferred;
+        self.batches_ahead -= 1;
+        self.report.images += answers.len();
+        let mut answers = answers.into_iter();
+        let model = Arc::clone(&self.model);
+        let top_k = self.config.results.top_k;
+        for (sequence, count) in shares {
+            let share = answers.by_ref().take(count);
+            let complete = self.in_flight.answer(sequence, |answer| {
+                share.for_each(|prediction| answer.push(prediction, &*model, top_k));
+            });
+            let Some((received, answer)) = complete else { continue };
+            match answer.finish(&received, &*model, at) {
+                Ok(record) => {
+                    self.failures.remove(&record.id);
+                    let verdict = Verdict::Answer(record);
+                    self.in_flight.finish(sequence, received.delivery, verdict);
+                }
+                Err(rejection) => self.refuse(received, rejection)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a message that cannot be answered as the configuration says.
+    fn refuse(
+        &mut self,
+        received: Received<T::Token>,
+        rejection: Rejection,
+    ) -> Result<(), PipelineError> {
+        let Received { sequence, delivery, .. } = received;
+        let id = &delivery.id;
+        tracing::warn!(id, stage = %rejection.stage, reason = rejection.reason, "message refused");
+        match self.config.on_error.action {
+            OnErrorAction::Stop => {
+                let Rejection { stage, reason } = rejection;
+                return Err(PipelineError::Refused { id: delivery.id, stage, reason });
+            }
+            OnErrorAction::Retry if rejection.stage == Stage::Infer => {
+                if self.count_attempt(&delivery) < self.config.on_error.attempts {
+                    let wait = Duration::from_millis(self.config.on_error.backoff_ms);
+                    self.delayed.push(Box::pin(async move {
+                        tokio::time::sleep(wait).await;
+                        (sequence, delivery)
+                    }));
+                    return Ok(());
+                }
+                self.failures.remove(id);
+            }
+            OnErrorAction::Retry | OnErrorAction::DeadLetter => {}
+        }
+        self.in_flight.finish(sequence, delivery, Verdict::Reject(rejection));
+        Ok(())
+    }
+
+    /// How often this message has failed, by the broker's count where it is higher.
+    fn count_attempt(&mut self, delivery: &Delivery<T::Token>) -> u32 {
+        if self.failures.len() >= REMEMBERED_FAILURES {
+            self.failures.clear();
+        }
+        let counted = self.failures.entry(delivery.id.clone()).or_default();
+        *counted += 1;
+        (*counted).max(delivery.attempt.unwrap_or(0))
+    }
+
+    /// Sends what is ready to the sink, or straight to the broker where there is none.
+    fn flush(&mut self) {
+        if !self.in_flight.has_ready() || !self.sinking.is_empty() {
+            return;
+        }
+        let keep = S::RECORDS || self.observer.as_ref().is_some_and(|o| o.receiver_count() > 0);
+        let mut written = Written { verdicts: Vec::new(), records: Vec::new() };
+        for Done { delivery, verdict } in self.in_flight.take_ready() {
+            let outcome = match verdict {
+                Verdict::Answer(record) => {
+                    let outcome = match self.config.record_only {
+                        true => Outcome::Recorded,
+                        false => {
+                            let max_bytes = self.config.results.max_result_bytes;
+                            Outcome::Publish(record.outbound(delivery.key.as_ref(), max_bytes))
+                        }
+                    };
+                    if keep {
+                        written.records.push(record);
+                    }
+                    outcome
+                }
+                Verdict::Reject(rejection) => Outcome::Reject(rejection),
+                Verdict::Retry => Outcome::Retry,
+            };
+            written.verdicts.push((delivery, outcome));
+        }
+        if S::RECORDS && !written.records.is_empty() {
+            let backoff = Duration::from_millis(self.config.on_error.backoff_ms);
+            self.sinking.push(Box::pin(write(Arc::clone(&self.sink), written, backoff)));
+        } else {
+            self.settle(written);
+        }
+    }
+
+    fn settle(&mut self, written: Written<T::Token>) {
+        let Written { verdicts, records } = written;
+        let messages = verdicts.len();
+        let bytes = verdicts.iter().map(|(delivery, _)| delivery.payload.len()).sum();
+        let answered = verdicts.iter().filter(|(_, outcome)| outcome.is_answer()).count();
+        let settlement = self.transport.settle(verdicts);
+        self.settling.push(Box::pin(async move {
+            Settled { messages, bytes, answered, records, result: settlement.await }
+        }));
+    }
+
+    fn settled(&mut self, settled: Settled) -> Result<(), PipelineError> {
+        self.messages -= settled.messages;
+        self.bytes -= settled.bytes;
+        let settlement = match settled.result {
+            Ok(settlement) => settlement,
+            Err(error @ TransportError::Aborted { .. }) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "not settled");
+                self.report.settlement.retried += settled.messages;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.report.settlement += settlement;
+        let Some(observer) = &self.observer else { return Ok(()) };
+        // Which of a batch went stale is not known: then none of it is shown before it comes again.
+        if settlement.published + settlement.recorded == settled.answered {
+            for record in settled.records {
+                // An error means that nobody watches.
+                let _ = observer.send(Arc::new(record));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ended(thread: &'static str) -> PipelineError {
+    PipelineError::ThreadEnded { thread }
+}
+
+/// Cancel safe, as [`Transport::recv`] is.
+async fn receive<T: Transport>(
+    transport: &mut T,
+    limits: Limits,
+    backoff: Option<&Backoff>,
+) -> Result<Vec<Delivery<T::Token>>, TransportError> {
+    if let Some(backoff) = backoff {
+        sleep_until(backoff.until).await;
+    }
+    transport.recv(limits).await
+}
+
+/// Writes the records; when the sink fails, their messages are handed back after `backoff`.
+async fn write<T: Send, S: Sink>(
+    sink: Arc<S>,
+    mut written: Written<T>,
+    backoff: Duration,
+) -> Written<T> {
+    if let Err(error) = sink.write(&written.records).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the sink did not confirm");
+        tokio::time::sleep(backoff).await;
+        written.records.clear();
+        for (_, outcome) in &mut written.verdicts {
+            if outcome.is_answer() {
+                *outcome = Outcome::Retry;
+            }
+        }
+    }
+    written
+}

@@ -1,0 +1,115 @@
+//! The two threads beside the loop: one decodes, one infers.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::schedule::{Batch, Sequence};
+use crate::{
+    classifier::{Infer, Prediction},
+    image::Image,
+    message::{self, Request},
+    transport::{Delivery, Rejection},
+};
+
+/// A message on its way through the decode thread.
+pub(super) struct Received<T> {
+    pub(super) sequence: Sequence,
+    pub(super) delivery: Delivery<T>,
+    pub(super) at: Timestamp,
+}
+
+/// The same message, read.
+pub(super) struct Decoded<T> {
+    pub(super) received: Received<T>,
+    pub(super) request: Result<Request, Rejection>,
+}
+
+/// A batch with an answer, or the reason why there is none, for each image.
+pub(super) struct Inferred {
+    pub(super) shares: Vec<(Sequence, usize)>,
+    pub(super) answers: Vec<Result<Prediction, String>>,
+    pub(super) at: Timestamp,
+}
+
+/// A thread that takes `I` and gives `O`; it ends when this is dropped.
+pub(super) struct Worker<I, O> {
+    pub(super) input: mpsc::Sender<I>,
+    pub(super) output: mpsc::Receiver<O>,
+}
+
+impl<I: Send + 'static, O: Send + 'static> Worker<I, O> {
+    fn spawn(name: &str, capacity: usize, mut work: impl FnMut(I) -> O + Send + 'static) -> Self {
+        let (input, mut inputs) = mpsc::channel(capacity);
+        let (outputs, output) = mpsc::channel(capacity);
+        let run = move || {
+            while let Some(item) = inputs.blocking_recv() {
+                if outputs.blocking_send(work(item)).is_err() {
+                    break;
+                }
+            }
+        };
+        // A thread that cannot start drops its channel ends: the loop then stops with an error.
+        if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(run) {
+            tracing::error!(%error, name, "cannot start a thread");
+        }
+        Self { input, output }
+    }
+}
+
+/// The thread that reads messages.
+pub(super) type Decoder<T> = Worker<Vec<Received<T>>, Vec<Decoded<T>>>;
+
+/// Reads messages against a test set of `test_images` images.
+pub(super) fn decoder<T: Send + 'static>(capacity: usize, test_images: usize) -> Decoder<T> {
+    Worker::spawn("fmnist-decode", capacity, move |batch: Vec<Received<T>>| {
+        batch
+            .into_iter()
+            .map(|received| {
+                let Delivery { attributes, payload, .. } = &received.delivery;
+                let request = message::decode(attributes, payload, test_images);
+                Decoded { received, request }
+            })
+            .collect()
+    })
+}
+
+/// Classifies batches.
+pub(super) fn inference<M: Infer>(model: Arc<M>, capacity: usize) -> Worker<Batch, Inferred> {
+    Worker::spawn("fmnist-infer", capacity, move |batch: Batch| {
+        let mut answers = Vec::with_capacity(batch.images.len());
+        infer(&*model, &batch.images, &mut answers);
+        Inferred { shares: batch.shares, answers, at: Timestamp::now() }
+    })
+}
+
+/// Infers, and bisects what fails down to the images that fail.
+fn infer<M: Infer>(model: &M, images: &[Image], answers: &mut Vec<Result<Prediction, String>>) {
+    match attempt(model, images) {
+        Ok(predictions) => answers.extend(predictions.into_iter().map(Ok)),
+        Err(reason) if images.len() == 1 => answers.push(Err(reason)),
+        Err(_) => {
+            let (left, right) = images.split_at(images.len() / 2);
+            infer(model, left, answers);
+            infer(model, right, answers);
+        }
+    }
+}
+
+fn attempt<M: Infer>(model: &M, images: &[Image]) -> Result<Vec<Prediction>, String> {
+    let predictions = catch_unwind(AssertUnwindSafe(|| model.infer(images)))
+        .map_err(|_| "the model panicked".to_owned())?
+        .map_err(|error| error.to_string())?;
+    if predictions.len() != images.len() {
+        return Err(format!("{} answers for {} images", predictions.len(), images.len()));
+    }
+    match predictions.iter().flat_map(|p| &p.probabilities).find(|p| !p.is_finite()) {
+        Some(found) => Err(format!("expected finite probabilities, found {found}")),
+        None => Ok(predictions),
+    }
+}

@@ -1,0 +1,165 @@
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Attributes;
+
+/// One message and the broker's claim on it. Dropped unsettled, it is delivered again.
+#[derive(Debug)]
+pub struct Delivery<T> {
+    /// The same on every redelivery: `TOPIC/3/1042` on Kafka, the message id on Pub/Sub.
+    pub id: String,
+    /// Where it came from, as results and dead letters say.
+    pub source: Source,
+    /// Its ordering domain; `None` when unordered.
+    pub lane: Option<Lane>,
+    /// Counts from 1; `None` when the broker does not say.
+    pub attempt: Option<u32>,
+    /// Record key or ordering key.
+    pub key: Option<Bytes>,
+    /// Headers or attributes.
+    pub attributes: Attributes,
+    /// The message's bytes.
+    pub payload: Bytes,
+    /// The broker's claim.
+    pub token: T,
+}
+
+/// A message's coordinates in its broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// `kafka`, `pubsub` or `memory`.
+    pub transport: Arc<str>,
+    /// Topic, or subscription where the topic is not known to the consumer.
+    pub topic: Arc<str>,
+    /// Kafka's partition.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub partition: Option<i32>,
+    /// Kafka's offset.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub offset: Option<i64>,
+    /// Pub/Sub's message id.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub message_id: Option<String>,
+}
+
+/// An ordering domain: its messages are received, published and acknowledged in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// A partition of a log.
+    Partition {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition's number.
+        partition: i32,
+    },
+    /// An ordering key.
+    Key(Arc<str>),
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Publish these results (parts of one answer, in order), then acknowledge.
+    Publish(Vec<Outbound>),
+    /// Every sink has it; acknowledge.
+    Recorded,
+    /// Deliver it again.
+    Retry,
+    /// Dead-letter it, confirmed, then acknowledge.
+    Reject(Rejection),
+}
+
+impl Outcome {
+    /// Whether the message is answered, by a published or a recorded result.
+    pub const fn is_answer(&self) -> bool {
+        matches!(self, Self::Publish(_) | Self::Recorded)
+    }
+}
+
+/// A message to publish.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outbound {
+    /// Record key or ordering key.
+    pub key: Option<Bytes>,
+    /// Headers or attributes.
+    pub attributes: Attributes,
+    /// The message's bytes.
+    pub payload: Bytes,
+}
+
+/// Why a message goes to the dead letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The step that refused it.
+    pub stage: Stage,
+    /// The reason, for a person.
+    pub reason: String,
+}
+
+impl Rejection {
+    /// A rejection at `stage` for `reason`.
+    pub fn new(stage: Stage, reason: impl Into<String>) -> Self {
+        Self { stage, reason: reason.into() }
+    }
+}
+
+/// The steps of the pipeline, as dead letters name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Bytes to request.
+    Decode,
+    /// Request against the data set and the model.
+    Validate,
+    /// Images to predictions.
+    Infer,
+    /// Predictions to bytes.
+    Encode,
+    /// Bytes to the broker.
+    Publish,
+}
+
+impl Stage {
+    /// The upper-case name in dead-letter headers, such as `DECODE`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decode => "DECODE",
+            Self::Validate => "VALIDATE",
+            Self::Infer => "INFER",
+            Self::Encode => "ENCODE",
+            Self::Publish => "PUBLISH",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a settled batch came to, in messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settlement {
+    /// Results confirmed and acknowledged.
+    pub published: usize,
+    /// Acknowledged without a result of their own.
+    pub recorded: usize,
+    /// Dead letters confirmed and acknowledged.
+    pub rejected: usize,
+    /// To be delivered again.
+    pub retried: usize,
+    /// The claim had gone: revoked partition or expired lease. They are delivered again.
+    pub stale: usize,
+}
+
+impl std::ops::AddAssign for Settlement {
+    fn add_assign(&mut self, other: Self) {
+        self.published += other.published;
+        self.recorded += other.recorded;
+        self.rejected += other.rejected;
+        self.retried += other.retried;
+        self.stale += other.stale;
+    }
+}

@@ -1,0 +1,4 @@
+//! What fmnist-core promises, tested through its public interface.
+
+mod memory;
+mod official;

@@ -1,0 +1,99 @@
+use std::time::Duration;
+
+use fmnist_core::transport::{
+    Capabilities, Guarantee, Limits, Outbound, Outcome, Settlement, Transport,
+    conformance::{self, Harness},
+    memory::{MemoryBroker, MemoryTransport},
+};
+use tokio::time::{Instant, timeout};
+
+struct Memory(MemoryBroker);
+
+impl Harness for Memory {
+    type Transport = MemoryTransport;
+
+    async fn connect(&self) -> MemoryTransport {
+        self.0.consumer()
+    }
+
+    async fn send(&self, messages: Vec<Outbound>) -> Vec<String> {
+        messages.into_iter().map(|message| self.0.send(message)).collect()
+    }
+
+    async fn results(&self) -> Vec<Outbound> {
+        self.0.results()
+    }
+
+    async fn dead_letters(&self) -> Vec<Outbound> {
+        self.0.dead_letters()
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+}
+
+#[tokio::test]
+async fn the_memory_transport_conforms() {
+    let claims = Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true };
+    conformance::run(claims, async || Memory(MemoryBroker::new("INFERENCE"))).await;
+}
+
+const LIMITS: Limits =
+    Limits { max_messages: 3, max_bytes: 1 << 20, max_wait: Duration::from_millis(250) };
+
+fn message(payload: &'static str) -> Outbound {
+    Outbound { payload: payload.into(), ..Outbound::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incomplete_reception_waits_exactly_max_wait() {
+    let broker = MemoryBroker::new("m");
+    let mut consumer = broker.consumer();
+    broker.send(message("one"));
+    let begun = Instant::now();
+    assert_eq!(consumer.recv(LIMITS).await.expect("received").len(), 1);
+    assert_eq!(begun.elapsed(), LIMITS.max_wait);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_complete_reception_does_not_wait() {
+    let broker = MemoryBroker::new("m");
+    let mut consumer = broker.consumer();
+    for payload in ["one", "two", "three", "four"] {
+        broker.send(message(payload));
+    }
+    let begun = Instant::now();
+    let deliveries = consumer.recv(LIMITS).await.expect("received");
+    assert_eq!((deliveries.len(), begun.elapsed()), (3, Duration::ZERO));
+}
+
+#[tokio::test]
+async fn verdicts_after_the_lease_are_stale_and_the_message_comes_again() {
+    let broker = MemoryBroker::new("m");
+    let mut consumer = broker.consumer();
+    broker.send(message("one"));
+    let mut deliveries = consumer.recv(LIMITS).await.expect("received");
+    broker.expire_leases();
+    let late = (deliveries.remove(0), Outcome::Publish(vec![message("late")]));
+    let settlement = consumer.settle(vec![late]).await.expect("settled");
+    assert_eq!(settlement, Settlement { stale: 1, ..Settlement::default() });
+    assert!(broker.results().is_empty());
+    assert_eq!(consumer.recv(LIMITS).await.expect("received")[0].attempt, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_confirmation_does_not_hold_up_receiving() {
+    let broker = MemoryBroker::new("m");
+    let mut consumer = broker.consumer();
+    broker.send(message("one"));
+    let deliveries = consumer.recv(LIMITS).await.expect("received");
+    let hold = broker.hold_confirmations();
+    let recorded = deliveries.into_iter().map(|d| (d, Outcome::Recorded)).collect();
+    let mut settlement = std::pin::pin!(consumer.settle(recorded));
+    assert!(timeout(Duration::from_secs(1), settlement.as_mut()).await.is_err());
+    broker.send(message("two"));
+    assert_eq!(consumer.recv(LIMITS).await.expect("received").len(), 1);
+    drop(hold);
+    assert_eq!(settlement.await.expect("settled").recorded, 1);
+}

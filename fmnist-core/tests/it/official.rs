@@ -1,0 +1,69 @@
+//! The shipped models on the official test set.
+
+use std::env;
+
+use fmnist_core::{
+    Classifier, Engine, Prediction,
+    dataset::{self, Dataset, Split},
+};
+
+/// The official test set where `FMNIST_DATA` says it is.
+fn test_set() -> Option<Dataset> {
+    if env::var_os("FMNIST_DATA").is_none() {
+        println!("skipped: no official files (set FMNIST_DATA)");
+        return None;
+    }
+    Some(dataset::open(None, Split::Test).expect("FMNIST_DATA holds the official files"))
+}
+
+fn accuracy(predictions: &[Prediction], test: &Dataset) -> f64 {
+    let right = predictions.iter().zip(test.labels.iter());
+    let right = right.filter(|(prediction, label)| prediction.class == usize::from(**label));
+    right.count() as f64 / test.labels.len() as f64
+}
+
+/// Expected calibration error over 15 bins of equal width.
+fn calibration_error(predictions: &[Prediction], test: &Dataset) -> f64 {
+    let mut bins = [0.0_f64; 15];
+    for (prediction, label) in predictions.iter().zip(test.labels.iter()) {
+        let right = f64::from(u8::from(prediction.class == usize::from(*label)));
+        let bin = (prediction.probability() * 15.0) as usize;
+        bins[bin.min(14)] += f64::from(prediction.probability()) - right;
+    }
+    bins.iter().map(|gap| gap.abs()).sum::<f64>() / predictions.len() as f64
+}
+
+#[test]
+fn official_test_set_accuracy_matches_the_metadata() {
+    let Some(test) = test_set() else { return };
+    assert_eq!(test.images.len(), 10_000);
+    for name in ["base", "notebook"] {
+        let classifier = Classifier::open(name).unwrap();
+        let score = classifier.metadata().score.expect("shipped weights were judged");
+        let predictions = classifier.classify(&test.images).unwrap();
+        let accuracy = accuracy(&predictions, &test);
+        let calibration_error = calibration_error(&predictions, &test);
+        println!("{name}: accuracy {accuracy}, calibration error {calibration_error}");
+        // Another machine's sums may turn an image on the border of two classes.
+        assert!((accuracy - score.accuracy).abs() <= 0.0002, "{name}: {accuracy}");
+        assert!((calibration_error - score.calibration_error).abs() <= 0.0005);
+        assert!(calibration_error <= 0.01, "{name}: {calibration_error}");
+        assert!(name != "base" || accuracy >= 0.925, "{accuracy}");
+    }
+}
+
+#[test]
+fn flex_and_ndarray_agree_on_every_official_test_image() {
+    let Some(test) = test_set() else { return };
+    for name in ["base", "notebook"] {
+        let flex = Classifier::open(name).unwrap();
+        let ndarray = flex.clone().with_engine(Engine::NdArray).unwrap();
+        let classes = |classifier: &Classifier| {
+            let predictions = classifier.classify(&test.images).unwrap();
+            predictions.iter().map(|prediction| prediction.class).collect::<Vec<_>>()
+        };
+        let (flex, ndarray) = (classes(&flex), classes(&ndarray));
+        let differing: Vec<usize> = (0..flex.len()).filter(|&i| flex[i] != ndarray[i]).collect();
+        assert!(differing.is_empty(), "{name}: images {differing:?}");
+    }
+}

@@ -1,0 +1,239 @@
+use std::collections::BTreeMap;
+
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
+use serde::{Deserialize, Serialize};
+
+use crate::KafkaSetupError;
+
+/// Properties that the delivery promise rests on.
+const RESERVED: [&str; 7] = [
+    "acks",
+    "auto.commit.enable",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "request.required.acks",
+    "transactional.id",
+];
+
+/// The `kafka` section of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaConfig {
+    /// `HOST:PORT` of some brokers, separated by commas.
+    pub bootstrap_servers: String,
+    /// The consumer group.
+    pub group_id: String,
+    /// Where messages come from.
+    pub topic: String,
+    /// Where results go; `null` or empty for none, then a sink must record them.
+    pub results_topic: Option<String>,
+    /// Where messages go that cannot be answered.
+    pub dead_letter_topic: String,
+    /// Where a new group starts: `earliest` or `latest`.
+    pub auto_offset_reset: String,
+    /// `at_least_once`.
+    pub guarantee: KafkaGuarantee,
+    /// Static membership: a name that is unique in the group and survives restarts.
+    pub group_instance_id: Option<String>,
+    /// librdkafka properties by their own dotted names, applied last. Those that the delivery
+    /// promise rests on are refused.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// See [`KafkaConfig::guarantee`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub enum KafkaGuarantee {
+    /// Offsets are committed after the results are confirmed; a crash repeats some results.
+    AtLeastOnce,
+}
+
+impl TryFrom<String> for KafkaGuarantee {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "at_least_once" => Ok(Self::AtLeastOnce),
+            "exactly_once" => {
+                Err("exactly_once is not available in this version, only at_least_once")
+            }
+            _ => Err("expected at_least_once"),
+        }
+    }
+}
+
+impl From<KafkaGuarantee> for &'static str {
+    fn from(guarantee: KafkaGuarantee) -> Self {
+        match guarantee {
+            KafkaGuarantee::AtLeastOnce => "at_least_once",
+        }
+    }
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self {
+            bootstrap_servers: "localhost:9092".to_owned(),
+            group_id: "consumer-group-1".to_owned(),
+            topic: "INFERENCE".to_owned(),
+            results_topic: Some("INFERENCE-RESULTS".to_owned()),
+            dead_letter_topic: "INFERENCE-DEAD-LETTERS".to_owned(),
+            auto_offset_reset: "earliest".to_owned(),
+            guarantee: KafkaGuarantee::AtLeastOnce,
+            group_instance_id: None,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+impl KafkaConfig {
+    /// Where results go; an empty name means none, too.
+    pub fn results_topic(&self) -> Option<&str> {
+        self.results_topic.as_deref().filter(|topic| !topic.is_empty())
+    }
+
+    /// Input, results where there are any, and dead letters.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        [Some(&*self.topic), self.results_topic(), Some(&*self.dead_letter_topic)]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Offsets are stored by hand, after the delivery report, and committed every second.
+    pub(crate) fn consumer(&self) -> Result<ClientConfig, KafkaSetupError> {
+        let mut client = self.client();
+        client
+            .set("group.id", &self.group_id)
+            .set("auto.offset.reset", &self.auto_offset_reset)
+            .set("enable.auto.commit", "true")
+            .set("auto.commit.interval.ms", "1000")
+            .set("enable.auto.offset.store", "false")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("queued.min.messages", "10000")
+            .set("queued.max.messages.kbytes", "8192")
+            .set("fetch.max.bytes", "4194304")
+            .set("fetch.wait.max.ms", "100");
+        if let Some(id) = &self.group_instance_id {
+            client.set("group.instance.id", id);
+        }
+        self.with_properties(client)
+    }
+
+    /// A consumer outside of any group, for readers that commit nothing.
+    pub(crate) fn reader(&self) -> Result<ClientConfig, KafkaSetupError> {
+        let mut client = self.client();
+        client
+            .set("group.id", "fmnist-reader")
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed");
+        self.with_properties(client)
+    }
+
+    /// Idempotent, so that a retry inside the client neither doubles nor reorders.
+    pub(crate) fn producer(&self, timeout_ms: u32) -> Result<ClientConfig, KafkaSetupError> {
+        let mut client = self.client();
+        client
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", "2")
+            .set("message.timeout.ms", timeout_ms.to_string());
+        self.with_properties(client)
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("client.id", "fmnist-stream")
+            .set_log_level(RDKafkaLogLevel::Warning);
+        client
+    }
+
+    /// A property that only the other kind of client knows is a warning in librdkafka's log.
+    fn with_properties(&self, mut client: ClientConfig) -> Result<ClientConfig, KafkaSetupError> {
+        for (name, value) in &self.properties {
+            if RESERVED.contains(&name.as_str()) {
+                return Err(KafkaSetupError::ReservedProperty { name: name.clone() });
+            }
+            client.set(name, value);
+        }
+        Ok(client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::producer::FutureProducer;
+
+    use super::*;
+
+    #[test]
+    fn offsets_are_never_stored_by_the_client_itself() {
+        let client = KafkaConfig::default().consumer().expect("a configuration");
+        assert_eq!(client.get("enable.auto.offset.store"), Some("false"));
+        assert_eq!(client.get("group.id"), Some("consumer-group-1"));
+        assert_eq!(client.get("auto.offset.reset"), Some("earliest"));
+        assert_eq!(client.get("group.instance.id"), None);
+    }
+
+    #[test]
+    fn properties_pass_through_by_their_own_names() {
+        let properties = [("security.protocol", "SASL_SSL"), ("sasl.mechanisms", "SCRAM-SHA-256")];
+        let config = KafkaConfig {
+            properties: properties.map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
+            ..KafkaConfig::default()
+        };
+        for client in [config.consumer(), config.producer(1000), config.reader()] {
+            let client = client.expect("a configuration");
+            for (name, value) in properties {
+                assert_eq!(client.get(name), Some(value));
+            }
+        }
+    }
+
+    #[test]
+    fn the_client_is_built_with_tls_scram_and_plain() {
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            let properties = [
+                ("security.protocol", "SASL_SSL"),
+                ("sasl.mechanisms", mechanism),
+                ("sasl.username", "user"),
+                ("sasl.password", "secret"),
+            ];
+            let config = KafkaConfig {
+                properties: properties.map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
+                ..KafkaConfig::default()
+            };
+            let client = config.producer(1000).expect("a configuration");
+            drop(client.create::<FutureProducer>().expect(mechanism));
+        }
+    }
+
+    #[test]
+    fn a_property_that_would_break_the_delivery_promise_is_refused() {
+        for name in RESERVED {
+            let properties = [(name.to_owned(), "true".to_owned())].into();
+            let config = KafkaConfig { properties, ..KafkaConfig::default() };
+            for client in [config.consumer(), config.producer(1000), config.reader()] {
+                let error = client.expect_err("refused").to_string();
+                assert!(error.contains(name), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_old_section_is_read_and_an_unknown_guarantee_is_refused() {
+        let old = r#"{"bootstrap_servers": "b:9092", "group_id": "g", "topic": "T"}"#;
+        let config: KafkaConfig = serde_json::from_str(old).expect("the old keys");
+        assert_eq!((config.group_id.as_str(), config.topic.as_str()), ("g", "T"));
+        assert_eq!(config.results_topic.as_deref(), Some("INFERENCE-RESULTS"));
+        let error = serde_json::from_str::<KafkaConfig>(r#"{"guarantee": "exactly_once"}"#);
+        assert!(error.expect_err("not offered").to_string().contains("not available"));
+        let empty: KafkaConfig =
+            serde_json::from_str(r#"{"results_topic": ""}"#).expect("an empty name");
+        assert_eq!(empty.results_topic(), None);
+        let default = serde_json::to_value(KafkaConfig::default()).expect("JSON");
+        assert_eq!(default["guarantee"], "at_least_once");
+    }
+}

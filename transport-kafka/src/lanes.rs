@@ -1,0 +1,217 @@
+//! What is outstanding on each partition: which verdicts still count, and how far to commit.
+
+use std::collections::{BTreeMap, HashMap};
+
+/// The partitions that this consumer has messages of.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    partitions: HashMap<i32, Lane>,
+    claims: u64,
+    epochs: u64,
+}
+
+#[derive(Debug)]
+struct Lane {
+    /// Tells one assignment of the partition from the next.
+    epoch: u64,
+    /// Received and not yet below the low-water mark, by offset.
+    outstanding: BTreeMap<i64, Outstanding>,
+    /// Deliveries before the next one, of offsets that were handed back.
+    attempts: BTreeMap<i64, u32>,
+    /// Where the consumer has to go back to before it may receive of this partition again.
+    seek: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    claim: u64,
+    done: bool,
+}
+
+/// A consumer's claim on one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    epoch: u64,
+    number: u64,
+}
+
+/// Whether a verdict still counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Valid,
+    /// An earlier message of the lane is delivered again, and so is this one.
+    PulledBack,
+    /// The partition was revoked.
+    Stale,
+}
+
+impl Lanes {
+    /// Registers a message; gives its claim and which delivery this is, from 1.
+    pub(crate) fn receive(&mut self, partition: i32, offset: i64) -> (Claim, u32) {
+        let epochs = &mut self.epochs;
+        let lane = self.partitions.entry(partition).or_insert_with(|| {
+            *epochs += 1;
+            Lane {
+                epoch: *epochs,
+                outstanding: BTreeMap::new(),
+                attempts: BTreeMap::new(),
+                seek: None,
+            }
+        });
+        self.claims += 1;
+        let number = self.claims;
+        lane.outstanding.insert(offset, Outstanding { claim: number, done: false });
+        let attempt = lane.attempts.get(&offset).map_or(1, |before| before + 1);
+        (Claim { partition, offset, epoch: lane.epoch, number }, attempt)
+    }
+
+    pub(crate) fn standing(&self, claim: Claim) -> Standing {
+        match self.partitions.get(&claim.partition) {
+            Some(lane) if lane.epoch == claim.epoch => match lane.outstanding.get(&claim.offset) {
+                Some(found) if found.claim == claim.number => Standing::Valid,
+                _ => Standing::PulledBack,
+            },
+            _ => Standing::Stale,
+        }
+    }
+
+    /// Marks a message as done. Gives the last offset of the unbroken run of done messages, once
+    /// it has moved: what may be committed.
+    pub(crate) fn done(&mut self, claim: Claim) -> Option<i64> {
+        if self.standing(claim) != Standing::Valid {
+            return None;
+        }
+        let lane = self.partitions.get_mut(&claim.partition)?;
+        lane.outstanding.get_mut(&claim.offset)?.done = true;
+        let mut low_water = None;
+        while let Some(first) = lane.outstanding.first_entry() {
+            if !first.get().done {
+                break;
+            }
+            lane.attempts.remove(first.key());
+            low_water = Some(first.remove_entry().0);
+        }
+        low_water
+    }
+
+    /// Hands a message back, and with it every later one of its lane; answers whether it counted.
+    pub(crate) fn pull_back(&mut self, claim: Claim) -> bool {
+        if self.standing(claim) != Standing::Valid {
+            return false;
+        }
+        let Some(lane) = self.partitions.get_mut(&claim.partition) else { return false };
+        for offset in lane.outstanding.split_off(&claim.offset).into_keys() {
+            *lane.attempts.entry(offset).or_default() += 1;
+        }
+        lane.seek = Some(lane.seek.map_or(claim.offset, |other| other.min(claim.offset)));
+        true
+    }
+
+    /// Whether the partition waits for the consumer to go back.
+    pub(crate) fn is_seeking(&self, partition: i32) -> bool {
+        self.partitions.get(&partition).is_some_and(|lane| lane.seek.is_some())
+    }
+
+    /// Where the consumer has to go back to, by partition.
+    pub(crate) fn seeks(&self) -> Vec<(i32, i64)> {
+        let seek = |(&partition, lane): (&i32, &Lane)| Some((partition, lane.seek?));
+        self.partitions.iter().filter_map(seek).collect()
+    }
+
+    /// Takes note that the consumer went back to `offset`.
+    pub(crate) fn sought(&mut self, partition: i32, offset: i64) {
+        if let Some(lane) = self.partitions.get_mut(&partition)
+            && lane.seek == Some(offset)
+        {
+            lane.seek = None;
+        }
+    }
+
+    /// Forgets a revoked partition: verdicts on its messages are stale from now on.
+    pub(crate) fn revoke(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(lanes: &mut Lanes, offsets: std::ops::Range<i64>) -> Vec<Claim> {
+        offsets.map(|offset| lanes.receive(0, offset).0).collect()
+    }
+
+    #[test]
+    fn the_low_water_mark_never_passes_a_hole() {
+        let mut lanes = Lanes::default();
+        let claims = received(&mut lanes, 10..14);
+        assert_eq!(lanes.done(claims[1]), None);
+        assert_eq!(lanes.done(claims[2]), None);
+        assert_eq!(lanes.done(claims[0]), Some(12));
+        assert_eq!(lanes.done(claims[3]), Some(13));
+    }
+
+    #[test]
+    fn in_any_order_of_confirmations_the_mark_is_the_longest_done_prefix() {
+        // Every order of seven confirmations, by the factorial number system.
+        for permutation in 0..5040_usize {
+            let mut lanes = Lanes::default();
+            let mut left = received(&mut lanes, 0..7);
+            let (mut code, mut done, mut mark) = (permutation, [false; 7], -1);
+            for radix in (1..=7).rev() {
+                let claim = left.remove(code % radix);
+                code /= radix;
+                done[claim.offset as usize] = true;
+                let moved = lanes.done(claim);
+                let prefix = done.iter().take_while(|d| **d).count() as i64 - 1;
+                assert_eq!(moved, (prefix > mark).then_some(prefix));
+                mark = prefix;
+            }
+            assert_eq!(mark, 6);
+        }
+    }
+
+    #[test]
+    fn a_retry_pulls_back_later_messages_and_leaves_earlier_ones_alone() {
+        let mut lanes = Lanes::default();
+        let claims = received(&mut lanes, 0..4);
+        assert!(lanes.pull_back(claims[1]));
+        let standings: Vec<_> = claims.iter().map(|c| lanes.standing(*c)).collect();
+        use Standing::{PulledBack, Valid};
+        assert_eq!(standings, [Valid, PulledBack, PulledBack, PulledBack]);
+        assert!(!lanes.pull_back(claims[2]));
+        assert_eq!(lanes.seeks(), [(0, 1)]);
+        assert_eq!(lanes.done(claims[3]), None);
+        assert_eq!(lanes.done(claims[0]), Some(0));
+        lanes.sought(0, 1);
+        assert!(!lanes.is_seeking(0));
+        let (again, attempt) = lanes.receive(0, 1);
+        assert_eq!((lanes.standing(again), attempt), (Valid, 2));
+        assert_eq!(lanes.receive(0, 4).1, 1);
+    }
+
+    #[test]
+    fn the_earliest_of_several_hand_backs_decides_where_to_go() {
+        let mut lanes = Lanes::default();
+        let claims = received(&mut lanes, 0..4);
+        assert!(lanes.pull_back(claims[2]));
+        assert!(lanes.pull_back(claims[1]));
+        assert_eq!(lanes.seeks(), [(0, 1)]);
+        lanes.sought(0, 2);
+        assert!(lanes.is_seeking(0));
+    }
+
+    #[test]
+    fn verdicts_of_a_revoked_partition_are_stale_even_after_it_comes_back() {
+        let mut lanes = Lanes::default();
+        let claims = received(&mut lanes, 0..2);
+        lanes.revoke(0);
+        assert_eq!(lanes.standing(claims[0]), Standing::Stale);
+        let (again, _) = lanes.receive(0, 0);
+        assert_eq!(lanes.standing(claims[0]), Standing::Stale);
+        assert_eq!(lanes.done(claims[0]), None);
+        assert_eq!(lanes.done(again), Some(0));
+    }
+}

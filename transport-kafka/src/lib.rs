@@ -1,0 +1,42 @@
+//! Kafka for fmnist-core's pipelines: at least once, in order within a partition.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use fmnist_core::{Classifier, dataset, pipeline::{Pipeline, PipelineConfig}};
+//! use transport_kafka::{KafkaConfig, KafkaTransport};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = Arc::new(Classifier::pretrained()?);
+//! let test_set = dataset::open_or_synthetic(None)?;
+//! let transport = KafkaTransport::connect(&KafkaConfig::default()).await?;
+//! let pipeline = Pipeline::new(transport, model, test_set.images, PipelineConfig::default());
+//! pipeline.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A task of its own polls the consumer, also while the model is busy. An offset is stored once
+//! the results, or the dead letter, of every message up to it are confirmed, and committed every
+//! second: after a crash no message is lost and those of the last second may be answered twice,
+//! with the same id.
+
+mod clients;
+mod config;
+mod consumer;
+mod error;
+mod lanes;
+mod log;
+mod outbox;
+mod publisher;
+mod results;
+mod topics;
+mod transport;
+mod wire;
+
+pub use config::{KafkaConfig, KafkaGuarantee};
+pub use error::KafkaSetupError;
+pub use publisher::KafkaPublisher;
+pub use results::KafkaResults;
+pub use topics::create_topics;
+pub use transport::{KafkaToken, KafkaTransport};

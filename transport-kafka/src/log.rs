@@ -1,0 +1,39 @@
+//! librdkafka's own log, as `tracing` events of the target `librdkafka`.
+
+use rdkafka::{
+    ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
+};
+
+/// The context of clients that have nothing else to do.
+#[derive(Clone)]
+pub(crate) struct Logged;
+
+impl ClientContext for Logged {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        failure(&error, reason);
+    }
+}
+
+impl ConsumerContext for Logged {}
+
+/// One line of the log.
+pub(crate) fn line(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    use RDKafkaLogLevel as Level;
+    match level {
+        Level::Emerg | Level::Alert | Level::Critical | Level::Error => {
+            tracing::error!(target: "librdkafka", facility, "{message}");
+        }
+        Level::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
+        Level::Notice | Level::Info => tracing::info!(target: "librdkafka", facility, "{message}"),
+        Level::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+/// A client-wide error. Who polls or publishes gets it too; this is for a closer look.
+pub(crate) fn failure(error: &KafkaError, reason: &str) {
+    tracing::debug!(target: "librdkafka", %error, "{reason}");
+}

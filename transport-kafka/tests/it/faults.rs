@@ -1,0 +1,255 @@
+//! What the old consumer got wrong, and what a broker can do to this one.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fmnist_core::{
+    message::ResultRecord,
+    pipeline::{Pipeline, PipelineConfig},
+    transport::{
+        Delivery, Limits, Outbound, Outcome, Publisher, Rejection, Settlement, Stage, Transport,
+        TransportError, conformance::Harness,
+    },
+};
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    message::{Header, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord},
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
+};
+use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaToken, KafkaTransport};
+
+use crate::{
+    cluster,
+    constant::{Constant, test_set},
+    fresh,
+    harness::{Kafka, PARTITIONS, topics},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn message(payload: impl Into<Bytes>) -> Outbound {
+    Outbound { payload: payload.into(), ..Outbound::default() }
+}
+
+async fn receive(transport: &mut KafkaTransport, count: usize) -> Vec<Delivery<KafkaToken>> {
+    let mut deliveries = Vec::new();
+    while deliveries.len() < count {
+        let limits = Limits {
+            max_messages: count - deliveries.len(),
+            max_bytes: 1 << 20,
+            max_wait: Duration::ZERO,
+        };
+        let received = timeout(PATIENCE, transport.recv(limits)).await.expect("in time");
+        deliveries.extend(received.expect("received"));
+    }
+    deliveries
+}
+
+/// The committed offset of each partition of the input topic; `None` where there is none.
+async fn committed(config: &KafkaConfig) -> Vec<Option<i64>> {
+    let config = config.clone();
+    let ask = move || {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &config.bootstrap_servers)
+            .set("group.id", &config.group_id)
+            .create()
+            .expect("a consumer");
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_range(&config.topic, 0, PARTITIONS - 1);
+        let offsets = consumer.committed_offsets(partitions, PATIENCE).expect("offsets");
+        let offset = |partition| match offsets.find_partition(&config.topic, partition) {
+            Some(found) => match found.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            },
+            None => None,
+        };
+        (0..PARTITIONS).map(offset).collect()
+    };
+    tokio::task::spawn_blocking(ask).await.expect("no panic")
+}
+
+/// Sends one message to a partition of the input topic.
+async fn send_to(config: &KafkaConfig, partition: i32, payload: &str) {
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", &config.bootstrap_servers)
+        .create()
+        .expect("a producer");
+    let record = FutureRecord::<(), _>::to(&config.topic).partition(partition).payload(payload);
+    producer.send(record, PATIENCE).await.expect("confirmed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_offsets_are_committed_only_after_the_result_is_confirmed() {
+    let cluster = cluster();
+    let mut kafka = fresh(&cluster);
+    kafka.0.properties.insert("auto.commit.interval.ms".to_owned(), "50".to_owned());
+    let [_, results, _] = topics(&kafka.0);
+    send_to(&kafka.0, 0, "answered").await;
+    send_to(&kafka.0, 1, "recorded").await;
+    let mut transport = kafka.connect().await;
+    let mut deliveries = receive(&mut transport, 2).await;
+    deliveries.sort_by_key(|delivery| delivery.source.partition);
+    let (recorded, answered) = (deliveries.remove(1), deliveries.remove(0));
+
+    // Without a leader, the results topic takes nothing.
+    for partition in 0..PARTITIONS {
+        cluster.partition_leader(results, partition, None).expect("no leader");
+    }
+    let publish = Outcome::Publish(vec![message("answer")]);
+    let mut answer = Box::pin(transport.settle(vec![(answered, publish)]));
+    let record = transport.settle(vec![(recorded, Outcome::Recorded)]).await.expect("recorded");
+    assert_eq!(record, Settlement { recorded: 1, ..Settlement::default() });
+    let deadline = Instant::now() + PATIENCE;
+    while committed(&kafka.0).await[1] != Some(1) {
+        assert!(Instant::now() < deadline, "the other partition's offset is not committed");
+    }
+    assert_eq!(committed(&kafka.0).await[0], None);
+    assert!(futures_util::poll!(&mut answer).is_pending());
+
+    for partition in 0..PARTITIONS {
+        cluster.partition_leader(results, partition, Some(1)).expect("a leader");
+    }
+    let settlement = timeout(PATIENCE, answer).await.expect("in time").expect("confirmed");
+    assert_eq!(settlement, Settlement { published: 1, ..Settlement::default() });
+    transport.drain(PATIENCE).await.expect("drained");
+    assert_eq!(committed(&kafka.0).await[..2], [Some(1), Some(1)]);
+    assert_eq!(kafka.results().await[0].payload, "answer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_json_does_not_kill_the_consumer() {
+    const MESSAGES: usize = 60;
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    let poison: [&[u8]; 6] = [
+        b"{\"start_idx\": 0, \"end",
+        b"\xff\xfe\x00",
+        b"",
+        br#"{"start_idx": 5, "end_idx": 2}"#,
+        br#"{"start_idx": 0, "end_idx": 2}"#,
+        br#"[]"#,
+    ];
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    let publisher = KafkaPublisher::new(&kafka.0).expect("a producer");
+    for number in 0..MESSAGES {
+        let is_bad = number % 5 == 3;
+        let payload = if is_bad { poison[number / 5 % poison.len()] } else { RANGE };
+        let id = publisher.publish(message(payload)).await.expect("confirmed");
+        if is_bad { bad.push(id) } else { good.push(id) }
+    }
+    let transport = kafka.connect().await;
+    let model = Constant::new(Duration::ZERO);
+    let pipeline = Pipeline::new(transport, model, test_set(), PipelineConfig::default());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(pipeline.run(async { drop(stopped.await) }));
+
+    let deadline = Instant::now() + PATIENCE;
+    while kafka.results().await.len() + kafka.dead_letters().await.len() < MESSAGES {
+        assert!(Instant::now() < deadline, "not every message came to an end");
+        sleep(Duration::from_millis(50)).await;
+    }
+    stop.send(()).expect("the consumer is alive");
+    running.await.expect("no panic").expect("drained");
+    let mut answered: Vec<String> = kafka
+        .results()
+        .await
+        .iter()
+        .map(|result| {
+            let record: ResultRecord = serde_json::from_slice(&result.payload).expect("a result");
+            record.id
+        })
+        .collect();
+    let mut dead: Vec<String> = kafka
+        .dead_letters()
+        .await
+        .iter()
+        .map(|letter| letter.attributes.text("fmnist.id").expect("an id").to_owned())
+        .collect();
+    for ids in [&mut answered, &mut dead, &mut good, &mut bad] {
+        ids.sort();
+    }
+    assert_eq!(answered, good);
+    assert_eq!(dead, bad);
+    assert_eq!(committed(&kafka.0).await.into_iter().flatten().sum::<i64>(), MESSAGES as i64);
+}
+
+const RANGE: &[u8] = br#"{"start_idx": 0, "end_idx": 1}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_headers_and_tombstones_arrive_as_they_were_sent() {
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.0.bootstrap_servers)
+        .create()
+        .expect("a producer");
+    let headers = OwnedHeaders::new()
+        .insert(Header { key: "trace", value: Some(&[0xff, 0x00][..]) })
+        .insert(Header { key: "trace", value: None::<&[u8]> })
+        .insert(Header { key: "empty", value: Some(&[][..]) });
+    let tombstone = FutureRecord::<_, [u8]>::to(&kafka.0.topic).key(&[0xc3, 0x28][..]);
+    producer.send(tombstone.headers(headers), PATIENCE).await.expect("confirmed");
+
+    let mut transport = kafka.connect().await;
+    let delivery = receive(&mut transport, 1).await.remove(0);
+    assert_eq!(delivery.key.as_deref(), Some(&[0xc3, 0x28][..]));
+    assert!(delivery.payload.is_empty());
+    let found: Vec<_> = delivery.attributes.iter().map(|(n, v)| (n, v.map(|v| &v[..]))).collect();
+    let expected = [("trace", Some(&[0xff, 0x00][..])), ("trace", None), ("empty", Some(&[][..]))];
+    assert_eq!(found, expected);
+
+    let rejection = Rejection::new(Stage::Decode, "empty");
+    transport.settle(vec![(delivery, Outcome::Reject(rejection))]).await.expect("dead-lettered");
+    let letter = kafka.dead_letters().await.remove(0);
+    assert_eq!(letter.key.as_deref(), Some(&[0xc3, 0x28][..]));
+    let kept: Vec<_> = letter.attributes.iter().take(3).map(|(name, _)| name).collect();
+    assert_eq!(kept, ["trace", "trace", "empty"]);
+}
+
+/// As `kafka`, but its producers refuse what is larger than 4,000 bytes.
+fn narrow(kafka: &Kafka) -> Kafka {
+    let mut config = kafka.0.clone();
+    config.properties.insert("message.max.bytes".to_owned(), "4000".to_owned());
+    Kafka(config)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_that_is_too_large_goes_as_a_stub() {
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    let sent = kafka.send(vec![message(vec![b'x'; 9_000])]).await;
+    let mut transport = narrow(&kafka).connect().await;
+    let delivery = receive(&mut transport, 1).await.remove(0);
+    let rejection = Rejection::new(Stage::Decode, "not an image");
+    let settled = transport.settle(vec![(delivery, Outcome::Reject(rejection))]).await;
+    let expected = Settlement { rejected: 1, ..Settlement::default() };
+    assert_eq!(settled.expect("confirmed"), expected);
+    let letter = kafka.dead_letters().await.remove(0);
+    assert!(letter.payload.is_empty());
+    assert_eq!(letter.attributes.text("fmnist.id"), Some(&*sent[0]));
+    assert_eq!(letter.attributes.text("fmnist.payload.bytes"), Some("9000"));
+    assert_eq!(letter.attributes.text("fmnist.payload.sha256").expect("a digest").len(), 64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_result_stops_the_consumer_with_its_message_uncommitted() {
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    let sent = kafka.send(vec![message("question")]).await;
+    let mut transport = narrow(&kafka).connect().await;
+    let delivery = receive(&mut transport, 1).await.remove(0);
+    let large = Outcome::Publish(vec![message(vec![b'x'; 9_000])]);
+    let error = transport.settle(vec![(delivery, large)]).await.expect_err("refused");
+    assert!(matches!(error, TransportError::Fatal { .. }), "{error}");
+    let limits = Limits { max_messages: 1, max_bytes: 1, max_wait: Duration::ZERO };
+    let error = transport.recv(limits).await.expect_err("stopped");
+    assert!(matches!(error, TransportError::Fatal { .. }), "{error}");
+    transport.drain(PATIENCE).await.expect("drained");
+    assert_eq!(receive(&mut kafka.connect().await, 1).await[0].id, sent[0]);
+}

@@ -1,0 +1,112 @@
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use fmnist_core::transport::{Attributes, Outbound, Publisher, conformance::Harness};
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    message::Headers,
+};
+use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaTransport};
+
+pub(crate) const PARTITIONS: i32 = 4;
+
+/// A configuration whose topics and group nobody else uses.
+pub(crate) fn config(servers: &str) -> KafkaConfig {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::SeqCst);
+    let name = format!("T{}-{count}", std::process::id());
+    KafkaConfig {
+        bootstrap_servers: servers.to_owned(),
+        group_id: format!("group-{name}"),
+        topic: format!("{name}-IN"),
+        results_topic: Some(format!("{name}-RESULTS")),
+        dead_letter_topic: format!("{name}-DEAD"),
+        properties: [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        ..KafkaConfig::default()
+    }
+}
+
+pub(crate) fn topics(config: &KafkaConfig) -> [&str; 3] {
+    let results = config.results_topic.as_deref().expect("a results topic");
+    [&config.topic, results, &config.dead_letter_topic]
+}
+
+pub(crate) struct Kafka(pub(crate) KafkaConfig);
+
+impl Harness for Kafka {
+    type Transport = KafkaTransport;
+
+    async fn connect(&self) -> KafkaTransport {
+        KafkaTransport::connect(&self.0).await.expect("connected")
+    }
+
+    async fn send(&self, messages: Vec<Outbound>) -> Vec<String> {
+        let publisher = KafkaPublisher::new(&self.0).expect("a producer");
+        let mut ids = Vec::new();
+        for message in messages {
+            ids.push(publisher.publish(message).await.expect("confirmed"));
+        }
+        ids
+    }
+
+    async fn results(&self) -> Vec<Outbound> {
+        read(&self.0, topics(&self.0)[1]).await
+    }
+
+    async fn dead_letters(&self) -> Vec<Outbound> {
+        read(&self.0, topics(&self.0)[2]).await
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+}
+
+/// Everything on a topic, up to its present end.
+pub(crate) async fn read(config: &KafkaConfig, topic: &str) -> Vec<Outbound> {
+    let (servers, topic) = (config.bootstrap_servers.clone(), topic.to_owned());
+    tokio::task::spawn_blocking(move || read_blocking(&servers, &topic)).await.expect("read")
+}
+
+fn read_blocking(servers: &str, topic: &str) -> Vec<Outbound> {
+    let wait = Duration::from_secs(10);
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", servers)
+        .set("group.id", "test-reader")
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .create()
+        .expect("a consumer");
+    let mut assignment = TopicPartitionList::new();
+    let mut missing = 0;
+    for partition in 0..PARTITIONS {
+        let (low, high) = consumer.fetch_watermarks(topic, partition, wait).expect("watermarks");
+        missing += high - low;
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
+    }
+    consumer.assign(&assignment).expect("assigned");
+    let deadline = Instant::now() + wait;
+    let mut messages = Vec::new();
+    while missing > 0 {
+        assert!(Instant::now() < deadline, "{missing} messages of {topic} cannot be read");
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let Ok(message) = message else { continue };
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let attributes: Attributes = headers
+            .map(|h| (h.key.to_owned(), Bytes::copy_from_slice(h.value.unwrap_or_default())))
+            .collect();
+        messages.push(Outbound {
+            key: message.key().map(Bytes::copy_from_slice),
+            attributes,
+            payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+        });
+        missing -= 1;
+    }
+    messages
+}

@@ -1,0 +1,95 @@
+//! What is bounded: the buffer, and the end.
+
+use std::{collections::HashMap, time::Duration};
+
+use fmnist_core::transport::{
+    Limits, Outbound, Outcome, Publisher, Settlement, Transport, TransportError,
+    conformance::Harness,
+};
+use tokio::{task::JoinSet, time::timeout};
+use transport_kafka::KafkaPublisher;
+
+use crate::{cluster, fresh};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn intake_that_pauses_and_resumes_keeps_order_and_loses_nothing() {
+    // Three times what is buffered.
+    const MESSAGES: usize = 30_000;
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    let mut transport = kafka.connect().await;
+    let publisher = KafkaPublisher::new(&kafka.0).expect("a producer");
+    let mut received = 0;
+    let mut next: HashMap<i32, i64> = HashMap::new();
+    // The consumer has joined, and fills its buffer while the rest is sent.
+    for sending in [1, MESSAGES - 1] {
+        let mut sends = JoinSet::new();
+        for _ in 0..sending {
+            let publisher = publisher.clone();
+            let message = Outbound { payload: "x".into(), ..Outbound::default() };
+            sends.spawn(async move { publisher.publish(message).await.expect("confirmed") });
+        }
+        let expected = received + sends.join_all().await.len();
+        while received < expected {
+            let limits = Limits { max_messages: 500, max_bytes: 1 << 20, max_wait: Duration::ZERO };
+            let deliveries = timeout(PATIENCE, transport.recv(limits)).await.expect("in time");
+            let deliveries = deliveries.expect("received");
+            for source in deliveries.iter().map(|delivery| &delivery.source) {
+                let partition = source.partition.expect("a partition");
+                let next = next.entry(partition).or_default();
+                assert_eq!(source.offset, Some(*next), "of partition {partition}");
+                *next += 1;
+            }
+            received += deliveries.len();
+            let recorded = deliveries.into_iter().map(|d| (d, Outcome::Recorded)).collect();
+            transport.settle(recorded).await.expect("recorded");
+        }
+    }
+    assert_eq!(received, MESSAGES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn draining_ends_within_its_grace_when_the_broker_is_away() {
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    kafka.send(vec![Outbound { payload: "x".into(), ..Outbound::default() }]).await;
+    let mut transport = kafka.connect().await;
+    let limits = Limits { max_messages: 1, max_bytes: 1, max_wait: Duration::ZERO };
+    let deliveries = timeout(PATIENCE, transport.recv(limits)).await.expect("in time");
+    cluster.broker_down(-1).expect("down");
+    let publish = |delivery| (delivery, Outcome::Publish(vec![Outbound::default()]));
+    let batch = deliveries.expect("received").into_iter().map(publish).collect();
+    let settlement = transport.settle(batch);
+    let drained = timeout(PATIENCE, transport.drain(Duration::from_secs(1))).await;
+    let error = drained.expect("the grace was a second").expect_err("nobody confirmed");
+    assert!(matches!(error, TransportError::Fatal { .. }), "{error}");
+    cluster.broker_up(-1).expect("up");
+    let settlement = timeout(PATIENCE, settlement).await.expect("it still ends");
+    assert_eq!(
+        settlement.expect("confirmed"),
+        Settlement { published: 1, ..Settlement::default() }
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_away_is_said_and_waited_for() {
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    let mut transport = kafka.connect().await;
+    cluster.broker_down(-1).expect("down");
+    let limits = Limits { max_messages: 1, max_bytes: 1, max_wait: Duration::ZERO };
+    let received = timeout(PATIENCE, transport.recv(limits)).await.expect("in time");
+    let error = received.expect_err("nothing to receive");
+    assert!(matches!(error, TransportError::Unavailable { .. }), "{error}");
+    cluster.broker_up(-1).expect("up");
+    kafka.send(vec![Outbound { payload: "back".into(), ..Outbound::default() }]).await;
+    loop {
+        match timeout(PATIENCE, transport.recv(limits)).await.expect("in time") {
+            Ok(deliveries) => break assert_eq!(deliveries[0].payload, "back"),
+            Err(TransportError::Unavailable { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

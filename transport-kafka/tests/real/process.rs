@@ -1,0 +1,67 @@
+use std::{
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use fmnist_core::pipeline::{Pipeline, PipelineConfig};
+use transport_kafka::{KafkaConfig, KafkaTransport};
+
+use crate::constant::{Constant, test_set};
+
+const SETTINGS: &str = "FMNIST_TEST_CONSUMER";
+
+#[derive(serde::Serialize, serde::Deserialize)]
+pub(crate) struct Settings {
+    kafka: KafkaConfig,
+    delay_ms: u64,
+}
+
+pub(crate) fn settings_from_env() -> Option<Settings> {
+    let json = std::env::var(SETTINGS).ok()?;
+    Some(serde_json::from_str(&json).expect("settings"))
+}
+
+/// Consumes until it is killed.
+pub(crate) async fn consume(settings: Settings) {
+    let model = Constant::new(Duration::from_millis(settings.delay_ms));
+    let transport = KafkaTransport::connect(&settings.kafka).await.expect("connected");
+    let pipeline = Pipeline::new(transport, model, test_set(), PipelineConfig::default());
+    pipeline.run(std::future::pending()).await.expect("runs until it is killed");
+}
+
+/// This program again, as a consumer.
+pub(crate) struct Consumer(Child);
+
+impl Consumer {
+    pub(crate) fn start(kafka: &KafkaConfig, delay: Duration) -> Self {
+        let delay_ms = delay.as_millis().try_into().expect("a short time");
+        let settings = Settings { kafka: kafka.clone(), delay_ms };
+        let child = Command::new(std::env::current_exe().expect("this program"))
+            .env(SETTINGS, serde_json::to_string(&settings).expect("JSON"))
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("started");
+        Self(child)
+    }
+
+    /// SIGKILL: nothing is flushed, committed or said.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().expect("killed");
+        self.0.wait().expect("ended");
+    }
+
+    /// The largest resident memory seen during `time`, from /proc.
+    pub(crate) async fn peak_memory_kb(&self, time: Duration) -> u64 {
+        let begun = Instant::now();
+        let mut peak = 0;
+        while begun.elapsed() < time {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
+            let status = status.expect("the consumer runs, on Linux");
+            let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
+            let kb: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+            peak = peak.max(kb);
+        }
+        peak
+    }
+}

@@ -1,0 +1,173 @@
+use std::{env, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::PubSubError;
+
+/// The `pubsub` section of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PubSubConfig {
+    /// A service account's key file; without, the application default credentials are used.
+    pub key_file: Option<PathBuf>,
+    /// The Google Cloud project; any name of three characters or more on the emulator.
+    pub project_id: String,
+    /// Where the consumer receives.
+    pub subscription_id: String,
+    /// What the subscription is attached to, and where producers publish.
+    pub topic: String,
+    /// Where results go; `null` where only a sink records them.
+    pub results_topic: Option<String>,
+    /// Where a stand-alone page reads results; each message is shown to one reader only.
+    pub results_subscription_id: Option<String>,
+    /// Where messages go that can't be answered. It needs a subscription, or they are lost.
+    pub dead_letter_topic: String,
+    /// The emulator, instead of Google's servers; comes from the environment, never from a file.
+    #[serde(skip)]
+    pub emulator: Option<Emulator>,
+}
+
+impl Default for PubSubConfig {
+    fn default() -> Self {
+        Self {
+            key_file: None,
+            project_id: String::new(),
+            subscription_id: "vectorai-subscription".to_owned(),
+            topic: "MODEL-INFERENCE".to_owned(),
+            results_topic: Some("MODEL-INFERENCE-RESULTS".to_owned()),
+            results_subscription_id: None,
+            dead_letter_topic: "MODEL-INFERENCE-DEAD-LETTERS".to_owned(),
+            emulator: None,
+        }
+    }
+}
+
+impl PubSubConfig {
+    /// The defaults, with the emulator of `PUBSUB_EMULATOR_HOST` and the project of
+    /// `PUBSUB_PROJECT_ID` or else `GOOGLE_CLOUD_PROJECT`.
+    ///
+    /// # Errors
+    /// See [`Emulator::from_env`].
+    pub fn from_env() -> Result<Self, PubSubError> {
+        let project = ["PUBSUB_PROJECT_ID", "GOOGLE_CLOUD_PROJECT"];
+        Ok(Self {
+            project_id: project
+                .into_iter()
+                .find_map(|name| env::var(name).ok())
+                .unwrap_or_default(),
+            emulator: Emulator::from_env()?,
+            ..Self::default()
+        })
+    }
+
+    /// `projects/PROJECT/topics/TOPIC`.
+    pub fn topic_name(&self, topic: &str) -> String {
+        format!("projects/{}/topics/{topic}", self.project_id)
+    }
+
+    /// `projects/PROJECT/subscriptions/SUBSCRIPTION`.
+    pub fn subscription_name(&self, subscription: &str) -> String {
+        format!("projects/{}/subscriptions/{subscription}", self.project_id)
+    }
+}
+
+/// The address of a Pub/Sub emulator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emulator {
+    host: String,
+}
+
+impl Emulator {
+    const VARIABLE: &str = "PUBSUB_EMULATOR_HOST";
+
+    /// An emulator at `HOST:PORT`.
+    ///
+    /// # Errors
+    /// [`PubSubError::EmulatorHost`] when there is nothing in `host`, or more than host and port.
+    pub fn new(host: &str) -> Result<Self, PubSubError> {
+        let bare = host.trim().trim_start_matches("http://").trim_end_matches('/');
+        if bare.is_empty() || bare.contains(|c: char| c == '/' || c.is_whitespace()) {
+            return Err(PubSubError::EmulatorHost { found: host.to_owned() });
+        }
+        Ok(Self { host: bare.to_owned() })
+    }
+
+    /// The emulator of `PUBSUB_EMULATOR_HOST`, which Google's Rust client does not read itself;
+    /// `None` where the variable is not set.
+    ///
+    /// # Errors
+    /// As [`Emulator::new`]. A variable that is set but empty is an error, because the messages
+    /// would go to Google's servers against the user's wish.
+    pub fn from_env() -> Result<Option<Self>, PubSubError> {
+        match env::var_os(Self::VARIABLE) {
+            Some(host) => Self::new(&host.to_string_lossy()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The address for clients; `http` means no TLS.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_section_is_read_with_its_meanings() {
+        let config: PubSubConfig = serde_json::from_str(
+            r#"{"key_file": "vcai-creds.json", "project_id": "shop",
+                "subscription_id": "vectorai-subscription", "topic": "MODEL-INFERENCE"}"#,
+        )
+        .unwrap();
+        let expected = PubSubConfig {
+            key_file: Some("vcai-creds.json".into()),
+            project_id: "shop".to_owned(),
+            ..PubSubConfig::default()
+        };
+        assert_eq!(config, expected);
+        assert_eq!(config.topic_name(&config.topic), "projects/shop/topics/MODEL-INFERENCE");
+        assert_eq!(
+            config.subscription_name(&config.subscription_id),
+            "projects/shop/subscriptions/vectorai-subscription"
+        );
+    }
+
+    #[test]
+    fn an_empty_section_has_the_documented_defaults() {
+        let config: PubSubConfig = serde_json::from_str("{}").unwrap();
+        assert_eq!(config, PubSubConfig::default());
+        assert_eq!(config.results_topic.as_deref(), Some("MODEL-INFERENCE-RESULTS"));
+        assert_eq!(config.dead_letter_topic, "MODEL-INFERENCE-DEAD-LETTERS");
+        assert_eq!(config.results_subscription_id, None);
+    }
+
+    #[test]
+    fn a_null_results_topic_means_none() {
+        let config: PubSubConfig = serde_json::from_str(r#"{"results_topic": null}"#).unwrap();
+        assert_eq!(config.results_topic, None);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let error = serde_json::from_str::<PubSubConfig>(r#"{"subscripton_id": "x"}"#).unwrap_err();
+        assert!(error.to_string().contains("subscripton_id"), "{error}");
+    }
+
+    #[test]
+    fn an_emulator_is_reached_without_tls() {
+        for host in ["127.0.0.1:8085", "http://127.0.0.1:8085", " 127.0.0.1:8085/"] {
+            assert_eq!(Emulator::new(host).unwrap().endpoint(), "http://127.0.0.1:8085", "{host}");
+        }
+    }
+
+    #[test]
+    fn an_empty_emulator_address_is_refused_by_name() {
+        for host in ["", "  ", "http://", "a b", "https://shop/x"] {
+            let error = Emulator::new(host).unwrap_err().to_string();
+            assert!(error.contains("PUBSUB_EMULATOR_HOST"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+use std::{fmt, fs, path::Path, time::Duration};
+
+use google_cloud_auth::credentials::{self, Credentials, anonymous, service_account};
+use google_cloud_gax::retry_policy::RetryPolicyExt;
+use google_cloud_pubsub::{
+    client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin},
+    retry_policy::RetryableErrors,
+};
+
+use crate::{PubSubConfig, PubSubError, topic::Topic};
+
+/// How long the client goes on trying one publish; a caller that waits longer hears its error.
+pub(crate) const PUBLISH_RETRIES: Duration = Duration::from_secs(20);
+
+/// Where the server is and who we are: what every client of one process shares.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) config: PubSubConfig,
+    pub(crate) endpoint: String,
+    credentials: Credentials,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Finds credentials: the emulator's, then the key file's, then the application's default ones
+    /// (`GOOGLE_APPLICATION_CREDENTIALS`, gcloud's, the platform's).
+    pub(crate) fn new(config: &PubSubConfig) -> Result<Self, PubSubError> {
+        if config.project_id.is_empty() {
+            return Err(PubSubError::NoProject);
+        }
+        let endpoint = config
+            .emulator
+            .as_ref()
+            .map_or_else(|| "https://pubsub.googleapis.com".to_owned(), |e| e.endpoint());
+        let credentials = match (&config.emulator, &config.key_file) {
+            (Some(_), _) => anonymous::Builder::new().build(),
+            (None, Some(path)) => key_file(path)?,
+            (None, None) => credentials::Builder::default()
+                .build()
+                .map_err(|error| unbuilt(&endpoint, error))?,
+        };
+        Ok(Self { config: config.clone(), endpoint, credentials })
+    }
+
+    pub(crate) async fn topic_admin(&self) -> Result<TopicAdmin, PubSubError> {
+        TopicAdmin::builder()
+            .with_endpoint(&self.endpoint)
+            .with_credentials(self.credentials.clone())
+            .build()
+            .await
+            .map_err(|error| unbuilt(&self.endpoint, error))
+    }
+
+    pub(crate) async fn subscription_admin(&self) -> Result<SubscriptionAdmin, PubSubError> {
+        SubscriptionAdmin::builder()
+            .with_endpoint(&self.endpoint)
+            .with_credentials(self.credentials.clone())
+            .build()
+            .await
+            .map_err(|error| unbuilt(&self.endpoint, error))
+    }
+
+    pub(crate) async fn subscriber(&self) -> Result<Subscriber, PubSubError> {
+        Subscriber::builder()
+            .with_endpoint(&self.endpoint)
+            .with_credentials(self.credentials.clone())
+            .build()
+            .await
+            .map_err(|error| unbuilt(&self.endpoint, error))
+    }
+
+    pub(crate) async fn topic(&self, topic: &str) -> Result<Topic, PubSubError> {
+        let client = BasePublisher::builder()
+            .with_endpoint(&self.endpoint)
+            .with_credentials(self.credentials.clone())
+            .with_retry_policy(RetryableErrors.with_time_limit(PUBLISH_RETRIES))
+            .build()
+            .await
+            .map_err(|error| unbuilt(&self.endpoint, error))?;
+        Ok(Topic::new(client, self.config.topic_name(topic)))
+    }
+}
+
+fn key_file(path: &Path) -> Result<Credentials, PubSubError> {
+    let failed = |problem, source| PubSubError::KeyFile { path: path.to_owned(), problem, source };
+    let text = fs::read(path).map_err(|error| failed("cannot be read", error.into()))?;
+    let key = serde_json::from_slice(&text).map_err(|e| failed("is not JSON", e.into()))?;
+    service_account::Builder::new(key)
+        .build()
+        .map_err(|error| failed("is not a service account's key", error.into()))
+}
+
+fn unbuilt(endpoint: &str, error: impl std::error::Error + Send + Sync + 'static) -> PubSubError {
+    PubSubError::Client { endpoint: endpoint.to_owned(), source: error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Emulator;
+
+    fn config() -> PubSubConfig {
+        PubSubConfig { project_id: "demo".to_owned(), ..PubSubConfig::default() }
+    }
+
+    #[test]
+    fn the_emulator_comes_before_the_key_file() {
+        let config = PubSubConfig {
+            key_file: Some("no-such-file.json".into()),
+            emulator: Some(Emulator::new("127.0.0.1:8085").unwrap()),
+            ..config()
+        };
+        assert_eq!(Connection::new(&config).unwrap().endpoint, "http://127.0.0.1:8085");
+    }
+
+    #[test]
+    fn a_bad_key_file_is_named_with_its_problem() {
+        let config = |path: &str| PubSubConfig { key_file: Some(path.into()), ..config() };
+        let missing = Connection::new(&config("no-such-file.json")).unwrap_err();
+        assert_eq!(missing.to_string(), "pubsub.key_file no-such-file.json: cannot be read");
+        let not_json = Connection::new(&config(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")));
+        assert!(not_json.unwrap_err().to_string().ends_with("Cargo.toml: is not JSON"));
+    }
+
+    #[test]
+    fn a_missing_project_is_refused() {
+        let error = Connection::new(&PubSubConfig::default()).unwrap_err();
+        assert!(error.to_string().contains("pubsub.project_id"), "{error}");
+    }
+}

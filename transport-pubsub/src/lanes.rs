@@ -1,0 +1,179 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long a lane waits for the message that it was pulled back to. Another consumer may have got
+/// it, or a dead-letter policy; then the lane must not be shut for ever.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// The ordering keys of which messages are outstanding, or expected again.
+///
+/// When a message of a lane is given back, all later ones must follow it: those handed out are
+/// refused when their verdict comes, those that the client had prefetched are given back on arrival,
+/// until the first message that was given back is delivered again.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes(Mutex<HashMap<Arc<str>, Lane>>);
+
+#[derive(Debug, Default)]
+struct Lane {
+    /// Counts the pull-backs; claims of an earlier epoch have lost their turn.
+    epoch: u64,
+    /// Counts the messages handed out.
+    next: u64,
+    /// Claims that are neither acknowledged nor given back.
+    outstanding: usize,
+    awaited: Option<Awaited>,
+}
+
+#[derive(Debug)]
+struct Awaited {
+    position: u64,
+    id: String,
+    until: Instant,
+}
+
+/// A message's place in its lane.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    key: Arc<str>,
+    epoch: u64,
+    position: u64,
+    id: String,
+}
+
+impl Claim {
+    pub(crate) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+}
+
+impl Lanes {
+    /// A claim on the next place, or `None` when the lane waits for an earlier message.
+    pub(crate) fn enter(&self, key: &str, id: &str, now: Instant) -> Option<Claim> {
+        let mut lanes = self.lock();
+        if !lanes.contains_key(key) {
+            lanes.insert(key.into(), Lane::default());
+        }
+        let key = lanes.get_key_value(key).map(|(key, _)| Arc::clone(key))?;
+        let lane = lanes.get_mut(&key)?;
+        if lane.awaited.as_ref().is_some_and(|a| a.id != id && now < a.until) {
+            return None;
+        }
+        lane.awaited = None;
+        lane.outstanding += 1;
+        lane.next += 1;
+        Some(Claim { key, epoch: lane.epoch, position: lane.next, id: id.to_owned() })
+    }
+
+    /// Whether no earlier message of the lane was given back since.
+    pub(crate) fn is_current(&self, claim: &Claim) -> bool {
+        self.lock().get(&claim.key).is_some_and(|lane| lane.epoch == claim.epoch)
+    }
+
+    /// The claim's message was acknowledged.
+    pub(crate) fn leave(&self, claim: &Claim) {
+        let mut lanes = self.lock();
+        if let Some(lane) = lanes.get_mut(&claim.key) {
+            lane.outstanding -= 1;
+            if lane.outstanding == 0 && lane.awaited.is_none() {
+                lanes.remove(&claim.key);
+            }
+        }
+    }
+
+    /// The claim's message was given back: the lane waits until it comes again.
+    pub(crate) fn pull_back(&self, claim: &Claim, now: Instant) {
+        let mut lanes = self.lock();
+        if let Some(lane) = lanes.get_mut(&claim.key) {
+            lane.outstanding -= 1;
+            let current = lane.epoch == claim.epoch;
+            let earlier = lane.awaited.as_ref().is_some_and(|a| claim.position < a.position);
+            if current || earlier {
+                lane.epoch += u64::from(current);
+                lane.awaited = Some(Awaited {
+                    position: claim.position,
+                    id: claim.id.clone(),
+                    until: now + MAX_WAIT,
+                });
+            }
+        }
+        // Keys that went to another consumer would stay for ever.
+        lanes.retain(|_, lane| {
+            lane.outstanding > 0 || lane.awaited.as_ref().is_some_and(|a| now < a.until)
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Lane>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enter(lanes: &Lanes, id: &str) -> Claim {
+        lanes.enter("a", id, Instant::now()).unwrap()
+    }
+
+    #[test]
+    fn a_pull_back_refuses_later_messages_until_the_first_comes_again() {
+        let (lanes, now) = (Lanes::default(), Instant::now());
+        let (first, second) = (enter(&lanes, "1"), enter(&lanes, "2"));
+        assert!(lanes.is_current(&second));
+        lanes.pull_back(&first, now);
+        assert!(!lanes.is_current(&second));
+        lanes.pull_back(&second, now);
+        assert!(lanes.enter("a", "3", now).is_none());
+        assert!(lanes.enter("a", "2", now).is_none());
+        assert!(lanes.enter("b", "4", now).is_some());
+        let again = enter(&lanes, "1");
+        assert!(lanes.is_current(&again) && lanes.is_current(&enter(&lanes, "2")));
+    }
+
+    #[test]
+    fn an_earlier_message_given_back_later_is_the_one_waited_for() {
+        let (lanes, now) = (Lanes::default(), Instant::now());
+        let (first, second) = (enter(&lanes, "1"), enter(&lanes, "2"));
+        lanes.pull_back(&second, now);
+        assert!(!lanes.is_current(&first));
+        lanes.pull_back(&first, now);
+        assert!(lanes.enter("a", "2", now).is_none());
+        assert!(lanes.enter("a", "1", now).is_some());
+    }
+
+    #[test]
+    fn a_late_claim_of_an_earlier_epoch_does_not_shut_the_lane_again() {
+        let (lanes, now) = (Lanes::default(), Instant::now());
+        let (first, second) = (enter(&lanes, "1"), enter(&lanes, "2"));
+        lanes.pull_back(&first, now);
+        let again = enter(&lanes, "1");
+        lanes.pull_back(&second, now);
+        assert!(lanes.is_current(&again));
+        assert!(lanes.enter("a", "2", now).is_some());
+    }
+
+    #[test]
+    fn a_lane_whose_message_went_elsewhere_opens_after_a_while() {
+        let (lanes, now) = (Lanes::default(), Instant::now());
+        lanes.pull_back(&enter(&lanes, "1"), now);
+        assert!(lanes.enter("a", "2", now).is_none());
+        assert!(lanes.enter("a", "2", now + MAX_WAIT).is_some());
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_lane_at_rest() {
+        let (lanes, now) = (Lanes::default(), Instant::now());
+        for key in ["a", "b"] {
+            let claim = lanes.enter(key, "1", now).unwrap();
+            lanes.leave(&claim);
+        }
+        assert!(lanes.lock().is_empty());
+        lanes.pull_back(&enter(&lanes, "1"), now);
+        let other = lanes.enter("b", "2", now).unwrap();
+        lanes.pull_back(&other, now + MAX_WAIT);
+        assert_eq!(lanes.lock().keys().map(|k| &**k).collect::<Vec<_>>(), ["b"]);
+    }
+}

@@ -1,0 +1,46 @@
+//! Google Pub/Sub for [`fmnist_core`]'s pipelines, at least once.
+//!
+//! A message is acknowledged only after its result, or its dead letter, was confirmed. In every
+//! other case it is delivered again, and its result may appear twice with the same id. Pub/Sub's
+//! exactly-once delivery is made use of where a subscription has it, but it ends at this consumer:
+//! it does not cover what the consumer publishes, so no more than at least once is claimed.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use fmnist_core::transport::{Limits, Outcome, Transport};
+//! use transport_pubsub::{PubSubConfig, PubSubTransport};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = PubSubConfig { project_id: "demo".into(), ..PubSubConfig::from_env()? };
+//! let mut transport = PubSubTransport::connect(&config).await?;
+//! let limits = Limits { max_messages: 256, max_bytes: 1 << 20, max_wait: Duration::ZERO };
+//! let deliveries = transport.recv(limits).await?;
+//! let batch = deliveries.into_iter().map(|delivery| (delivery, Outcome::Retry)).collect();
+//! transport.settle(batch).await?;
+//! transport.drain(Duration::from_secs(10)).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod connection;
+mod error;
+mod intake;
+mod lanes;
+mod publisher;
+mod results;
+mod settler;
+mod setup;
+mod token;
+mod topic;
+mod transport;
+mod wire;
+
+pub use config::{Emulator, PubSubConfig};
+pub use error::PubSubError;
+pub use publisher::PubSubPublisher;
+pub use results::PubSubResults;
+pub use setup::create_missing;
+pub use token::PubSubToken;
+pub use transport::PubSubTransport;

@@ -1,0 +1,65 @@
+use std::{sync::Arc, time::Duration};
+
+use fmnist_core::transport::{Outbound, PublishError, Publisher};
+use tokio::time::Instant;
+
+use crate::{PubSubConfig, PubSubError, connection::Connection, setup::Server, topic::Topic, wire};
+
+/// How long the broker may take to confirm one message.
+const CONFIRM_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Publishes on the input topic: what front ends and producers use.
+///
+/// A key becomes the ordering key; messages of a key arrive in order when each is awaited before the
+/// next.
+#[derive(Clone)]
+pub struct PubSubPublisher {
+    topic: Topic,
+    server: Arc<Server>,
+    topic_id: Arc<str>,
+}
+
+impl std::fmt::Debug for PubSubPublisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PubSubPublisher").field("topic", &self.topic.name()).finish_non_exhaustive()
+    }
+}
+
+impl PubSubPublisher {
+    /// A publisher on `config.topic`. It asks the server nothing yet.
+    ///
+    /// # Errors
+    /// When there is no project or there are no credentials.
+    pub async fn connect(config: &PubSubConfig) -> Result<Self, PubSubError> {
+        let connection = Connection::new(config)?;
+        Ok(Self {
+            topic: connection.topic(&config.topic).await?,
+            server: Arc::new(Server::connect(&connection).await?),
+            topic_id: config.topic.as_str().into(),
+        })
+    }
+
+    /// Whether the server answers and the topic exists; waits up to 10 s.
+    ///
+    /// # Errors
+    /// See [`PubSubError`].
+    pub async fn probe(&self) -> Result<(), PubSubError> {
+        self.server.check_topic(&self.topic_id).await
+    }
+}
+
+impl Publisher for PubSubPublisher {
+    async fn publish(&self, message: Outbound) -> Result<String, PublishError> {
+        let key = String::from_utf8(message.key.unwrap_or_default().into()).map_err(|error| {
+            PublishError::Refused {
+                context: "an ordering key must be UTF-8".to_owned(),
+                source: Some(error.into()),
+            }
+        })?;
+        let message = wire::to_pubsub(&message.attributes, message.payload).set_ordering_key(key);
+        self.topic
+            .publish_alone(message, Instant::now() + CONFIRM_DEADLINE)
+            .await
+            .map_err(|error| error.into_publish_error(self.topic.name()))
+    }
+}

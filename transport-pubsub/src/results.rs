@@ -1,0 +1,62 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use fmnist_core::transport::TransportError;
+use google_cloud_pubsub::client::Subscriber;
+
+use crate::{
+    PubSubConfig, PubSubError, connection::Connection, intake::Intake, setup::Server,
+    transport::stream_error,
+};
+
+/// Nothing is worked on here, so the shortest lease that Pub/Sub has will do.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// Results as they are published: what a page shows.
+///
+/// A view, not a record: each result is acknowledged when it is read, and of several readers of one
+/// subscription each sees a part.
+#[derive(Debug)]
+pub struct PubSubResults {
+    subscriber: Subscriber,
+    subscription: String,
+    intake: Option<Intake>,
+}
+
+impl PubSubResults {
+    /// A reader of `config.results_subscription_id`; `None` where none is configured.
+    ///
+    /// # Errors
+    /// As [`PubSubTransport::connect`](crate::PubSubTransport::connect).
+    pub async fn connect(config: &PubSubConfig) -> Result<Option<Self>, PubSubError> {
+        let Some(id) = &config.results_subscription_id else { return Ok(None) };
+        let connection = Connection::new(config)?;
+        let topic = config.results_topic.as_deref().unwrap_or("MODEL-INFERENCE-RESULTS");
+        Server::connect(&connection).await?.check_subscription(id, topic).await?;
+        Ok(Some(Self {
+            subscriber: connection.subscriber().await?,
+            subscription: config.subscription_name(id),
+            intake: None,
+        }))
+    }
+
+    /// Waits for the next result, as it was published. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Transport::recv`](fmnist_core::transport::Transport::recv).
+    pub async fn next(&mut self) -> Result<Bytes, TransportError> {
+        let intake = self
+            .intake
+            .get_or_insert_with(|| Intake::open(&self.subscriber, &self.subscription, LEASE));
+        match intake.next().await {
+            Some(Ok((message, handler))) => {
+                handler.ack();
+                Ok(message.data)
+            }
+            ended => {
+                self.intake = None;
+                Err(stream_error(&self.subscription, ended.and_then(Result::err)))
+            }
+        }
+    }
+}

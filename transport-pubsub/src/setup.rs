@@ -1,0 +1,298 @@
+//! Topics and subscriptions: whether they exist, and how to create them.
+
+use std::time::Duration;
+
+use google_cloud_gax::error::rpc::Code;
+use google_cloud_pubsub::{
+    Error,
+    client::{SubscriptionAdmin, TopicAdmin},
+    model::Subscription,
+};
+
+use crate::{
+    PubSubConfig, PubSubError,
+    connection::Connection,
+    error::{code, is_permanent},
+};
+
+/// How long the server may take for one answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What a subscription without a topic is attached to.
+const DELETED: &str = "_deleted-topic_";
+
+const ACKNOWLEDGE_DEADLINE_SECONDS: i32 = 60;
+
+/// The emulator goes on giving messages to consumers that are gone, and each stays there for a
+/// deadline: the shortest keeps that bearable.
+const EMULATOR_DEADLINE_SECONDS: i32 = 10;
+
+/// Creates every topic and subscription of `config` that is missing: for demonstrations, tests and
+/// the emulator, which forgets everything when it stops.
+///
+/// The input's subscription is created with message ordering. The dead letters get the
+/// subscription `TOPIC-subscription`.
+///
+/// # Errors
+/// When the server can't be reached or refuses.
+pub async fn create_missing(config: &PubSubConfig) -> Result<(), PubSubError> {
+    let server = Server::connect(&Connection::new(config)?).await?;
+    server.create_topic(&config.topic).await?;
+    server.create_subscription(&config.subscription_id, &config.topic).await?;
+    server.create_topic(&config.dead_letter_topic).await?;
+    let dead_letters = format!("{}-subscription", config.dead_letter_topic);
+    server.create_subscription(&dead_letters, &config.dead_letter_topic).await?;
+    if let Some(topic) = &config.results_topic {
+        server.create_topic(topic).await?;
+        if let Some(subscription) = &config.results_subscription_id {
+            server.create_subscription(subscription, topic).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What is known about the subscription that a consumer reads.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// The short name of its topic, where known.
+    pub(crate) topic: Option<String>,
+    /// Whether it delivers the messages of a key in order; assumed where not known.
+    pub(crate) ordered: bool,
+    /// How long a consumer that died keeps its messages to itself.
+    pub(crate) acknowledge_deadline: Duration,
+}
+
+/// The administration of one project.
+pub(crate) struct Server {
+    connection: Connection,
+    topics: TopicAdmin,
+    subscriptions: SubscriptionAdmin,
+}
+
+impl Server {
+    pub(crate) async fn connect(connection: &Connection) -> Result<Self, PubSubError> {
+        Ok(Self {
+            topics: connection.topic_admin().await?,
+            subscriptions: connection.subscription_admin().await?,
+            connection: connection.clone(),
+        })
+    }
+
+    /// Whether everything is there that a consumer needs.
+    pub(crate) async fn check_consumer(&self) -> Result<Input, PubSubError> {
+        let config = &self.connection.config;
+        let subscription = self.check_subscription(&config.subscription_id, &config.topic).await?;
+        if let Some(topic) = &config.results_topic {
+            self.check_topic(topic).await?;
+        }
+        self.check_dead_letters().await?;
+        let topic = subscription.as_ref().and_then(|s| s.topic.rsplit('/').next());
+        let seconds = subscription.as_ref().map(|s| s.ack_deadline_seconds);
+        let seconds = seconds.unwrap_or(ACKNOWLEDGE_DEADLINE_SECONDS).unsigned_abs();
+        Ok(Input {
+            topic: topic.map(str::to_owned),
+            ordered: subscription.as_ref().is_none_or(|s| s.enable_message_ordering),
+            acknowledge_deadline: Duration::from_secs(seconds.into()),
+        })
+    }
+
+    pub(crate) async fn check_topic(&self, topic: &str) -> Result<(), PubSubError> {
+        let name = self.connection.config.topic_name(topic);
+        let answer = self.topics.get_topic().set_topic(&name).send();
+        let command = || self.topic_command(topic);
+        self.existing(&name, command, self.answer(&name, answer).await?).map(drop)
+    }
+
+    /// The subscription; `None` where this account may not look.
+    pub(crate) async fn check_subscription(
+        &self,
+        subscription: &str,
+        topic: &str,
+    ) -> Result<Option<Subscription>, PubSubError> {
+        let name = self.connection.config.subscription_name(subscription);
+        let answer = self.subscriptions.get_subscription().set_subscription(&name).send();
+        let command = || self.subscription_command(subscription, topic);
+        let found = self.existing(&name, command, self.answer(&name, answer).await?);
+        if matches!(found, Err(PubSubError::Missing { .. })) {
+            // Without its topic, the command would fail.
+            self.check_topic(topic).await?;
+        }
+        let found = found?;
+        if found.as_ref().is_some_and(|found| found.topic == DELETED) {
+            let problem = "is of a topic that was deleted: delete it too";
+            return Err(PubSubError::Missing { resource: name, problem, command: command() });
+        }
+        Ok(found)
+    }
+
+    /// A topic keeps nothing for which there is no subscription.
+    async fn check_dead_letters(&self) -> Result<(), PubSubError> {
+        let topic = &self.connection.config.dead_letter_topic;
+        self.check_topic(topic).await?;
+        let name = self.connection.config.topic_name(topic);
+        let answer = self.topics.list_topic_subscriptions().set_topic(&name).send();
+        let command = || self.subscription_command(&format!("{topic}-subscription"), topic);
+        let found = self.existing(&name, command, self.answer(&name, answer).await?)?;
+        if found.is_some_and(|found| found.subscriptions.is_empty()) {
+            let problem = "has no subscription, so that dead letters would be lost";
+            return Err(PubSubError::Missing { resource: name, problem, command: command() });
+        }
+        Ok(())
+    }
+
+    async fn create_topic(&self, topic: &str) -> Result<(), PubSubError> {
+        let name = self.connection.config.topic_name(topic);
+        let answer = self.answer(&name, self.topics.create_topic().set_name(&name).send()).await?;
+        self.created(&name, answer)
+    }
+
+    async fn create_subscription(&self, id: &str, topic: &str) -> Result<(), PubSubError> {
+        let name = self.connection.config.subscription_name(id);
+        let on_emulator = self.connection.config.emulator.is_some();
+        let request = self
+            .subscriptions
+            .create_subscription()
+            .set_name(&name)
+            .set_topic(self.connection.config.topic_name(topic))
+            .set_ack_deadline_seconds(if on_emulator {
+                EMULATOR_DEADLINE_SECONDS
+            } else {
+                ACKNOWLEDGE_DEADLINE_SECONDS
+            })
+            .set_enable_message_ordering(true);
+        let answer = self.answer(&name, request.send()).await?;
+        self.created(&name, answer)
+    }
+
+    async fn answer<T>(
+        &self,
+        resource: &str,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Result<T, Error>, PubSubError> {
+        tokio::time::timeout(ANSWER_DEADLINE, request)
+            .await
+            .map_err(|_| self.unavailable(resource, None))
+    }
+
+    fn existing<T>(
+        &self,
+        resource: &str,
+        command: impl Fn() -> String,
+        answer: Result<T, Error>,
+    ) -> Result<Option<T>, PubSubError> {
+        match answer {
+            Ok(found) => Ok(Some(found)),
+            Err(error) => match code(&error) {
+                Some(Code::NotFound) => Err(PubSubError::Missing {
+                    resource: resource.to_owned(),
+                    problem: "does not exist",
+                    command: command(),
+                }),
+                // Subscribing and publishing are permissions of their own, and may well be given.
+                Some(Code::PermissionDenied) => {
+                    tracing::warn!(resource, "cannot check that it exists: needs pubsub.viewer");
+                    Ok(None)
+                }
+                _ => Err(self.failed(resource, error)),
+            },
+        }
+    }
+
+    fn created<T>(&self, resource: &str, answer: Result<T, Error>) -> Result<(), PubSubError> {
+        match answer {
+            Err(error) if code(&error) != Some(Code::AlreadyExists) => {
+                Err(self.failed(resource, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, resource: &str, error: Error) -> PubSubError {
+        if code(&error).is_some_and(is_permanent) {
+            PubSubError::Refused {
+                endpoint: self.connection.endpoint.clone(),
+                resource: resource.to_owned(),
+                source: error.into(),
+            }
+        } else {
+            self.unavailable(resource, Some(error))
+        }
+    }
+
+    fn unavailable(&self, resource: &str, error: Option<Error>) -> PubSubError {
+        PubSubError::Unavailable {
+            endpoint: self.connection.endpoint.clone(),
+            resource: resource.to_owned(),
+            source: error.map(Into::into),
+        }
+    }
+
+    fn topic_command(&self, topic: &str) -> String {
+        topic_command(&self.connection.config, &self.connection.endpoint, topic)
+    }
+
+    fn subscription_command(&self, subscription: &str, topic: &str) -> String {
+        let Connection { config, endpoint, .. } = &self.connection;
+        subscription_command(config, endpoint, subscription, topic)
+    }
+}
+
+/// gcloud can't talk to the emulator without further set-up, curl can.
+fn topic_command(config: &PubSubConfig, endpoint: &str, topic: &str) -> String {
+    match config.emulator {
+        Some(_) => format!("curl -X PUT {endpoint}/v1/{}", config.topic_name(topic)),
+        None => format!("gcloud pubsub topics create {topic} --project={}", config.project_id),
+    }
+}
+
+fn subscription_command(
+    config: &PubSubConfig,
+    endpoint: &str,
+    subscription: &str,
+    topic: &str,
+) -> String {
+    match config.emulator {
+        Some(_) => format!(
+            "curl -X PUT {endpoint}/v1/{} -H 'Content-Type: application/json' \
+             -d '{{\"topic\": \"{}\", \"enableMessageOrdering\": true}}'",
+            config.subscription_name(subscription),
+            config.topic_name(topic)
+        ),
+        None => format!(
+            "gcloud pubsub subscriptions create {subscription} --topic={topic} \
+             --ack-deadline={ACKNOWLEDGE_DEADLINE_SECONDS} --enable-message-ordering --project={}",
+            config.project_id
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Emulator;
+
+    #[test]
+    fn commands_name_what_is_missing() {
+        let mut config = PubSubConfig { project_id: "demo".to_owned(), ..PubSubConfig::default() };
+        assert_eq!(
+            topic_command(&config, "", "IN"),
+            "gcloud pubsub topics create IN --project=demo"
+        );
+        assert_eq!(
+            subscription_command(&config, "", "sub", "IN"),
+            "gcloud pubsub subscriptions create sub --topic=IN --ack-deadline=60 \
+             --enable-message-ordering --project=demo"
+        );
+        config.emulator = Some(Emulator::new("localhost:8085").unwrap());
+        assert_eq!(
+            topic_command(&config, "http://localhost:8085", "IN"),
+            "curl -X PUT http://localhost:8085/v1/projects/demo/topics/IN"
+        );
+        assert_eq!(
+            subscription_command(&config, "http://localhost:8085", "sub", "IN"),
+            "curl -X PUT http://localhost:8085/v1/projects/demo/subscriptions/sub \
+             -H 'Content-Type: application/json' \
+             -d '{\"topic\": \"projects/demo/topics/IN\", \"enableMessageOrdering\": true}'"
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! The old system's faults on Pub/Sub, each shown impossible.
+
+use std::time::Duration;
+
+use fmnist_core::transport::{
+    Limits, Outbound, Outcome, PublishError, Publisher, Rejection, Settlement, Stage, Transport,
+    TransportError, conformance::Harness,
+};
+use tokio::time::timeout;
+use transport_pubsub::{PubSubConfig, PubSubPublisher, PubSubResults};
+
+use crate::harness::{Emulated, LIMITS, echo, numbered, receive, receive_raw, settle, topic_admin};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pubsub_messages_are_acknowledged_only_after_the_result_is_published() {
+    let emulated = Emulated::new().await;
+    let sent = emulated.send(numbered(1)).await;
+    let mut transport = emulated.connect().await;
+    let delivery = receive(&mut transport, 1).await.remove(0);
+
+    let results = emulated.config.results_topic.as_deref().expect("a results topic");
+    let results = emulated.config.topic_name(results);
+    topic_admin(&emulated.config).await.delete_topic().set_topic(results).send().await.unwrap();
+    let error = transport.settle(vec![echo(delivery)]).await.unwrap_err();
+    assert!(matches!(error, TransportError::Fatal { .. }), "{error}");
+    assert!(error.to_string().contains("MODEL-INFERENCE-RESULTS"), "{error}");
+    drop(transport);
+
+    let (message, _handler) = receive_raw(&emulated.config, 1).await.remove(0);
+    assert_eq!(message.message_id, sent[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_pulled_before_the_model_is_loaded() {
+    let emulated = Emulated::new().await;
+    let sent = emulated.send(numbered(3)).await;
+    // Connected, as a consumer is while its model is being loaded, and not receiving yet.
+    let mut transport = emulated.connect().await;
+    let received = receive_raw(&emulated.config, 3).await;
+    let mut ids: Vec<_> = received.iter().map(|(message, _)| message.message_id.clone()).collect();
+    ids.sort_unstable();
+    let mut expected = sent.clone();
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+    drop(received);
+
+    let mut ids: Vec<_> = receive(&mut transport, 3).await.into_iter().map(|d| d.id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_send_is_an_error() {
+    let emulated = Emulated::new().await;
+    let config = PubSubConfig { topic: "NO-SUCH-TOPIC".to_owned(), ..emulated.config.clone() };
+    let publisher = PubSubPublisher::connect(&config).await.unwrap();
+    let error = publisher.publish(numbered(1).remove(0)).await.unwrap_err();
+    assert!(matches!(error, PublishError::Refused { .. }), "{error}");
+    assert!(error.to_string().contains("NO-SUCH-TOPIC"), "{error}");
+    let error = publisher.probe().await.unwrap_err();
+    assert!(error.to_string().contains("curl -X PUT"), "{error}");
+    emulated.publisher.probe().await.expect("the topic exists");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_producers_message_arrives_byte_for_byte() {
+    let emulated = Emulated::new().await;
+    let message = Outbound {
+        key: None,
+        attributes: [("start_idx", "0"), ("end_idx", "5")].into_iter().collect(),
+        payload: "pubsub - model inference".into(),
+    };
+    let sent = emulated.send(vec![message]).await;
+    let mut transport = emulated.connect().await;
+    let delivery = receive(&mut transport, 1).await.remove(0);
+    assert_eq!(delivery.id, sent[0]);
+    assert_eq!(delivery.payload, "pubsub - model inference");
+    assert_eq!(delivery.attributes.text("start_idx"), Some("0"));
+    assert_eq!(delivery.attributes.text("end_idx"), Some("5"));
+    assert_eq!((delivery.key, delivery.lane, delivery.attempt), (None, None, None));
+    assert_eq!(&*delivery.source.transport, "pubsub");
+    assert_eq!(&*delivery.source.topic, "MODEL-INFERENCE");
+    assert_eq!(delivery.source.message_id, Some(sent[0].clone()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_goes_to_the_dead_letters_and_the_good_around_it_is_answered() {
+    let emulated = Emulated::new().await;
+    emulated.send(numbered(50)).await;
+    let mut transport = emulated.connect().await;
+    let deliveries = receive(&mut transport, 50).await;
+    // The reason is longer than Pub/Sub takes.
+    let poison = Outcome::Reject(Rejection::new(Stage::Decode, "x".repeat(5_000)));
+    let is_poison = |payload: &[u8]| payload.ends_with(b"7");
+    let verdicts = deliveries.into_iter().map(|delivery| {
+        if is_poison(&delivery.payload) { (delivery, poison.clone()) } else { echo(delivery) }
+    });
+    let settlement = settle(&mut transport, verdicts.collect()).await;
+    let expected = Settlement { published: 45, rejected: 5, ..Settlement::default() };
+    assert_eq!(settlement, expected);
+
+    let letters = emulated.dead_letters().await;
+    assert_eq!(letters.len(), 5);
+    for letter in letters {
+        assert!(is_poison(&letter.payload));
+        assert_eq!(letter.attributes.text("__connect.errors.stage"), Some("DECODE"));
+        let reason = letter.attributes.text("__connect.errors.exception.message");
+        assert_eq!(reason, Some(&*"x".repeat(1024)));
+    }
+    assert_eq!(emulated.results().await.len(), 45);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_result_stops_the_consumer_and_not_its_neighbours() {
+    let emulated = Emulated::new().await;
+    emulated.send(numbered(3)).await;
+    let mut transport = emulated.connect().await;
+    let mut deliveries = receive(&mut transport, 3).await;
+    // Pub/Sub takes no message with neither data nor attributes.
+    let empty = (deliveries.remove(1), Outcome::Publish(vec![Outbound::default()]));
+    let neighbours = transport.settle(deliveries.into_iter().map(echo).collect());
+    let malformed = transport.settle(vec![empty]);
+    let published = Settlement { published: 2, ..Settlement::default() };
+    assert_eq!(neighbours.await.expect("confirmed"), published);
+    let error = malformed.await.unwrap_err();
+    assert!(matches!(error, TransportError::Fatal { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_sees_each_result_once() {
+    let emulated = Emulated::new().await;
+    let config = PubSubConfig {
+        results_topic: emulated.config.results_topic.clone(),
+        results_subscription_id: Some("page-subscription".to_owned()),
+        ..emulated.config.clone()
+    };
+    transport_pubsub::create_missing(&config).await.unwrap();
+    let mut page = PubSubResults::connect(&config).await.unwrap().expect("a subscription");
+    emulated.send(numbered(3)).await;
+    let mut transport = emulated.connect().await;
+    let deliveries = receive(&mut transport, 3).await;
+    settle(&mut transport, deliveries.into_iter().map(echo).collect()).await;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let result = timeout(Duration::from_secs(30), page.next()).await.expect("in time");
+        seen.push(result.expect("a result"));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, ["0", "1", "2"]);
+    let none = PubSubConfig { results_subscription_id: None, ..config };
+    assert!(PubSubResults::connect(&none).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recv_waits_no_longer_than_max_wait_for_more() {
+    let emulated = Emulated::new().await;
+    emulated.send(numbered(1)).await;
+    let mut transport = emulated.connect().await;
+    let limits = Limits { max_wait: Duration::from_millis(100), ..LIMITS };
+    let deliveries = timeout(Duration::from_secs(30), transport.recv(limits)).await;
+    assert_eq!(deliveries.expect("in time").expect("received").len(), 1);
+}

@@ -1,0 +1,45 @@
+use std::time::Duration;
+
+use fmnist_core::transport::{Limits, Settlement, Transport, conformance::Harness};
+use tokio::time::timeout;
+
+use crate::harness::{Emulated, LIMITS, echo, numbered, receive, settle};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_held_three_acknowledge_deadlines_is_delivered_once_and_acknowledged() {
+    let emulated = Emulated::new().await;
+    let sent = emulated.send(numbered(1)).await;
+    let mut transport = emulated.connect().await;
+    let delivery = receive(&mut transport, 1).await.remove(0);
+
+    // The harness's subscription has a deadline of 10 s.
+    let wait = Limits { max_messages: 1, ..LIMITS };
+    let again = timeout(Duration::from_secs(31), transport.recv(wait)).await;
+    assert!(again.is_err(), "delivered again while it was held");
+
+    let settlement = settle(&mut transport, vec![echo(delivery)]).await;
+    assert_eq!(settlement, Settlement { published: 1, ..Settlement::default() });
+    transport.drain(Duration::from_secs(10)).await.expect("drained");
+
+    // Had it not been acknowledged, it would come again after one more deadline.
+    let mut next = emulated.connect().await;
+    assert!(timeout(Duration::from_secs(13), next.recv(wait)).await.is_err(), "not acknowledged");
+    assert_eq!(emulated.answered(), sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledgements_are_confirmed_on_a_subscription_with_exactly_once_delivery() {
+    let emulated = Emulated::with_input(|input| input.set_enable_exactly_once_delivery(true)).await;
+    let sent = emulated.send(numbered(20)).await;
+    let mut transport = emulated.connect().await;
+    let deliveries = receive(&mut transport, 20).await;
+    let settlement = settle(&mut transport, deliveries.into_iter().map(echo).collect()).await;
+    assert_eq!(settlement, Settlement { published: 20, ..Settlement::default() });
+    drop(transport);
+
+    let more = emulated.send(numbered(1)).await;
+    let mut next = emulated.connect().await;
+    let delivery = receive(&mut next, 1).await.remove(0);
+    assert_eq!(delivery.id, more[0], "an acknowledged message came again");
+    assert_eq!(emulated.results().await.len(), sent.len());
+}

@@ -1,0 +1,78 @@
+use std::{io, path::PathBuf};
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file, or the file that holds a secret, can't be read.
+    #[error("cannot read {}; config.example.json shows what a configuration looks like", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The file is not JSON.
+    #[error("{} is not JSON", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where, and what was expected.
+        source: serde_json::Error,
+    },
+    /// Nothing is configured by that name.
+    #[error("{origin}: there is no key {key:?}{}", hint(suggestion))]
+    UnknownKey {
+        /// The file or the environment variable.
+        origin: String,
+        /// The key, dotted.
+        key: String,
+        /// The known key that looks most like it.
+        suggestion: Option<String>,
+    },
+    /// A key that is planned, so that nobody believes it to work.
+    #[error("{origin}: {key:?} is not available in this version; remove it")]
+    NotAvailable {
+        /// The file or the environment variable.
+        origin: String,
+        /// The key, dotted.
+        key: String,
+    },
+    /// A value of the wrong type or name.
+    #[error("the configuration has a wrong value")]
+    Value {
+        /// What was expected and found.
+        source: serde_json::Error,
+    },
+    /// A variable whose value does not fit its key.
+    #[error("{variable}: {key} is {expected}, found {found:?}")]
+    Variable {
+        /// The environment variable.
+        variable: String,
+        /// The key, dotted.
+        key: String,
+        /// The kind of value.
+        expected: &'static str,
+        /// The value.
+        found: String,
+    },
+    /// `PUBSUB_EMULATOR_HOST` is no address.
+    #[error(transparent)]
+    PubSub(#[from] transport_pubsub::PubSubError),
+    /// Reachable from other machines, and nothing asks who calls.
+    #[error(
+        "server.bind is {bind}, which other machines reach: set server.api_token (or \
+         FMNIST_SERVER__API_TOKEN_FILE), or bind to 127.0.0.1"
+    )]
+    PublicWithoutToken {
+        /// The address.
+        bind: String,
+    },
+    /// A token that headers and cookies can't carry.
+    #[error("server.api_token has to be 16 to 512 letters, digits and -._~ without spaces")]
+    Token,
+}
+
+fn hint(suggestion: &Option<String>) -> String {
+    suggestion.as_ref().map_or_else(String::new, |key| format!(" (did you mean {key:?}?)"))
+}

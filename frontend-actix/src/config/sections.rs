@@ -1,0 +1,98 @@
+use std::{net::IpAddr, path::PathBuf};
+
+use fmnist_core::{Classifier, ClassifyError};
+use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
+
+/// The page and the HTTP API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// The address to listen on; other than loopback it needs [`ServerConfig::api_token`].
+    pub bind: IpAddr,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// What callers have to show, as `Authorization: Bearer` or the page's cookie.
+    pub api_token: Option<String>,
+    /// Largest request body, in bytes.
+    pub max_body_bytes: usize,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::from([127, 0, 0, 1]),
+            port: 5000,
+            api_token: None,
+            max_body_bytes: 10 << 20,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Refuses what would be unsafe to serve.
+    ///
+    /// # Errors
+    /// [`ConfigError::PublicWithoutToken`] and [`ConfigError::Token`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match &self.api_token {
+            Some(token) => {
+                let carried = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+                let fits = (16..=512).contains(&token.len()) && token.bytes().all(carried);
+                fits.then_some(()).ok_or(ConfigError::Token)
+            }
+            None if self.bind.is_loopback() => Ok(()),
+            None => Err(ConfigError::PublicWithoutToken { bind: self.bind.to_string() }),
+        }
+    }
+}
+
+/// The model and what computes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A built-in model or the path of a weights file; `model.h5` means `notebook`.
+    pub model_name: String,
+    /// The version that is expected; another is loaded with a warning.
+    pub model_version: Option<String>,
+    /// `flex` or `ndarray`.
+    pub engine: String,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self { model_name: "base".to_owned(), model_version: None, engine: "flex".to_owned() }
+    }
+}
+
+impl ModelConfig {
+    /// Loads the model.
+    ///
+    /// # Errors
+    /// When there is no such model or engine, each with the names that there are.
+    pub fn classifier(&self) -> Result<Classifier, ClassifyError> {
+        let engine = self.engine.parse()?;
+        let name = match self.model_name.as_str() {
+            "model.h5" => {
+                tracing::warn!("model.h5 is the old Keras file; using the built-in `notebook`");
+                "notebook"
+            }
+            name => name,
+        };
+        let classifier = Classifier::open(name)?.with_engine(engine)?;
+        let found = &classifier.identity().version;
+        if let Some(expected) = self.model_version.as_ref().filter(|expected| *expected != found) {
+            tracing::warn!(expected, found, model = name, "the model has another version");
+        }
+        Ok(classifier)
+    }
+}
+
+/// The data set whose test images ranges index.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// The folder of the official files; without it the usual places are searched.
+    pub path: Option<PathBuf>,
+}

@@ -1,0 +1,202 @@
+use std::{fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn file(text: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+fn load(text: &str, pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let (_folder, path) = file(text);
+    Config::load(Some(&path), variables(pairs))
+}
+
+fn refusal(text: &str, pairs: &[(&str, &str)]) -> String {
+    let error = load(text, pairs).unwrap_err();
+    match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+#[test]
+fn the_old_file_keeps_its_meaning() {
+    let old = r#"{
+        "kafka": {"bootstrap_servers": "k:9092", "group_id": "g", "topic": "T"},
+        "pubsub": {"key_file": "vcai-creds.json", "project_id": "p", "subscription_id": "s", "topic": "M"},
+        "model": {"model_name": "model.h5", "model_version": "1.0"}
+    }"#;
+    let config = load(old, &[]).unwrap();
+    assert_eq!(config.kafka.bootstrap_servers, "k:9092");
+    assert_eq!((config.kafka.group_id.as_str(), config.kafka.topic.as_str()), ("g", "T"));
+    assert_eq!(config.pubsub.key_file, Some("vcai-creds.json".into()));
+    assert_eq!(config.pubsub.subscription_id, "s");
+    assert_eq!(config.model.model_version.as_deref(), Some("1.0"));
+}
+
+#[test]
+fn the_old_model_file_means_the_notebook() {
+    let model = ModelConfig { model_name: "model.h5".to_owned(), ..ModelConfig::default() };
+    // Which models are inside is decided by the build; what is asked for is the same in all.
+    match model.classifier() {
+        Ok(classifier) => assert_eq!(classifier.identity().name, "notebook"),
+        Err(error) => assert!(error.to_string().contains("\"notebook\""), "{error}"),
+    }
+}
+
+#[test]
+fn without_a_file_the_defaults_of_the_guide_hold() {
+    let config = Config::load(None, []).unwrap();
+    assert_eq!(config.kafka.topic, "INFERENCE");
+    assert_eq!(config.pubsub.topic, "MODEL-INFERENCE");
+    assert_eq!((config.model.model_name.as_str(), config.batch.max_images), ("base", 256));
+    assert_eq!((config.server.bind.to_string().as_str(), config.server.port), ("127.0.0.1", 5000));
+}
+
+#[test]
+fn prefix_beats_well_known_name_beats_file_beats_default() {
+    let text = r#"{"server": {"port": 1}, "pubsub": {"project_id": "file"}}"#;
+    type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str);
+    let cases: [Case<'_>; 5] = [
+        (&[], 1, "file"),
+        (&[("PORT", "2")], 2, "file"),
+        (&[("FMNIST_SERVER__PORT", "3"), ("PORT", "2")], 3, "file"),
+        (&[("GOOGLE_CLOUD_PROJECT", "cloud")], 1, "cloud"),
+        (
+            &[
+                ("PUBSUB_PROJECT_ID", "pubsub"),
+                ("GOOGLE_CLOUD_PROJECT", "cloud"),
+                ("FMNIST_DATA", "/elsewhere"),
+            ],
+            1,
+            "pubsub",
+        ),
+    ];
+    for (pairs, port, project) in cases {
+        let config = load(text, pairs).unwrap();
+        assert_eq!((config.server.port, config.pubsub.project_id.as_str()), (port, project));
+    }
+}
+
+#[test]
+fn a_variable_is_read_as_the_type_of_its_key() {
+    let pairs = [
+        ("FMNIST_KAFKA__BOOTSTRAP_SERVERS", "b:1"),
+        ("FMNIST_KAFKA__PROPERTIES__SECURITY_PROTOCOL", "ssl"),
+        ("FMNIST_KAFKA__GROUP_INSTANCE_ID", "7"),
+        ("FMNIST_BATCH__MAX_IMAGES", "32"),
+        ("FMNIST_ON_ERROR__ACTION", "retry"),
+    ];
+    let config = load("{}", &pairs).unwrap();
+    assert_eq!(config.kafka.bootstrap_servers, "b:1");
+    assert_eq!(config.kafka.properties["security.protocol"], "ssl");
+    assert_eq!(config.kafka.group_instance_id.as_deref(), Some("7"));
+    assert_eq!(config.batch.max_images, 32);
+    let found = refusal("{}", &[("PORT", "http")]);
+    assert_eq!(found, "PORT: server.port is a number, found \"http\"");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+    let cases = [
+        (r#"{"kafka": {"bootstrap_server": "x"}}"#, "kafka.bootstrap_servers"),
+        (r#"{"kafak": {"topic": "x"}}"#, "kafka.topic"),
+        (r#"{"server": {"prot": 1}}"#, "server.port"),
+        (r#"{"batch": {"max_image": 1}}"#, "batch.max_images"),
+    ];
+    for (text, nearest) in cases {
+        let found = refusal(text, &[]);
+        assert!(found.ends_with(&format!("(did you mean {nearest:?}?)")), "{found}");
+    }
+    let found = refusal("{}", &[("FMNIST_KAFKA__GROUPID", "x")]);
+    assert_eq!(
+        found,
+        "FMNIST_KAFKA__GROUPID: there is no key \"kafka.groupid\" (did you mean \"kafka.group_id\"?)"
+    );
+    assert!(!refusal(r#"{"zzzzzzzz": 1}"#, &[]).contains("did you mean"));
+}
+
+#[test]
+fn keys_of_later_versions_are_refused_instead_of_ignored() {
+    let cases = [
+        r#"{"database": {"url": "x"}}"#,
+        r#"{"results": {"format": "oip"}}"#,
+        r#"{"batch": {"latency_budget_ms": 5}}"#,
+        r#"{"model": {"threads": 2}}"#,
+    ];
+    for text in cases {
+        assert!(refusal(text, &[]).contains("is not available in this version"), "{text}");
+    }
+}
+
+#[test]
+fn an_unknown_engine_is_refused_with_the_engines_there_are() {
+    let model = ModelConfig { engine: "fused".to_owned(), ..ModelConfig::default() };
+    let found = model.classifier().unwrap_err().to_string();
+    assert!(found.contains("fused") && found.contains("flex"), "{found}");
+}
+
+#[test]
+fn broken_files_are_named() {
+    assert!(refusal("{", &[]).contains("config.json is not JSON"));
+    assert!(refusal(r#"{"server": {"port": "x"}}"#, &[]).contains("u16"));
+    let missing = Config::load(Some(Path::new("no-such-file.json")), []).unwrap_err();
+    assert!(missing.to_string().contains("no-such-file.json"), "{missing}");
+}
+
+#[test]
+fn a_secret_comes_from_a_file_and_is_never_shown() {
+    let (_folder, path) = file("0123456789abcdef\n");
+    let pairs = [
+        ("FMNIST_SERVER__API_TOKEN_FILE", path.to_str().unwrap()),
+        ("FMNIST_KAFKA__PROPERTIES__SASL_PASSWORD", "open-sesame"),
+        ("FMNIST_KAFKA__PROPERTIES__SASL_USERNAME", "shop"),
+    ];
+    let config = Config::load(None, variables(&pairs)).unwrap();
+    assert_eq!(config.server.api_token.as_deref(), Some("0123456789abcdef"));
+    let shown = config.shown();
+    assert!(!shown.contains("0123456789abcdef") && !shown.contains("open-sesame"), "{shown}");
+    assert!(shown.contains("\"api_token\": \"(hidden)\"") && shown.contains("shop"), "{shown}");
+}
+
+#[test]
+fn a_public_address_needs_a_token_that_headers_can_carry() {
+    let public = r#"{"server": {"bind": "0.0.0.0"}}"#;
+    assert!(refusal(public, &[]).contains("server.api_token"));
+    assert!(load(public, &[("FMNIST_SERVER__API_TOKEN", "0123456789abcdef")]).is_ok());
+    for bad in ["short", "with a space in the middle", "semicolon;semicolon"] {
+        assert!(refusal("{}", &[("FMNIST_SERVER__API_TOKEN", bad)]).contains("16 to 512"), "{bad}");
+    }
+}
+
+#[test]
+fn the_emulator_comes_from_the_environment() {
+    let config = load("{}", &[("PUBSUB_EMULATOR_HOST", "127.0.0.1:8085")]).unwrap();
+    assert_eq!(config.pubsub.emulator.as_ref().unwrap().endpoint(), "http://127.0.0.1:8085");
+    assert!(config.shown().contains("http://127.0.0.1:8085"));
+    assert!(refusal("{}", &[("PUBSUB_EMULATOR_HOST", "")]).contains("PUBSUB_EMULATOR_HOST"));
+}
+
+#[test]
+fn the_example_file_shows_every_key_with_its_default() {
+    // Cargo runs tests in the package's folder.
+    let shown = fs::read_to_string("../config.example.json").unwrap();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown, serde_json::to_value(Config::default()).unwrap());
+}
+
+#[test]
+fn no_credentials_or_project_ids_in_the_source() {
+    let config = Config::default();
+    assert_eq!((config.pubsub.key_file, config.pubsub.project_id), (None, String::new()));
+    assert_eq!(config.server.api_token, None);
+}

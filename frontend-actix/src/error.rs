@@ -1,0 +1,61 @@
+use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+use fmnist_core::transport::PublishError;
+use serde_json::json;
+
+use crate::broker::BrokerKind;
+
+/// What a caller is told; causes go to the log, not over the wire.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// 400: the request is at fault, and says how.
+    #[error("{0}")]
+    Invalid(String),
+    /// 401: no token, or a wrong one.
+    #[error("show the token as `Authorization: Bearer`, or sign in on the page")]
+    Unauthorised,
+    /// 403: asked for by a foreign page.
+    #[error("{0}")]
+    Foreign(&'static str),
+    /// 413
+    #[error("the body is larger than {limit_bytes} bytes")]
+    TooLarge { limit_bytes: usize },
+    /// 500
+    #[error("classification failed")]
+    Classification,
+    /// 503: try again later.
+    #[error("{broker} did not confirm; the message may not have arrived")]
+    BrokerAway { broker: BrokerKind },
+    /// 503: not part of this process.
+    #[error("{broker} is not configured here")]
+    BrokerMissing { broker: BrokerKind },
+}
+
+impl ApiError {
+    /// Logs the cause and keeps what the caller may know.
+    pub(crate) fn publish(broker: BrokerKind, error: PublishError) -> Self {
+        tracing::warn!(%broker, error = &error as &dyn std::error::Error, "not published");
+        match error {
+            PublishError::Refused { .. } => {
+                Self::Invalid(format!("{broker} refused the message; it was not stored"))
+            }
+            _ => Self::BrokerAway { broker },
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorised => StatusCode::UNAUTHORIZED,
+            Self::Foreign(_) => StatusCode::FORBIDDEN,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Classification => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::BrokerAway { .. } | Self::BrokerMissing { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::build(self.status_code()).json(json!({ "error": self.to_string() }))
+    }
+}

@@ -1,0 +1,47 @@
+use actix_web::{HttpResponse, web};
+use serde_json::{Map, Value, json};
+
+use crate::site::Site;
+
+/// `GET /livez`: the process answers.
+pub(crate) async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "status": "live" }))
+}
+
+/// `GET /readyz`: the model is warm and every configured broker answers, else 503 with the reasons.
+pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
+    let mut checks = Map::new();
+    let mut is_ready = !*site.stopping.borrow() && !site.frontend.brokers.is_empty();
+    if site.frontend.brokers.is_empty() {
+        checks.insert("brokers".to_owned(), "none is configured".into());
+    }
+    let model = match site.model() {
+        Some(_) => "warm",
+        None => "not loaded",
+    };
+    is_ready &= model == "warm";
+    checks.insert("model".to_owned(), model.into());
+    let probes = site
+        .frontend
+        .brokers
+        .iter()
+        .map(|broker| async move { (broker.kind(), broker.probe().await) });
+    for (kind, probed) in futures_util::future::join_all(probes).await {
+        let reason = match probed {
+            Ok(()) => "reachable",
+            Err(error) => {
+                tracing::debug!(broker = %kind, error = &error as &dyn std::error::Error, "probe");
+                is_ready = false;
+                "unreachable"
+            }
+        };
+        checks.insert(kind.name().to_owned(), Value::from(reason));
+    }
+    let status = if is_ready { "ready" } else { "not ready" };
+    let body = json!({ "status": status, "checks": checks });
+    if is_ready {
+        HttpResponse::Ok().json(body)
+    } else {
+        HttpResponse::ServiceUnavailable().json(body)
+    }
+}

@@ -1,0 +1,47 @@
+//! The web page and HTTP API: publishes requests, classifies uploads, shows results.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use fmnist_core::{Classifier, dataset, transport::memory::MemoryBroker};
+//! use frontend_actix::{Broker, BrokerKind, Frontend, ServerConfig};
+//!
+//! # #[actix_web::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let queue = MemoryBroker::new("INFERENCE");
+//! let frontend = Frontend::new(ServerConfig { port: 0, ..ServerConfig::default() })
+//!     .with_broker(Broker::new(BrokerKind::Kafka, queue.publisher()))
+//!     .with_model(Arc::new(Classifier::pretrained()?))
+//!     .with_test_set(&dataset::open_or_synthetic(None)?);
+//!
+//! let running = frontend.start()?;
+//! println!("listening on {}", running.address());
+//! running.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Whoever asks a broker for something hears 200 only after the broker confirmed the message.
+//! Foreign web pages can't make a visitor's browser publish: the checks are in `guard`.
+
+mod broker;
+mod classify;
+pub mod config;
+mod connect;
+mod error;
+mod guard;
+mod health;
+mod page;
+mod publish;
+mod results;
+mod server;
+mod signal;
+mod site;
+mod upload;
+
+pub use broker::{Broker, BrokerKind};
+pub use config::{Config, ConfigError, ServerConfig};
+pub use connect::{connect_brokers, has_pubsub, kafka_broker, pubsub_broker, read_results};
+pub use server::{RunningFrontend, StartError};
+pub use signal::shutdown_signal;
+pub use site::Frontend;

@@ -1,0 +1,100 @@
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use fmnist_core::{
+    image::is_picture,
+    transport::{Attributes, Outbound},
+};
+use serde_json::{Value, json};
+
+use crate::{BrokerKind, broker::Index, error::ApiError, page, site::Site, upload};
+
+/// Larger ones don't fit into a Kafka message with its envelope.
+const MAX_IMAGE_BYTES: usize = 900_000;
+
+/// `GET` and `POST /BROKER/push-to-consumer?start_idx=S&end_idx=E`
+pub(crate) async fn push_range(
+    site: web::Data<Site>,
+    broker: web::Path<String>,
+    query: web::Query<HashMap<String, String>>,
+) -> Result<HttpResponse, ApiError> {
+    let kind = page::broker(&broker)?;
+    let (start, end) = range(&query, site.frontend.test_images)?;
+    let id = send(&site, kind, kind.range_message(&start, &end)).await?;
+    tracing::debug!(%id, start = start.value, end = end.value, "published");
+    let index = |index: Index| match kind {
+        BrokerKind::Kafka => Value::from(index.value),
+        BrokerKind::PubSub => Value::from(index.text),
+    };
+    Ok(HttpResponse::Ok().json(Answer {
+        message_queue: kind.name(),
+        start_idx: index(start),
+        end_idx: index(end),
+    }))
+}
+
+/// The old answer, members in the old order.
+#[derive(serde::Serialize)]
+struct Answer {
+    message_queue: &'static str,
+    start_idx: Value,
+    end_idx: Value,
+}
+
+/// `POST /BROKER/images`
+pub(crate) async fn push_image(
+    site: web::Data<Site>,
+    broker: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let kind = page::broker(&broker)?;
+    let limit_bytes = site.frontend.settings.max_body_bytes.min(MAX_IMAGE_BYTES);
+    let mut files = upload::receive(&request, payload, limit_bytes).await?;
+    let (Some(upload), true) = (files.pop(), files.is_empty()) else {
+        return Err(ApiError::Invalid("one image a message, please".to_owned()));
+    };
+    let upload = web::block(move || upload.image().map(|_| upload))
+        .await
+        .map_err(|_| ApiError::Classification)??;
+    let content_type = (!is_picture(&upload.0)).then_some("application/octet-stream");
+    let attributes: Attributes =
+        content_type.into_iter().map(|value| ("content-type", value)).collect();
+    let message = Outbound { key: None, attributes, payload: upload.0 };
+    let id = send(&site, kind, message).await?;
+    Ok(HttpResponse::Ok().json(json!({ "message_queue": kind.name(), "id": id })))
+}
+
+/// Publishes, waits for the confirmation, and prints the old producer's lines.
+async fn send(site: &Site, kind: BrokerKind, message: Outbound) -> Result<String, ApiError> {
+    let published = site.broker(kind)?.publish(message).await;
+    let id = published.map_err(|error| ApiError::publish(kind, error))?;
+    // A closed stdout must not turn a confirmed message into an error.
+    drop(io::stdout().write_all(kind.sent_lines(&id).as_bytes()));
+    Ok(id)
+}
+
+/// `0 <= start < end <= images`
+fn range(query: &HashMap<String, String>, images: usize) -> Result<(Index, Index), ApiError> {
+    let index = |name: &str| {
+        let text = query
+            .get(name)
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| ApiError::Invalid(format!("{name} is missing")))?;
+        match text.parse() {
+            Ok(value) => Ok(Index { text: text.clone(), value }),
+            Err(_) => Err(ApiError::Invalid(format!("{name} is not an index: {text:?}"))),
+        }
+    };
+    let (start, end) = (index("start_idx")?, index("end_idx")?);
+    if start.value < end.value && end.value <= images {
+        return Ok((start, end));
+    }
+    Err(ApiError::Invalid(format!(
+        "expected 0 <= start_idx < end_idx <= {images}, found {} and {}",
+        start.value, end.value
+    )))
+}

@@ -1,0 +1,164 @@
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use actix_web::{
+    App, Error, HttpServer,
+    body::MessageBody,
+    dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse},
+    middleware::from_fn,
+    web,
+};
+use fmnist_core::message::ResultRecord;
+use tokio::{
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        watch,
+    },
+    task::JoinHandle,
+};
+
+use crate::{
+    ConfigError, Frontend, classify, guard, health, page, publish,
+    results::{self, History},
+    site::Site,
+};
+
+/// How long requests that are being answered may go on after the stop.
+const STOP_SECONDS: u64 = 10;
+
+/// Threads that serve; what takes long runs elsewhere.
+const WORKERS: usize = 2;
+
+/// Why nothing is served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Another program has the port.
+    #[error("port {port} on {bind} is in use; choose another with --port or server.port")]
+    PortInUse {
+        /// The address.
+        bind: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// The address can't be bound.
+    #[error("cannot listen on {address}; choose another with --port, server.bind or server.port")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// It would be unsafe.
+    #[error(transparent)]
+    Unsafe(#[from] ConfigError),
+}
+
+/// A front end that answers requests.
+pub struct RunningFrontend {
+    address: SocketAddr,
+    handle: ServerHandle,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<io::Result<()>>,
+    recording: Option<JoinHandle<()>>,
+}
+
+impl RunningFrontend {
+    /// Where it listens, with the port that the system chose if 0 was asked for.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, ends the streams, finishes what is being answered within ten seconds.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        self.handle.stop(true).await;
+        if let Ok(Err(error)) = self.serving.await {
+            tracing::warn!(%error, "the HTTP server ended badly");
+        }
+        if let Some(recording) = self.recording {
+            recording.abort();
+        }
+    }
+}
+
+pub(crate) fn start(frontend: Frontend) -> Result<RunningFrontend, StartError> {
+    frontend.settings.check()?;
+    let asked = SocketAddr::new(frontend.settings.bind, frontend.settings.port);
+    let (stop, stopping) = watch::channel(false);
+    let site = Site::new(frontend, stopping);
+    let shared = site.clone();
+    // Signals are the program's business: the pipeline beside this server drains on them, too.
+    let server = HttpServer::new(move || app(shared.clone()))
+        .disable_signals()
+        .shutdown_timeout(STOP_SECONDS)
+        .workers(WORKERS)
+        .bind(asked)
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                StartError::PortInUse { bind: asked.ip(), port: asked.port() }
+            }
+            _ => StartError::Bind { address: asked, source },
+        })?;
+    let address = server.addrs().first().copied().unwrap_or(asked);
+    let server = server.run();
+    let handle = server.handle();
+    let serving = tokio::spawn(server);
+    let recording = site
+        .frontend
+        .results
+        .as_ref()
+        .map(|results| tokio::spawn(record(results.subscribe(), Arc::clone(&site.history))));
+    Ok(RunningFrontend { address, handle, stop, serving, recording })
+}
+
+/// Keeps the latest results for pages that are opened later.
+async fn record(mut results: Receiver<Arc<ResultRecord>>, history: Arc<History>) {
+    loop {
+        match results.recv().await {
+            Ok(record) => history.push(record),
+            Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "results not kept"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Every route, behind the guard.
+pub(crate) fn app(
+    site: web::Data<Site>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    let root = web::resource("/").get(page::show).head(page::show).post(page::submit);
+    // Old producers push with GET as well as with POST.
+    let push = web::resource("/{broker}/push-to-consumer")
+        .get(publish::push_range)
+        .post(publish::push_range);
+    App::new()
+        .app_data(site)
+        .wrap(from_fn(guard::check))
+        .service(root)
+        .service(push)
+        .route("/{broker}/images", web::post().to(publish::push_image))
+        .route("/login", web::post().to(page::sign_in))
+        .route("/page.css", web::get().to(page::style))
+        .route("/page.js", web::get().to(page::script))
+        .route("/classify", web::post().to(classify::classify))
+        .route("/results", web::get().to(results::recent))
+        .route("/results/stream", web::get().to(results::stream))
+        .route("/livez", web::get().to(health::live))
+        .route("/readyz", web::get().to(health::ready))
+        .default_service(web::to(page::missing))
+}

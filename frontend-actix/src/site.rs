@@ -1,0 +1,99 @@
+use std::sync::Arc;
+
+use actix_web::web;
+use fmnist_core::{
+    Infer,
+    dataset::{Dataset, Origin},
+    message::ResultRecord,
+};
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    Broker, BrokerKind, RunningFrontend, ServerConfig, StartError, error::ApiError,
+    results::History, server,
+};
+
+/// The page and the API before they are started: what they publish to, classify with and show.
+pub struct Frontend {
+    pub(crate) settings: ServerConfig,
+    pub(crate) brokers: Vec<Broker>,
+    pub(crate) model: Option<Arc<dyn Infer>>,
+    pub(crate) test_images: usize,
+    pub(crate) is_synthetic: bool,
+    pub(crate) results: Option<broadcast::Sender<Arc<ResultRecord>>>,
+}
+
+impl Frontend {
+    /// A front end without brokers, model or results.
+    pub const fn new(settings: ServerConfig) -> Self {
+        Self {
+            settings,
+            brokers: Vec::new(),
+            model: None,
+            test_images: 0,
+            is_synthetic: false,
+            results: None,
+        }
+    }
+
+    /// Adds a broker to publish to, one of each kind at most.
+    #[must_use]
+    pub fn with_broker(mut self, broker: Broker) -> Self {
+        self.brokers.retain(|other| other.kind() != broker.kind());
+        self.brokers.push(broker);
+        self
+    }
+
+    /// Adds the model of `POST /classify`.
+    #[must_use]
+    pub fn with_model(mut self, model: Arc<dyn Infer>) -> Self {
+        self.model = Some(model);
+        self
+    }
+
+    /// Names the test set that ranges index.
+    #[must_use]
+    pub fn with_test_set(mut self, test_set: &Dataset) -> Self {
+        self.test_images = test_set.images.len();
+        self.is_synthetic = test_set.origin == Origin::Synthetic;
+        self
+    }
+
+    /// Adds the results that the page shows as they come. A page that reads too slowly misses some.
+    #[must_use]
+    pub fn with_results(mut self, results: broadcast::Sender<Arc<ResultRecord>>) -> Self {
+        self.results = Some(results);
+        self
+    }
+
+    /// Binds the port and serves on threads of its own.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(self) -> Result<RunningFrontend, StartError> {
+        server::start(self)
+    }
+}
+
+/// What every request handler shares.
+pub(crate) struct Site {
+    pub(crate) frontend: Frontend,
+    pub(crate) history: Arc<History>,
+    /// True once the server is to stop: open streams end.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Site {
+    pub(crate) fn new(frontend: Frontend, stopping: watch::Receiver<bool>) -> web::Data<Self> {
+        web::Data::new(Self { frontend, history: Arc::default(), stopping })
+    }
+
+    pub(crate) fn broker(&self, kind: BrokerKind) -> Result<&Broker, ApiError> {
+        let found = self.frontend.brokers.iter().find(|broker| broker.kind() == kind);
+        found.ok_or(ApiError::BrokerMissing { broker: kind })
+    }
+
+    pub(crate) fn model(&self) -> Option<Arc<dyn Infer>> {
+        self.frontend.model.clone()
+    }
+}

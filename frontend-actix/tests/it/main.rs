@@ -1,0 +1,153 @@
+//! The program as a process, against librdkafka's mock cluster.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+};
+
+use rdkafka::{
+    ClientConfig, Message,
+    consumer::{BaseConsumer, Consumer},
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+};
+
+const RANGE: &str = "/kafka/push-to-consumer?start_idx=0&end_idx=5";
+
+/// The program, listening; killed when dropped.
+struct Program {
+    child: Child,
+    address: String,
+    /// Keeps the pipe open, so that the program can go on logging.
+    _stderr: BufReader<std::process::ChildStderr>,
+}
+
+impl Program {
+    fn start(bootstrap_servers: &str) -> Self {
+        let mut child = command(bootstrap_servers)
+            .args(["--port", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        let address = loop {
+            line.clear();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "ended before it listened");
+            if let Some(address) = line.trim().strip_prefix("listening on http://") {
+                break address.to_owned();
+            }
+        };
+        Self { child, address, _stderr: stderr }
+    }
+
+    /// The status and the body.
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let host = &self.address;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn command(bootstrap_servers: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_frontend-actix"));
+    command
+        .env_clear()
+        .env("FMNIST_KAFKA__BOOTSTRAP_SERVERS", bootstrap_servers)
+        .env("FMNIST_KAFKA__RESULTS_TOPIC", "RESULTS")
+        // An empty folder's usual places have no data set, so the images are drawn.
+        .current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+fn cluster() -> MockCluster<'static, DefaultProducerContext> {
+    let cluster = MockCluster::new(1).unwrap();
+    for topic in ["INFERENCE", "RESULTS"] {
+        cluster.create_topic(topic, 1, 1).unwrap();
+    }
+    cluster
+}
+
+#[test]
+fn a_range_is_answered_once_kafka_has_it() {
+    let cluster = cluster();
+    let program = Program::start(&cluster.bootstrap_servers());
+    let (status, body) = program.get(RANGE);
+    assert_eq!(
+        (status, body.as_str()),
+        (200, r#"{"message_queue":"kafka","start_idx":0,"end_idx":5}"#)
+    );
+
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", cluster.bootstrap_servers())
+        .set("group.id", "reader")
+        .create()
+        .unwrap();
+    let mut partitions = rdkafka::TopicPartitionList::new();
+    partitions.add_partition_offset("INFERENCE", 0, rdkafka::Offset::Beginning).unwrap();
+    consumer.assign(&partitions).unwrap();
+    let message = consumer.iter().find_map(Result::ok).unwrap();
+    assert_eq!(message.payload(), Some(&br#"{"start_idx": 0, "end_idx": 5}"#[..]));
+    assert_eq!(program.get("/readyz").0, 200);
+}
+
+#[test]
+fn a_kafka_that_is_away_is_a_503_and_the_page_stays_up() {
+    // A port that was just free and that nobody listens on.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let program = Program::start(&free.to_string());
+    let (status, body) = program.get(RANGE);
+    assert_eq!(status, 503);
+    assert_eq!(body, r#"{"error":"kafka did not confirm; the message may not have arrived"}"#);
+    assert_eq!(program.get("/readyz").0, 503);
+    assert_eq!(program.get("/livez").0, 200);
+    assert_eq!(program.get("/").0, 200);
+}
+
+#[test]
+fn a_busy_port_ends_the_program_with_words() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = command("127.0.0.1:1").args(["--port", &port]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains(&format!("port {port} on 127.0.0.1 is in use")), "{stderr}");
+    assert!(stderr.contains("--port"), "{stderr}");
+}
+
+#[test]
+fn a_misspelt_key_ends_the_program_with_a_suggestion() {
+    let output = command("x").env("FMNIST_SERVER__PROT", "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("did you mean \"server.port\"?"), "{stderr}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_is_not_swallowed() {
+    let cluster = cluster();
+    for signal in ["-INT", "-TERM"] {
+        let mut program = Program::start(&cluster.bootstrap_servers());
+        let mut stream = TcpStream::connect(&program.address).unwrap();
+        let host = program.address.clone();
+        write!(stream, "GET /results/stream HTTP/1.1\r\nhost: {host}\r\n\r\n").unwrap();
+        let pid = program.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert_eq!(program.child.wait().unwrap().code(), Some(0), "{signal}");
+    }
+}

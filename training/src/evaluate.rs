@@ -1,0 +1,93 @@
+//! How good a weights file is on the official test set.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result, ensure};
+use fmnist_core::{
+    Classifier, Engine, Prediction,
+    dataset::{self, Dataset, Split},
+    weights::Score,
+};
+
+use crate::score::calibration_error;
+
+#[derive(clap::Args)]
+pub(crate) struct EvaluateArguments {
+    /// A built-in model (base, notebook) or a weights file
+    #[arg(long, default_value = "base")]
+    model: String,
+    /// The engine that computes: flex or ndarray
+    #[arg(long, default_value_t = Engine::Flex)]
+    engine: Engine,
+    /// Folder of the data set's IDX files
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &EvaluateArguments) -> Result<()> {
+    let classifier = Classifier::open(&arguments.model)?.with_engine(arguments.engine)?;
+    let test = dataset::open(arguments.data.as_deref(), Split::Test)?;
+    let (score, predictions) = judge(&classifier, &test)?;
+    let report = report(&classifier, &test, score, &predictions)?;
+    match io::stdout().write_all(report.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // `| head -1` has enough
+        written => Ok(written?),
+    }
+}
+
+fn report(
+    classifier: &Classifier,
+    test: &Dataset,
+    score: Score,
+    predictions: &[Prediction],
+) -> Result<String> {
+    let mut text = String::new();
+    let identity = classifier.identity();
+    writeln!(text, "accuracy {:.2} %", 100.0 * score.accuracy)?;
+    writeln!(text, "calibration error {:.2} % (15 bins)", 100.0 * score.calibration_error)?;
+    writeln!(text, "images {}", score.images)?;
+    writeln!(text, "model {} {} {}", identity.name, identity.version, identity.sha256)?;
+    writeln!(text, "engine {}", classifier.engine())?;
+    writeln!(text, "\n{:<12} {:>9} {:>9} {:>7}", "class", "precision", "recall", "images")?;
+    for (class, label) in classifier.labels().iter().enumerate() {
+        let pairs = predictions.iter().map(|p| p.class).zip(test.labels.iter().copied());
+        let (mut answered, mut labelled, mut right) = (0, 0, 0);
+        for (answer, truth) in pairs {
+            let (answer, truth) = (answer == class, usize::from(truth) == class);
+            answered += usize::from(answer);
+            labelled += usize::from(truth);
+            right += usize::from(answer && truth);
+        }
+        let share = |of: usize| 100.0 * right as f64 / (of.max(1) as f64);
+        let (precision, recall) = (share(answered), share(labelled));
+        writeln!(text, "{label:<12} {precision:>7.2} % {recall:>7.2} % {labelled:>7}")?;
+    }
+    Ok(text)
+}
+
+/// Classifies every image of `test` and compares.
+pub(crate) fn judge(classifier: &Classifier, test: &Dataset) -> Result<(Score, Vec<Prediction>)> {
+    let classes = classifier.labels().len();
+    let largest = test.labels.iter().copied().max().context("the test set is empty")?;
+    ensure!(
+        usize::from(largest) < classes,
+        "expected labels below {classes}, the model's number of classes, found {largest}"
+    );
+    let predictions = classifier.classify(&test.images)?;
+    let answers: Vec<(f32, bool)> = predictions
+        .iter()
+        .zip(test.labels.iter())
+        .map(|(p, &label)| (p.probability(), p.class == usize::from(label)))
+        .collect();
+    let right = answers.iter().filter(|(_, right)| *right).count();
+    let score = Score {
+        accuracy: right as f64 / answers.len() as f64,
+        calibration_error: calibration_error(&answers),
+        images: answers.len(),
+    };
+    Ok((score, predictions))
+}

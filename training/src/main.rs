@@ -1,0 +1,51 @@
+//! Trains and judges fmnist-core's models: the notebook, as one program.
+
+mod average;
+mod checkpoint;
+mod download;
+mod evaluate;
+mod recipe;
+mod sampling;
+mod score;
+#[cfg(test)]
+mod tests;
+mod train;
+mod trainer;
+
+use clap::{Parser, Subcommand};
+
+/// Trains and judges the models of fmnist-core.
+///
+/// The data set is looked for in --data, $FMNIST_DATA, ./data/fashion-mnist and the user's cache.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  training download                            fetch Fashion-MNIST into the user's cache
+  training train --model base                  train the default model as it was shipped
+  training train --model notebook --out n.safetensors
+  training train --model base --resume         go on from the last checkpoint
+  training evaluate --model base               judge the shipped weights on the test set
+  training evaluate --model my.safetensors --engine ndarray";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch Fashion-MNIST, verified and resumable.
+    Download(download::DownloadArguments),
+    /// Train a model and write its weights file.
+    Train(train::TrainArguments),
+    /// Judge a model on the official test set; the first line is its accuracy.
+    Evaluate(evaluate::EvaluateArguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Download(arguments) => download::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
+    }
+}

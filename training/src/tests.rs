@@ -1,0 +1,143 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fmnist_core::{
+    dataset::{Split, synthetic},
+    model::Architecture,
+    weights::{NamedTensor, Tensors},
+};
+
+use crate::{
+    average,
+    recipe::{Plateau, Recipe, one_cycle},
+    sampling::{Stream, augment, generator, order, stratified_split},
+    score::{Judged, calibration_error},
+    trainer::Trainer,
+};
+
+#[test]
+fn the_rate_rises_to_its_peak_and_falls_to_nothing() {
+    assert!((one_cycle(0.1, 0, 100) - 0.004).abs() < 1e-9);
+    assert!((one_cycle(0.1, 20, 100) - 0.1).abs() < 1e-9);
+    assert!(one_cycle(0.1, 99, 100) < 1.1e-6);
+    assert!((1..=20).all(|s| one_cycle(0.1, s, 100) > one_cycle(0.1, s - 1, 100)));
+    assert!((21..100).all(|s| one_cycle(0.1, s, 100) < one_cycle(0.1, s - 1, 100)));
+}
+
+#[test]
+fn the_rate_falls_after_five_epochs_without_improvement() {
+    let mut plateau = Plateau::new(0.01);
+    [0.5, 0.4, 0.4, 0.41, 0.39995, 0.5].into_iter().for_each(|loss| plateau.observe(loss));
+    assert_eq!(plateau.rate, 0.01);
+    plateau.observe(0.5);
+    assert!((plateau.rate - 0.001).abs() < 1e-12);
+    plateau.observe(0.3);
+    assert!((plateau.rate - 0.001).abs() < 1e-12);
+}
+
+#[test]
+fn the_split_takes_the_same_share_of_every_class() {
+    let labels: Vec<u8> = (0..1000).map(|i| (i % 10) as u8).collect();
+    let (train, held_out) = stratified_split(&labels, 100, 7);
+    for class in 0..10 {
+        assert_eq!(held_out.iter().filter(|&&i| labels[i] == class).count(), 10);
+    }
+    let mut all = [train, held_out.clone()].concat();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..1000));
+    assert_eq!(stratified_split(&labels, 100, 7).1, held_out);
+    assert_ne!(stratified_split(&labels, 100, 8).1, held_out);
+}
+
+#[test]
+fn an_epochs_order_depends_on_seed_and_epoch_alone() {
+    let images: Vec<usize> = (0..50).collect();
+    assert_eq!(order(1, 3, &images), order(1, 3, &images));
+    assert_ne!(order(1, 3, &images), order(1, 4, &images));
+    assert_ne!(order(1, 3, &images), order(2, 3, &images));
+}
+
+#[test]
+fn augmentation_moves_and_mirrors_and_invents_no_brightness() {
+    let image = &synthetic(Split::Train, 1, 3).images[0];
+    let mut random = generator(5, Stream::Step, 0);
+    let changed: Vec<_> = (0..40).map(|_| augment(image, &mut random)).collect();
+    assert!(changed.iter().any(|c| c != image));
+    for copy in changed {
+        let known = |p: &u8| *p == 0 || image.pixels().contains(p);
+        assert!(copy.pixels().iter().all(known));
+    }
+}
+
+#[test]
+fn temperature_undoes_overconfidence() {
+    // Three of four right at a margin of 4: the best temperature makes the margin ln 3.
+    let logits = vec![vec![4.0, 0.0]; 4];
+    let judged = Judged { logits, labels: vec![0, 0, 0, 1] };
+    assert!((judged.accuracy() - 0.75).abs() < 1e-12);
+    assert!((judged.fit_temperature() - 4.0 / 3.0_f64.ln()).abs() < 1e-3);
+}
+
+#[test]
+fn calibration_error_is_the_gap_between_confidence_and_accuracy() {
+    let answers = [(0.75, true), (0.75, true), (0.75, true), (0.75, false)];
+    assert!(calibration_error(&answers) < 1e-6);
+    assert!((calibration_error(&[(0.9, false), (0.3, true)]) - 0.8).abs() < 1e-6);
+}
+
+#[test]
+fn the_average_forgets_its_start_and_then_moves_slowly() {
+    let tensors = |value: f32| {
+        Tensors::from([("w".to_owned(), NamedTensor { shape: vec![2], values: vec![value; 2] })])
+    };
+    let mut kept = tensors(1.0);
+    average::update(&mut kept, &tensors(2.0), 0.999, 0);
+    assert!(kept["w"].values.iter().all(|value| (value - 1.9).abs() < 1e-6));
+    average::update(&mut kept, &tensors(0.9), 0.75, 1_000_000);
+    assert!(kept["w"].values.iter().all(|value| (value - 1.65).abs() < 1e-6));
+}
+
+fn run(mut trainer: Trainer<'_>, stop_at: usize) -> Trainer<'_> {
+    while !trainer.is_done() && trainer.step_count() < stop_at {
+        trainer.step();
+    }
+    trainer
+}
+
+/// Burn's Flex has one generator for the whole process: one test at a time may draw from it.
+fn lock_device_generator() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one() {
+    let _lock = lock_device_generator();
+    for architecture in Architecture::ALL {
+        let folder = tempfile::tempdir().expect("a folder");
+        let recipe = Recipe { epochs: 2, batch: 16, ..Recipe::of(architecture) };
+        let (data, train) = (synthetic(Split::Train, 40, 1), Vec::from_iter(0..40));
+        let new = || Trainer::new(&recipe, &data, &train, 1);
+        let whole = run(new(), usize::MAX).tensors();
+        let part = run(new(), 4);
+        part.save(folder.path()).expect("saved");
+        assert!(part.tensors() != whole);
+        let resumed = run(new().resume(folder.path()).expect("a checkpoint"), usize::MAX);
+        assert!(resumed.tensors() == whole, "{architecture}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused() {
+    let _lock = lock_device_generator();
+    let folder = tempfile::tempdir().expect("a folder");
+    let recipe = Recipe::of(Architecture::Base);
+    let (data, train) = (synthetic(Split::Train, 4, 1), Vec::from_iter(0..4));
+    Trainer::new(&recipe, &data, &train, 1).save(folder.path()).expect("saved");
+    let shorter = Recipe { epochs: 3, ..recipe.clone() };
+    let refused = Trainer::new(&shorter, &data, &train, 1).resume(folder.path());
+    let message = refused.err().expect("refused").to_string();
+    assert!(
+        message.contains("(\"base\", 1, 32, 128); this run would be (\"base\", 1, 3, 128)"),
+        "{message}"
+    );
+}

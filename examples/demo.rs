@@ -1,0 +1,210 @@
+//! The whole system in one process: `cargo run --release --example demo`
+//!
+//! A Kafka inside this process, the consumer with its model, and the page. `--kafka HOST:PORT`
+//! takes a real cluster; `PUBSUB_EMULATOR_HOST` or a Google Cloud project adds Pub/Sub.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use fmnist_core::{
+    message::ResultRecord,
+    pipeline::{Pipeline, PipelineConfig},
+    transport::Transport,
+};
+use fmnist_examples::{Backlog, Bounded, Console, Prepared, finish, log_to_stderr, prepare};
+use frontend_actix::{
+    Broker, BrokerKind, Config, Frontend, has_pubsub, kafka_broker, pubsub_broker, shutdown_signal,
+};
+use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinSet,
+};
+use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaTransport, create_topics};
+use transport_pubsub::{PubSubConfig, PubSubError, PubSubTransport, create_missing};
+
+const PARTITIONS: i32 = 4;
+/// The mock drops the oldest messages of a partition above 5 MB.
+const TOY_LIMIT_BYTES: usize = 4_000_000;
+const LIVE_RESULTS: usize = 1_024;
+
+/// Page, broker and consumer in one process
+#[derive(Parser)]
+struct Arguments {
+    /// A real Kafka cluster instead of the toy in this process
+    #[arg(long, value_name = "HOST:PORT")]
+    kafka: Option<String>,
+    /// The page's port
+    #[arg(long)]
+    port: Option<u16>,
+    /// The configuration, as config.example.json
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    log_to_stderr();
+    finish(demonstrate(Arguments::parse()).await)
+}
+
+async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
+    let shutdown = shutdown_signal()?;
+    let mut config = Config::from_env(arguments.config.as_deref())?;
+    config.server.port = arguments.port.unwrap_or(config.server.port);
+    if has_pubsub(&config) && config.pubsub.project_id.is_empty() {
+        config.pubsub.project_id = "demo".to_owned();
+    }
+    let toy = start_kafka(&mut config.kafka, arguments.kafka).await?;
+    let prepared = prepare(&config).await?;
+
+    let (results, _) = broadcast::channel(LIVE_RESULTS);
+    let mut frontend = Frontend::new(config.server.clone())
+        .with_model(prepared.model.clone())
+        .with_test_set(&prepared.test_set)
+        .with_results(results.clone());
+    let broker = match &toy {
+        Some(_) => toy_broker(&config.kafka, results.subscribe())?,
+        None => kafka_broker(&config.kafka)?,
+    };
+    frontend = frontend.with_broker(broker);
+    let pubsub = match has_pubsub(&config) {
+        true => connect_pubsub(&config.pubsub).await?,
+        false => None,
+    };
+    if let Some((broker, _)) = &pubsub {
+        frontend = frontend.with_broker(broker.clone());
+    }
+
+    // The page comes first, because a busy port is the most likely trouble.
+    let running = frontend.start()?;
+    let (stop, stopping) = watch::channel(false);
+    let consumer = Consumer { prepared, settings: config.pipeline(), results, stopping };
+    let mut consumers = JoinSet::new();
+    let transport = KafkaTransport::connect(&config.kafka).await?;
+    consumer.start(&mut consumers, transport, config.kafka.results_topic().is_none());
+    if let Some((_, transport)) = pubsub {
+        consumer.start(&mut consumers, transport, config.pubsub.results_topic.is_none());
+    }
+    eprintln!(
+        "\nOpen http://{address}, or try\n  \
+         curl 'http://{address}/kafka/push-to-consumer?start_idx=0&end_idx=5'\n\
+         Ctrl-C ends the demo.\n",
+        address = running.address()
+    );
+
+    let early = tokio::select! {
+        () = shutdown => None,
+        ended = consumers.join_next() => ended,
+    };
+    running.stop().await;
+    stop.send_replace(true);
+    let mut ended: Vec<_> = early.into_iter().collect();
+    while let Some(end) = consumers.join_next().await {
+        ended.push(end);
+    }
+    for end in ended {
+        end.context("a consumer panicked")??;
+    }
+    Ok(())
+}
+
+/// Starts the toy, or finds the real cluster and creates the topics it lacks.
+async fn start_kafka(
+    config: &mut KafkaConfig,
+    servers: Option<String>,
+) -> anyhow::Result<Option<MockCluster<'static, DefaultProducerContext>>> {
+    if let Some(servers) = servers {
+        config.bootstrap_servers = servers;
+        create_topics(config, PARTITIONS).await?;
+        return Ok(None);
+    }
+    let toy = MockCluster::new(1).context("the in-process Kafka does not start")?;
+    for topic in config.topics() {
+        toy.create_topic(topic, PARTITIONS, 1)?;
+    }
+    config.bootstrap_servers = toy.bootstrap_servers();
+    eprintln!(
+        "Kafka is a toy inside this process (librdkafka's mock at {}): it keeps 5 MB a partition, \
+         in memory, and is gone with the demo. --kafka HOST:PORT takes a real one.",
+        config.bootstrap_servers
+    );
+    Ok(Some(toy))
+}
+
+/// The toy's publisher, which says 503 before the toy would lose messages.
+fn toy_broker(
+    config: &KafkaConfig,
+    mut results: broadcast::Receiver<Arc<ResultRecord>>,
+) -> anyhow::Result<Broker> {
+    let backlog = Backlog::new(TOY_LIMIT_BYTES);
+    let publisher = Bounded::new(KafkaPublisher::new(config)?, Arc::clone(&backlog));
+    tokio::spawn(async move {
+        use broadcast::error::RecvError;
+        loop {
+            match results.recv().await {
+                Ok(result) => backlog.settle(&result),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    });
+    Ok(Broker::new(BrokerKind::Kafka, publisher))
+}
+
+/// Connects both ends. The emulator was asked for, so its trouble ends the demo; a project may just
+/// be set on this machine, so its trouble leaves Pub/Sub out.
+async fn connect_pubsub(
+    config: &PubSubConfig,
+) -> anyhow::Result<Option<(Broker, PubSubTransport)>> {
+    if config.emulator.is_some() {
+        create_missing(config).await?;
+    }
+    let connected = async {
+        let broker = pubsub_broker(config).await?;
+        Ok::<_, PubSubError>((broker, PubSubTransport::connect(config).await?))
+    };
+    match connected.await {
+        Ok(connected) => Ok(Some(connected)),
+        Err(error) if config.emulator.is_none() => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "Pub/Sub is left out");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the consumers of the demo share.
+struct Consumer {
+    prepared: Prepared,
+    settings: PipelineConfig,
+    results: broadcast::Sender<Arc<ResultRecord>>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Consumer {
+    fn start(
+        &self,
+        consumers: &mut JoinSet<anyhow::Result<()>>,
+        transport: impl Transport,
+        record_only: bool,
+    ) {
+        let settings = PipelineConfig { record_only, ..self.settings.clone() };
+        let images = Arc::clone(&self.prepared.test_set.images);
+        let pipeline = Pipeline::new(transport, Arc::clone(&self.prepared.model), images, settings)
+            .with_sink(Console::new(self.prepared.is_synthetic))
+            .with_observer(self.results.clone());
+        let mut stopping = self.stopping.clone();
+        let mut stopped = self.stopping.clone();
+        consumers.spawn(async move {
+            // An error means that the demo is gone, and then this is to stop, too.
+            let stop = async move { drop(stopping.wait_for(|stop| *stop).await) };
+            pipeline.run(stop).await?;
+            if !*stopped.borrow_and_update() {
+                bail!("a consumer ended by itself");
+            }
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,34 @@
+//! Classifies what comes on a Kafka topic:
+//! `cargo run --release --example kafka_consumer -- --config config.json`
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use fmnist_core::pipeline::{Pipeline, PipelineConfig};
+use fmnist_examples::{Console, ConsumerArguments, finish, log_to_stderr, prepare};
+use frontend_actix::{Config, shutdown_signal};
+use transport_kafka::KafkaTransport;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    log_to_stderr();
+    finish(consume(ConsumerArguments::parse()).await)
+}
+
+async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
+    let shutdown = shutdown_signal()?;
+    let config = Config::from_env(arguments.config.as_deref())?;
+    // The model comes first: nothing is received before it can answer.
+    let prepared = prepare(&config).await?;
+    let transport = KafkaTransport::connect(&config.kafka).await?;
+    eprintln!("listening on topic {} at {}", config.kafka.topic, config.kafka.bootstrap_servers);
+
+    let settings =
+        PipelineConfig { record_only: config.kafka.results_topic().is_none(), ..config.pipeline() };
+    let report = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
+        .with_sink(Console::new(prepared.is_synthetic))
+        .run(shutdown)
+        .await?;
+    eprintln!("{} images in {} batches; {:?}", report.images, report.batches, report.settlement);
+    Ok(())
+}

@@ -1,0 +1,74 @@
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::Parser;
+use fmnist_core::{
+    Classifier,
+    dataset::{self, Dataset, Origin},
+};
+use frontend_actix::Config;
+use tracing_subscriber::EnvFilter;
+
+/// The arguments of the two consumers.
+#[derive(Debug, Parser)]
+pub struct ConsumerArguments {
+    /// The configuration, as config.example.json
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
+
+/// What is ready before anything is received.
+pub struct Prepared {
+    /// The model, loaded and checked.
+    pub model: Arc<Classifier>,
+    /// The test set, which ranges index. The training set is not needed and not read.
+    pub test_set: Dataset,
+    /// The test set was drawn by the library.
+    pub is_synthetic: bool,
+}
+
+/// Prints the effective configuration, then loads the model and the test set.
+///
+/// # Errors
+/// When there is no such model, or the data set is damaged.
+pub async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
+    eprintln!("configuration: {}", config.shown());
+    let test_set = dataset::open_or_synthetic(config.data.path.as_deref())?;
+    let is_synthetic = test_set.origin == Origin::Synthetic;
+    if is_synthetic {
+        eprintln!(
+            "Fashion-MNIST was not found: ranges are over {} synthetic images. \
+             `cargo run --release -p training -- download` fetches the real ones.",
+            test_set.images.len()
+        );
+    }
+    let model = config.model.clone();
+    let model = tokio::task::spawn_blocking(move || model.classifier()).await??;
+    Ok(Prepared { model: Arc::new(model), test_set, is_synthetic })
+}
+
+/// Logs to stderr, as `RUST_LOG` says: stdout is for results.
+pub fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_env_filter(filter)
+        .init();
+}
+
+/// The exit code, after the error was told in words.
+pub fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

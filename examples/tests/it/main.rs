@@ -1,0 +1,6 @@
+//! The examples as their users meet them: the console's lines, the programs as processes.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
+
+mod console;
+#[cfg(unix)]
+mod processes;

@@ -1,0 +1,15 @@
+//! What the benchmarks share.
+//!
+//! Speed is proved as ratios in one run: the subjects of a table take turns, round after round, so
+//! that a slow minute of the machine slows them all, and ratios are taken within a round. A cell is
+//! the median over the rounds, with the least and the greatest behind it.
+
+mod kafka;
+mod load;
+mod report;
+mod rounds;
+
+pub use kafka::Kafka;
+pub use load::{Form, NoOp, Speed, drive};
+pub use report::{Report, Table, grouped};
+pub use rounds::{Rounds, percentile};

@@ -1,0 +1,156 @@
+use std::{env, fs, path::PathBuf, thread};
+
+use anyhow::Context;
+
+/// One benchmark's section of `RESULTS.md`: what was measured, on what, and the tables.
+pub struct Report {
+    title: &'static str,
+    body: String,
+}
+
+impl Report {
+    /// Begins the section of the benchmark `title` with the machine as it is now.
+    pub fn new(title: &'static str, measured: &str) -> Self {
+        let now = fmnist_core::message::rfc3339(jiff::Timestamp::now());
+        let machine = machine();
+        let body = format!(
+            "{measured}\n\n`cargo bench -p fmnist-benches --bench {title}`, {now}, {machine}.\n"
+        );
+        Self { title, body }
+    }
+
+    /// Adds a table.
+    pub fn add(&mut self, table: &Table) {
+        self.body.push('\n');
+        self.body.push_str(&table.0);
+    }
+
+    /// Adds a paragraph.
+    pub fn note(&mut self, text: &str) {
+        self.body.push_str(&format!("\n{text}\n"));
+    }
+
+    /// Prints the section; with `--write` among the arguments also puts it into `RESULTS.md`, in
+    /// place of the benchmark's last one.
+    ///
+    /// # Errors
+    /// If the file can't be read or written.
+    pub fn finish(self) -> anyhow::Result<()> {
+        println!("## {}\n\n{}", self.title, self.body);
+        if env::args().any(|argument| argument == "--write") {
+            let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
+            let file = path.display().to_string();
+            let old = fs::read_to_string(&path).with_context(|| file.clone())?;
+            fs::write(path, replaced(&old, self.title, &self.body)).context(file)?;
+        }
+        Ok(())
+    }
+}
+
+/// A Markdown table under construction.
+pub struct Table(String);
+
+impl Table {
+    /// A table with these column heads; all but the first `left` columns are figures.
+    pub fn new(heads: &[&str], left: usize) -> Self {
+        let rules = (0..heads.len()).map(|column| if column < left { "---" } else { "---:" });
+        Self(row(heads) + &row(&rules.collect::<Vec<_>>()))
+    }
+
+    /// Adds a row, one cell for each head.
+    pub fn row(&mut self, cells: &[&str]) {
+        self.0.push_str(&row(cells));
+    }
+}
+
+fn row(cells: &[&str]) -> String {
+    format!("| {} |\n", cells.join(" | "))
+}
+
+/// The number with thousands grouped; below 100 with three significant digits.
+pub fn grouped(number: f64) -> String {
+    if number < 100.0 {
+        return format!("{number:.*}", if number < 10.0 { 2 } else { 1 });
+    }
+    let digits = format!("{number:.0}");
+    let mut grouped = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// `document` with the body of its section `title` replaced, or the section appended.
+fn replaced(document: &str, title: &str, body: &str) -> String {
+    let section = format!("## {title}\n\n{body}");
+    let mut parts: Vec<&str> = document.split("\n## ").collect();
+    let own = section.trim_start_matches("## ").trim_end();
+    match parts.iter_mut().skip(1).find(|part| part.lines().next() == Some(title)) {
+        Some(part) => *part = own,
+        None => parts.push(own),
+    }
+    let parts: Vec<_> = parts.into_iter().map(str::trim_end).collect();
+    parts.join("\n\n## ") + "\n"
+}
+
+/// Processor, vector extensions, threads, and how busy the machine was before.
+fn machine() -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or(env::consts::ARCH, |(_, model)| model);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown");
+    let vectors = vector_extensions().join(", ");
+    format!("{model}, {threads} threads, {vectors}; load average before: {load}")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn vector_extensions() -> Vec<&'static str> {
+    let found = [
+        ("AVX-512F", is_x86_feature_detected!("avx512f")),
+        ("AVX2", is_x86_feature_detected!("avx2")),
+        ("FMA", is_x86_feature_detected!("fma")),
+    ];
+    found.into_iter().filter_map(|(name, found)| found.then_some(name)).collect()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn vector_extensions() -> Vec<&'static str> {
+    vec![env::consts::ARCH]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_replaces_its_last_one_and_leaves_the_others() {
+        let document = "# Results\n\nIntro.\n";
+        let one = replaced(document, "one", "first\n");
+        assert_eq!(one, "# Results\n\nIntro.\n\n## one\n\nfirst\n");
+        let two = replaced(&one, "two", "second\n");
+        assert_eq!(two, "# Results\n\nIntro.\n\n## one\n\nfirst\n\n## two\n\nsecond\n");
+        let again = replaced(&two, "one", "third\n");
+        assert_eq!(again, "# Results\n\nIntro.\n\n## one\n\nthird\n\n## two\n\nsecond\n");
+    }
+
+    #[test]
+    fn figures_are_grouped_or_rounded() {
+        let shown = [0.526, 42.04, 99.96, 999.6, 1_234_567.2].map(grouped);
+        assert_eq!(shown, ["0.53", "42.0", "100.0", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn figures_stand_right_and_names_left() {
+        let mut table = Table::new(&["engine", "µs"], 1);
+        table.row(&["flex", "5"]);
+        assert_eq!(table.0, "| engine | µs |\n| --- | ---: |\n| flex | 5 |\n");
+    }
+}

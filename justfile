@@ -1,0 +1,46 @@
+# What CI runs and what a developer types; `just` lists it.
+
+_list:
+    @just --list
+
+# Formatting, spelling, the core's independence: seconds
+quick:
+    cargo fmt --all --check
+    typos
+    bash scripts/check-core.sh
+
+# Clippy on everything, warnings are errors
+lint:
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# All tests that need nothing but cargo
+test:
+    cargo test --workspace
+
+# The tests on real brokers, which it starts
+test-brokers:
+    bash scripts/test-brokers.sh
+
+# The API documentation, broken links are errors
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
+
+# Licences, banned crates, sources
+deny:
+    cargo deny check bans licenses sources
+
+# The main job: page, Kafka and consumer in one process
+demo *ARGS:
+    cargo run --release --example demo -- {{ARGS}}
+
+# All benchmarks
+bench:
+    cargo bench -p fmnist-benches
+
+# The official data set, verified, into the cache directory
+download:
+    cargo run --release -p training -- download
+
+# Trains a model
+train MODEL="base":
+    cargo run --release -p training -- train --model {{MODEL}}

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use fmnist_core::{
     Classifier, Image, Prediction,
+    engine::Kernel,
     image::{UploadLimits, decode_upload},
 };
 use serde_json::{Value, json};
@@ -49,7 +50,7 @@ fn main() -> Result<ExitCode> {
 
 /// Writes one answer or one error for each file; true if there was no error.
 fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> Result<bool> {
-    let classifier = Classifier::open(&arguments.model)?;
+    let classifier = Classifier::open(&arguments.model)?.with_kernel(Kernel::from_env()?)?;
     let mut all_classified = true;
     for path in &arguments.files {
         let image = match read(path) {

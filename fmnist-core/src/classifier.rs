@@ -6,7 +6,7 @@ mod prediction;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, fs, path::Path, sync::Arc};
+use std::{fmt, fs, num::NonZeroUsize, path::Path, sync::Arc};
 
 use burn::tensor::Device;
 
@@ -15,12 +15,13 @@ pub use error::ClassifyError;
 pub use prediction::{ModelIdentity, Prediction};
 
 use crate::{
+    engine::{Kernel, Plan, Threads},
     image::Image,
     model::Network,
     weights::{Metadata, Weights, WeightsError, sha256},
 };
 
-/// Images that one forward pass takes; more are done in turns, so that memory stays bounded.
+/// Images that one forward pass of Burn takes; more are done in turns, so that memory stays bounded.
 const MAX_BATCH: usize = 256;
 
 /// The models inside this build by name, the default first.
@@ -36,14 +37,23 @@ const BUILT_IN: &[(&str, &[u8])] = &[
 /// Loading computes the file's golden images and compares the logits, so a classifier that exists
 /// computes on this machine what it computed where it was trained.
 #[derive(Clone)]
-pub struct Classifier(Arc<Loaded>);
+pub struct Classifier {
+    model: Arc<Model>,
+    threads: Threads,
+}
 
-struct Loaded {
+struct Model {
     weights: Weights,
     identity: Arc<ModelIdentity>,
     engine: Engine,
-    device: Device,
-    network: Network,
+    forward: Forward,
+}
+
+/// What turns images into logits.
+#[expect(clippy::large_enum_variant, reason = "a program holds one or two, not many")]
+enum Forward {
+    Fused(Plan),
+    Burn { device: Device, network: Network },
 }
 
 const _: () = {
@@ -99,7 +109,7 @@ impl Classifier {
             version: weights.metadata.version.clone(),
             sha256: sha256(bytes),
         });
-        Self::warm(weights, identity, engine)
+        Self::warm(weights, identity, engine, Kernel::best(), Threads::shared())
     }
 
     /// The same model on another engine.
@@ -108,10 +118,30 @@ impl Classifier {
     /// [`ClassifyError::EngineMissing`], or [`ClassifyError::Weights`] if the engine computes
     /// other logits for the golden images.
     pub fn with_engine(self, engine: Engine) -> Result<Self, ClassifyError> {
-        if engine == self.0.engine {
-            return Ok(self);
+        if engine == self.engine() { Ok(self) } else { self.warm_again(engine, Kernel::best()) }
+    }
+
+    /// The same model with another kernel of the fused engine.
+    ///
+    /// # Errors
+    /// [`ClassifyError::Weights`] if the kernel computes other logits for the golden images.
+    ///
+    /// # Panics
+    /// If this processor does not have the kernel, see [`Kernel::is_available`].
+    pub fn with_kernel(self, kernel: Kernel) -> Result<Self, ClassifyError> {
+        match &self.model.forward {
+            Forward::Fused(plan) if plan.kernel() != kernel => {
+                self.warm_again(Engine::Fused, kernel)
+            }
+            _ => Ok(self),
         }
-        Self::warm(self.0.weights.clone(), Arc::clone(&self.0.identity), engine)
+    }
+
+    /// The same model, computed by `count` threads of its own instead of those that the process
+    /// shares ([`Threads::shared`]). Burn's engines have rayon's instead and take no notice.
+    #[must_use]
+    pub fn with_threads(self, count: NonZeroUsize) -> Self {
+        Self { threads: Threads::new(count), ..self }
     }
 
     /// The names of the models inside this build, the default first.
@@ -123,22 +153,32 @@ impl Classifier {
         weights: Weights,
         identity: Arc<ModelIdentity>,
         engine: Engine,
+        kernel: Kernel,
+        threads: Threads,
     ) -> Result<Self, ClassifyError> {
-        let device = engine.device()?;
-        let network = weights.network(&device)?;
-        let classifier = Self(Arc::new(Loaded { weights, identity, engine, device, network }));
+        let forward = match engine.device()? {
+            None => Forward::Fused(Plan::compile(&weights, kernel)?),
+            Some(device) => Forward::Burn { network: weights.network(&device)?, device },
+        };
+        let model = Arc::new(Model { weights, identity, engine, forward });
+        let classifier = Self { model, threads };
         classifier.check_golden()?;
         Ok(classifier)
     }
 
+    fn warm_again(self, engine: Engine, kernel: Kernel) -> Result<Self, ClassifyError> {
+        let identity = Arc::clone(self.identity());
+        Self::warm(self.model.weights.clone(), identity, engine, kernel, self.threads)
+    }
+
     fn check_golden(&self) -> Result<(), ClassifyError> {
         const TOLERANCE: f32 = 1e-3;
-        let (images, expected): (Vec<_>, Vec<_>) = self.0.weights.golden.iter().cloned().unzip();
-        if images.is_empty() {
-            return Ok(());
-        }
-        for (image, (expected, found)) in expected.iter().zip(self.logits(&images)?).enumerate() {
-            for (class, (&expected, found)) in expected.iter().zip(found).enumerate() {
+        let (images, expected): (Vec<_>, Vec<_>) =
+            self.model.weights.golden.iter().cloned().unzip();
+        let logits = self.logits(&images)?;
+        let rows = logits.chunks(self.labels().len());
+        for (image, (expected, found)) in expected.iter().zip(rows).enumerate() {
+            for (class, (&expected, &found)) in expected.iter().zip(found).enumerate() {
                 if (expected - found).abs() > TOLERANCE * (1.0 + expected.abs()) {
                     Err(WeightsError::Golden { image, class, expected, found })?;
                 }
@@ -155,28 +195,44 @@ impl Classifier {
     /// [`ClassifyError::Inference`] if the engine fails or a logit is not finite.
     pub fn classify(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
         let temperature = self.metadata().temperature;
-        let mut predictions = Vec::with_capacity(images.len());
-        for batch in images.chunks(MAX_BATCH) {
-            predictions.extend(self.logits(batch)?.iter().map(|logits| {
-                Prediction::from_logits(logits, temperature, Arc::clone(&self.0.identity))
-            }));
-        }
-        Ok(predictions)
+        let predict = |logits: &[f32]| {
+            Prediction::from_logits(logits, temperature, Arc::clone(self.identity()))
+        };
+        Ok(self.logits(images)?.chunks(self.labels().len()).map(predict).collect())
     }
 
-    /// One row of finite logits for each image.
-    fn logits(&self, images: &[Image]) -> Result<Vec<Vec<f32>>, ClassifyError> {
+    /// Computes what the network says before calibration, for any number of images.
+    ///
+    /// # Shapes
+    /// - output: `[images, classes]` `f32`, row-major, finite
+    ///
+    /// # Errors
+    /// As [`Classifier::classify`].
+    pub fn logits(&self, images: &[Image]) -> Result<Vec<f32>, ClassifyError> {
         let failed = |reason| ClassifyError::Inference { images: images.len(), reason };
-        let input = self.metadata().normalisation.tensor(images, &self.0.device);
-        let output = self.0.network.forward(input); // [batch, classes]
-        let [_, classes] = output.dims();
-        let data = output.try_into_data().map_err(|error| failed(error.to_string()))?;
-        let logits: Vec<f32> = data.iter::<f32>().collect();
+        let classes = self.labels().len();
+        let logits = match &self.model.forward {
+            Forward::Fused(plan) => {
+                let mut logits = vec![0.0; images.len() * classes];
+                self.threads.logits(plan, images, &mut logits);
+                logits
+            }
+            Forward::Burn { device, network } => {
+                let mut logits = Vec::with_capacity(images.len() * classes);
+                for batch in images.chunks(MAX_BATCH) {
+                    let input = self.metadata().normalisation.tensor(batch, device);
+                    let output = network.forward(input); // [batch, classes]
+                    let data = output.try_into_data().map_err(|error| failed(error.to_string()))?;
+                    logits.extend(data.iter::<f32>());
+                }
+                logits
+            }
+        };
         if let Some(position) = logits.iter().position(|logit| !logit.is_finite()) {
             let (image, found) = (position / classes, logits[position]);
             return Err(failed(format!("image {image}: expected finite logits, found {found}")));
         }
-        Ok(logits.chunks(classes).map(<[f32]>::to_vec).collect())
+        Ok(logits)
     }
 
     /// The class names; the index is the class.
@@ -186,25 +242,25 @@ impl Classifier {
 
     /// The identity that every prediction carries.
     pub fn identity(&self) -> &Arc<ModelIdentity> {
-        &self.0.identity
+        &self.model.identity
     }
 
     /// What the weights file says of itself.
     pub fn metadata(&self) -> &Metadata {
-        &self.0.weights.metadata
+        &self.model.weights.metadata
     }
 
     /// The engine that computes.
     pub fn engine(&self) -> Engine {
-        self.0.engine
+        self.model.engine
     }
 }
 
 impl fmt::Debug for Classifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Classifier")
-            .field("identity", &self.0.identity)
-            .field("engine", &self.0.engine)
+            .field("identity", &self.model.identity)
+            .field("engine", &self.model.engine)
             .finish_non_exhaustive()
     }
 }

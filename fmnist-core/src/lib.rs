@@ -35,6 +35,7 @@
 
 pub mod classifier;
 pub mod dataset;
+pub mod engine;
 pub mod image;
 pub mod label;
 pub mod message;

@@ -77,6 +77,9 @@ impl Config {
         if let Some((_, host)) = variables.iter().find(|(name, _)| name == "PUBSUB_EMULATOR_HOST") {
             config.pubsub.emulator = Some(Emulator::new(host)?);
         }
+        if let Some((_, name)) = variables.iter().find(|(name, _)| name == "FMNIST_KERNEL") {
+            config.model.kernel = Some(name.parse().map_err(ConfigError::Kernel)?);
+        }
         config.server.check()?;
         Ok(config)
     }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use fmnist_core::{
     Classifier, Engine, Prediction,
     dataset::{self, Dataset, Split},
+    engine::Kernel,
     weights::Score,
 };
 
@@ -20,8 +21,8 @@ pub(crate) struct EvaluateArguments {
     /// A built-in model (base, notebook) or a weights file
     #[arg(long, default_value = "base")]
     model: String,
-    /// The engine that computes: flex or ndarray
-    #[arg(long, default_value_t = Engine::Flex)]
+    /// The engine that computes: fused, flex or ndarray
+    #[arg(long, default_value_t)]
     engine: Engine,
     /// Folder of the data set's IDX files
     #[arg(long)]
@@ -29,7 +30,9 @@ pub(crate) struct EvaluateArguments {
 }
 
 pub(crate) fn run(arguments: &EvaluateArguments) -> Result<()> {
-    let classifier = Classifier::open(&arguments.model)?.with_engine(arguments.engine)?;
+    let classifier = Classifier::open(&arguments.model)?
+        .with_engine(arguments.engine)?
+        .with_kernel(Kernel::from_env()?)?;
     let test = dataset::open(arguments.data.as_deref(), Split::Test)?;
     let (score, predictions) = judge(&classifier, &test)?;
     let report = report(&classifier, &test, score, &predictions)?;

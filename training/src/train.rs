@@ -182,7 +182,7 @@ fn finish(
         }),
     };
     let mut weights = Weights { metadata, tensors: trainer.tensors(), golden };
-    let classifier = Classifier::from_bytes(&weights.to_bytes(), Engine::Flex)?;
+    let classifier = Classifier::from_bytes(&weights.to_bytes(), Engine::default())?;
     weights.metadata.score = Some(judge(&classifier, test)?.0);
     Ok(weights)
 }

@@ -9,7 +9,7 @@ use crate::{
 
 fn classifier(architecture: Architecture, classes: usize) -> Classifier {
     let bytes = untrained(architecture, classes).to_bytes();
-    Classifier::from_bytes(&bytes, Engine::Flex).unwrap()
+    Classifier::from_bytes(&bytes, Engine::default()).unwrap()
 }
 
 fn images(count: usize) -> Vec<Image> {
@@ -73,13 +73,40 @@ fn threads_share_one_model_and_get_the_same_answers() {
 }
 
 #[test]
-fn both_engines_agree_on_synthetic_images() {
+fn all_engines_agree_on_synthetic_images() {
+    let images = images(64);
     for architecture in Architecture::ALL {
-        let flex = classifier(architecture, 10);
-        let ndarray = flex.clone().with_engine(Engine::NdArray).unwrap();
-        assert_eq!((flex.engine(), ndarray.engine()), (Engine::Flex, Engine::NdArray));
-        let images = images(64);
-        assert_close(&flex.classify(&images).unwrap(), &ndarray.classify(&images).unwrap());
+        let fused = classifier(architecture, 10);
+        let expected = fused.classify(&images).unwrap();
+        for engine in Engine::ALL {
+            let other = fused.clone().with_engine(engine).unwrap();
+            assert_eq!(other.engine(), engine);
+            assert_close(&other.classify(&images).unwrap(), &expected);
+        }
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_answers() {
+    let images = images(200);
+    for architecture in Architecture::ALL {
+        let one = classifier(architecture, 10).with_threads(NonZeroUsize::MIN);
+        let expected = one.logits(&images).unwrap();
+        for threads in [2, 3, 7] {
+            let several = one.clone().with_threads(NonZeroUsize::new(threads).unwrap());
+            assert_eq!(several.logits(&images).unwrap(), expected, "{threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_kernel_can_be_forced() {
+    let images = images(64);
+    let best = classifier(Architecture::Base, 10);
+    let expected = best.classify(&images).unwrap();
+    for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()) {
+        let forced = best.clone().with_kernel(kernel).unwrap();
+        assert_close(&forced.classify(&images).unwrap(), &expected);
     }
 }
 
@@ -140,5 +167,5 @@ fn engines_are_known_by_their_names() {
         assert_eq!(engine.name().parse::<Engine>().unwrap(), engine);
     }
     let message = "cuda".parse::<Engine>().unwrap_err().to_string();
-    assert_eq!(message, "no engine is called \"cuda\"; there are flex and ndarray");
+    assert_eq!(message, "no engine is called \"cuda\"; there are fused, flex and ndarray");
 }

@@ -5,6 +5,7 @@ use std::env;
 use fmnist_core::{
     Classifier, Engine, Prediction,
     dataset::{self, Dataset, Split},
+    engine::Kernel,
 };
 
 /// The official test set where `FMNIST_DATA` says it is.
@@ -53,17 +54,31 @@ fn official_test_set_accuracy_matches_the_metadata() {
 }
 
 #[test]
-fn flex_and_ndarray_agree_on_every_official_test_image() {
+fn all_engines_and_kernels_agree_on_every_official_test_image() {
     let Some(test) = test_set() else { return };
     for name in ["base", "notebook"] {
-        let flex = Classifier::open(name).unwrap();
-        let ndarray = flex.clone().with_engine(Engine::NdArray).unwrap();
-        let classes = |classifier: &Classifier| {
-            let predictions = classifier.classify(&test.images).unwrap();
-            predictions.iter().map(|prediction| prediction.class).collect::<Vec<_>>()
+        let fused = Classifier::open(name).unwrap();
+        let flex = fused.clone().with_engine(Engine::Flex).unwrap();
+        let ndarray = fused.clone().with_engine(Engine::NdArray).unwrap();
+        let expected = flex.logits(&test.images).unwrap();
+        let agrees = |other: &Classifier, who: &str| {
+            let found = other.logits(&test.images).unwrap();
+            for (image, (found, expected)) in found.chunks(10).zip(expected.chunks(10)).enumerate()
+            {
+                let apart = |(found, expected): (&f32, &f32)| (found - expected).abs();
+                let apart = found.iter().zip(expected).map(apart).fold(0.0, f32::max);
+                assert!(apart <= 1e-4, "{name} on {who}, image {image}: logits {apart} apart");
+                assert_eq!(class(found), class(expected), "{name} on {who}, image {image}");
+            }
         };
-        let (flex, ndarray) = (classes(&flex), classes(&ndarray));
-        let differing: Vec<usize> = (0..flex.len()).filter(|&i| flex[i] != ndarray[i]).collect();
-        assert!(differing.is_empty(), "{name}: images {differing:?}");
+        agrees(&ndarray, "ndarray");
+        for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()) {
+            agrees(&fused.clone().with_kernel(kernel).unwrap(), kernel.name());
+        }
     }
+}
+
+fn class(logits: &[f32]) -> usize {
+    let (class, _) = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
+    class
 }

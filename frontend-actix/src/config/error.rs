@@ -1,5 +1,7 @@
 use std::{io, path::PathBuf};
 
+use fmnist_core::engine::UnknownKernel;
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -30,6 +32,9 @@ pub enum ConfigError {
         /// The known key that looks most like it.
         suggestion: Option<String>,
     },
+    /// `FMNIST_KERNEL` is wrong.
+    #[error("FMNIST_KERNEL cannot be used; without it the best kernel is chosen")]
+    Kernel(#[source] UnknownKernel),
     /// A key that is planned, so that nobody believes it to work.
     #[error("{origin}: {key:?} is not available in this version; remove it")]
     NotAvailable {

@@ -1,6 +1,6 @@
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
-use fmnist_core::{Classifier, ClassifyError};
+use fmnist_core::{Classifier, ClassifyError, Engine, engine::Kernel};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -56,13 +56,24 @@ pub struct ModelConfig {
     pub model_name: String,
     /// The version that is expected; another is loaded with a warning.
     pub model_version: Option<String>,
-    /// `flex` or `ndarray`.
+    /// `fused`, `flex` or `ndarray`.
     pub engine: String,
+    /// Threads that compute; without it, one for each physical core within the process's quota.
+    pub threads: Option<NonZeroUsize>,
+    /// The kernel of `fused` that the variable `FMNIST_KERNEL` names, else the best.
+    #[serde(skip)]
+    pub kernel: Option<Kernel>,
 }
 
 impl Default for ModelConfig {
     fn default() -> Self {
-        Self { model_name: "base".to_owned(), model_version: None, engine: "flex".to_owned() }
+        Self {
+            model_name: "base".to_owned(),
+            model_version: None,
+            engine: Engine::default().to_string(),
+            threads: None,
+            kernel: None,
+        }
     }
 }
 
@@ -80,7 +91,13 @@ impl ModelConfig {
             }
             name => name,
         };
-        let classifier = Classifier::open(name)?.with_engine(engine)?;
+        let mut classifier = Classifier::open(name)?.with_engine(engine)?;
+        if let Some(kernel) = self.kernel {
+            classifier = classifier.with_kernel(kernel)?;
+        }
+        if let Some(threads) = self.threads {
+            classifier = classifier.with_threads(threads);
+        }
         let found = &classifier.identity().version;
         if let Some(expected) = self.model_version.as_ref().filter(|expected| *expected != found) {
             tracing::warn!(expected, found, model = name, "the model has another version");

@@ -131,7 +131,6 @@ fn keys_of_later_versions_are_refused_instead_of_ignored() {
         r#"{"database": {"url": "x"}}"#,
         r#"{"results": {"format": "oip"}}"#,
         r#"{"batch": {"latency_budget_ms": 5}}"#,
-        r#"{"model": {"threads": 2}}"#,
     ];
     for text in cases {
         assert!(refusal(text, &[]).contains("is not available in this version"), "{text}");
@@ -140,7 +139,7 @@ fn keys_of_later_versions_are_refused_instead_of_ignored() {
 
 #[test]
 fn an_unknown_engine_is_refused_with_the_engines_there_are() {
-    let model = ModelConfig { engine: "fused".to_owned(), ..ModelConfig::default() };
+    let model = ModelConfig { engine: "fuse".to_owned(), ..ModelConfig::default() };
     let found = model.classifier().unwrap_err().to_string();
     assert!(found.contains("fused") && found.contains("flex"), "{found}");
 }

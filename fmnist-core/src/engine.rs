@@ -1,0 +1,27 @@
+//! The fast path: a network's weights compiled into a plan for this processor.
+//!
+//! A [`Plan`] is built once from a weights file: batch normalisation and pixel normalisation are
+//! folded into the convolutions, weights are packed for the vector registers, and what follows a
+//! convolution (bias, residual, ReLU, pooling) happens before its one store. The networks stay
+//! defined in [`model`](crate::model); a plan computes what they compute, within rounding.
+//!
+//! | step | computes |
+//! |---|---|
+//! | stem | the first 3×3 convolution straight from pixels, ReLU and pool in registers |
+//! | Winograd | a 3×3 convolution with residual, ReLU and pool |
+//! | matrix | a 1×1 convolution or a dense layer |
+//! | sparse dense | a dense layer behind a ReLU, which skips inputs that are zero |
+//!
+//! `unsafe` lives in `kernel` alone.
+
+mod compile;
+mod kernel;
+mod layout;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod threads;
+
+pub use kernel::{Kernel, UnknownKernel};
+pub use plan::Plan;
+pub use threads::Threads;

@@ -9,6 +9,7 @@ mod tests;
 use std::{fmt, fs, num::NonZeroUsize, path::Path, sync::Arc};
 
 use burn::tensor::Device;
+use engine::Backend;
 
 pub use engine::Engine;
 pub use error::ClassifyError;
@@ -52,7 +53,7 @@ struct Model {
 /// What turns images into logits.
 #[expect(clippy::large_enum_variant, reason = "a program holds one or two, not many")]
 enum Forward {
-    Fused(Plan),
+    Plan(Plan),
     Burn { device: Device, network: Network },
 }
 
@@ -121,7 +122,8 @@ impl Classifier {
         if engine == self.engine() { Ok(self) } else { self.warm_again(engine, Kernel::best()) }
     }
 
-    /// The same model with another kernel of the fused engine.
+    /// The same model with another kernel of [`Engine::Fused`] or [`Engine::Int8`]; Burn's engines
+    /// take no notice.
     ///
     /// # Errors
     /// [`ClassifyError::Weights`] if the kernel computes other logits for the golden images.
@@ -130,8 +132,9 @@ impl Classifier {
     /// If this processor does not have the kernel, see [`Kernel::is_available`].
     pub fn with_kernel(self, kernel: Kernel) -> Result<Self, ClassifyError> {
         match &self.model.forward {
-            Forward::Fused(plan) if plan.kernel() != kernel => {
-                self.warm_again(Engine::Fused, kernel)
+            Forward::Plan(plan) if plan.kernel() != kernel => {
+                let engine = self.engine();
+                self.warm_again(engine, kernel)
             }
             _ => Ok(self),
         }
@@ -156,9 +159,9 @@ impl Classifier {
         kernel: Kernel,
         threads: Threads,
     ) -> Result<Self, ClassifyError> {
-        let forward = match engine.device()? {
-            None => Forward::Fused(Plan::compile(&weights, kernel)?),
-            Some(device) => Forward::Burn { network: weights.network(&device)?, device },
+        let forward = match engine.backend()? {
+            Backend::Plan(precision) => Forward::Plan(Plan::compile(&weights, precision, kernel)?),
+            Backend::Burn(device) => Forward::Burn { network: weights.network(&device)?, device },
         };
         let model = Arc::new(Model { weights, identity, engine, forward });
         let classifier = Self { model, threads };
@@ -172,14 +175,13 @@ impl Classifier {
     }
 
     fn check_golden(&self) -> Result<(), ClassifyError> {
-        const TOLERANCE: f32 = 1e-3;
         let (images, expected): (Vec<_>, Vec<_>) =
             self.model.weights.golden.iter().cloned().unzip();
         let logits = self.logits(&images)?;
         let rows = logits.chunks(self.labels().len());
         for (image, (expected, found)) in expected.iter().zip(rows).enumerate() {
             for (class, (&expected, &found)) in expected.iter().zip(found).enumerate() {
-                if (expected - found).abs() > TOLERANCE * (1.0 + expected.abs()) {
+                if (expected - found).abs() > self.engine().tolerance() * (1.0 + expected.abs()) {
                     Err(WeightsError::Golden { image, class, expected, found })?;
                 }
             }
@@ -212,7 +214,7 @@ impl Classifier {
         let failed = |reason| ClassifyError::Inference { images: images.len(), reason };
         let classes = self.labels().len();
         let logits = match &self.model.forward {
-            Forward::Fused(plan) => {
+            Forward::Plan(plan) => {
                 let mut logits = vec![0.0; images.len() * classes];
                 self.threads.logits(plan, images, &mut logits);
                 logits

@@ -22,6 +22,7 @@ mod plan;
 mod tests;
 mod threads;
 
+pub use compile::{Precision, activations};
 pub use kernel::{Kernel, UnknownKernel};
 pub use plan::Plan;
 pub use threads::Threads;

@@ -21,7 +21,7 @@ pub(crate) struct EvaluateArguments {
     /// A built-in model (base, notebook) or a weights file
     #[arg(long, default_value = "base")]
     model: String,
-    /// The engine that computes: fused, flex or ndarray
+    /// The engine that computes: fused, int8, flex or ndarray
     #[arg(long, default_value_t)]
     engine: Engine,
     /// Folder of the data set's IDX files

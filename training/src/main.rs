@@ -1,6 +1,7 @@
 //! Trains and judges fmnist-core's models: the notebook, as one program.
 
 mod average;
+mod calibrate;
 mod checkpoint;
 mod download;
 mod evaluate;
@@ -30,7 +31,8 @@ const EXAMPLES: &str = "Examples:
   training train --model notebook --out n.safetensors
   training train --model base --resume         go on from the last checkpoint
   training evaluate --model base               judge the shipped weights on the test set
-  training evaluate --model my.safetensors --engine ndarray";
+  training evaluate --model my.safetensors --engine int8
+  training calibrate --model my.safetensors    let a file of an older version run on int8";
 
 #[derive(Subcommand)]
 enum Command {
@@ -38,6 +40,8 @@ enum Command {
     Download(download::DownloadArguments),
     /// Train a model and write its weights file.
     Train(train::TrainArguments),
+    /// Measure a network's activations for the engine int8, as `train` does at its end.
+    Calibrate(calibrate::CalibrateArguments),
     /// Judge a model on the official test set; the first line is its accuracy.
     Evaluate(evaluate::EvaluateArguments),
 }
@@ -46,6 +50,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Download(arguments) => download::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
     }
 }

@@ -1,6 +1,7 @@
 //! From the training images to a weights file.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -19,7 +20,7 @@ use fmnist_core::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sha2::{Digest, Sha256};
 
-use crate::{evaluate::judge, recipe::Recipe, sampling, trainer::Trainer};
+use crate::{calibrate::calibrate, evaluate::judge, recipe::Recipe, sampling, trainer::Trainer};
 
 /// Training images that no step sees: for the temperature and for choices.
 const HELD_OUT: usize = 5_000;
@@ -166,6 +167,7 @@ fn finish(
         normalisation: recipe.normalisation,
         classes: LABELS.map(str::to_owned).into(),
         temperature: judged.fit_temperature() as f32,
+        activations: BTreeMap::new(),
         score: None,
         origin: Some(Origin {
             command: format!(
@@ -182,6 +184,7 @@ fn finish(
         }),
     };
     let mut weights = Weights { metadata, tensors: trainer.tensors(), golden };
+    calibrate(&mut weights, data)?;
     let classifier = Classifier::from_bytes(&weights.to_bytes(), Engine::default())?;
     weights.metadata.score = Some(judge(&classifier, test)?.0);
     Ok(weights)

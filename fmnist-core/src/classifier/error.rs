@@ -25,7 +25,7 @@ pub enum ClassifyError {
         built_in: String,
     },
     /// No engine has that name.
-    #[error("no engine is called {name:?}; there are fused, flex and ndarray")]
+    #[error("no engine is called {name:?}; there are fused, int8, flex and ndarray")]
     UnknownEngine {
         /// The name as given.
         name: String,

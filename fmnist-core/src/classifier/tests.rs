@@ -73,12 +73,12 @@ fn threads_share_one_model_and_get_the_same_answers() {
 }
 
 #[test]
-fn all_engines_agree_on_synthetic_images() {
+fn the_engines_of_f32_agree_on_synthetic_images() {
     let images = images(64);
     for architecture in Architecture::ALL {
         let fused = classifier(architecture, 10);
         let expected = fused.classify(&images).unwrap();
-        for engine in Engine::ALL {
+        for engine in [Engine::Flex, Engine::NdArray] {
             let other = fused.clone().with_engine(engine).unwrap();
             assert_eq!(other.engine(), engine);
             assert_close(&other.classify(&images).unwrap(), &expected);
@@ -167,5 +167,5 @@ fn engines_are_known_by_their_names() {
         assert_eq!(engine.name().parse::<Engine>().unwrap(), engine);
     }
     let message = "cuda".parse::<Engine>().unwrap_err().to_string();
-    assert_eq!(message, "no engine is called \"cuda\"; there are fused, flex and ndarray");
+    assert_eq!(message, "no engine is called \"cuda\"; there are fused, int8, flex and ndarray");
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{
     Kernel, Plan,
-    kernel::{Block, Matrix, SparseDense, Stem, Winograd},
+    kernel::{Block, ByteLayer, ByteStem, Matrix, Real, SparseDense, Stem, Winograd},
     layout::Layout,
-    plan::{Slot, Step},
+    plan::{Feature, Slot, Step},
 };
 use crate::{
+    image::Image,
     model::{Architecture, Normalisation},
     weights::{NamedTensor, Weights, WeightsError},
 };
@@ -16,196 +17,368 @@ use crate::{
 /// What Burn's batch normalisation adds to a variance.
 const EPSILON: f64 = 1e-5;
 
+/// What a plan computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// `f32`, within rounding of the network.
+    F32,
+    /// Bytes, with weights of ±127 for each output channel; the sums are exact.
+    Int8,
+}
+
 impl Plan {
     /// Compiles a network's weights for a kernel.
     ///
     /// # Errors
-    /// [`WeightsError::Architecture`], or where tensors and network disagree.
+    /// [`WeightsError::Architecture`], or where tensors and network disagree;
+    /// [`WeightsError::Activation`] if the weights were not calibrated for [`Precision::Int8`].
     ///
     /// # Panics
     /// If this processor does not have the kernel.
-    pub fn compile(weights: &Weights, kernel: Kernel) -> Result<Self, WeightsError> {
+    pub fn compile(
+        weights: &Weights,
+        precision: Precision,
+        kernel: Kernel,
+    ) -> Result<Self, WeightsError> {
         assert!(kernel.is_available(), "the kernel {kernel} is not available");
-        let classes = weights.metadata.classes.len();
-        let mut compiler = Compiler {
-            tensors: weights.tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect(),
-            normalisation: weights.metadata.normalisation,
-            steps: Vec::new(),
-            layouts: Vec::new(),
-        };
-        match weights.architecture()? {
-            Architecture::Notebook => compiler.notebook(classes)?,
-            Architecture::Base => compiler.base(classes)?,
-        }
-        match compiler.tensors.into_keys().next() {
-            Some(name) => Err(WeightsError::UnknownTensor { name: name.to_owned() }),
-            None => Ok(Self::new(kernel, classes, compiler.steps, compiler.layouts)),
-        }
+        let (compiler, classes) = Compiler::run(weights, precision)?;
+        Ok(Self::new(kernel, classes, compiler.steps, compiler.features))
     }
+}
+
+/// The largest activations of a network on these images, by the name of the layer: what
+/// [`Precision::Int8`] represents. Its place is
+/// [`Metadata::activations`](crate::weights::Metadata::activations).
+///
+/// # Errors
+/// As [`Plan::compile`].
+pub fn activations(
+    weights: &Weights,
+    images: &[Image],
+) -> Result<BTreeMap<String, f32>, WeightsError> {
+    let (compiler, classes) = Compiler::run(weights, Precision::F32)?;
+    let names = compiler.names.clone();
+    let plan = Plan::new(Kernel::best(), classes, compiler.steps, compiler.features);
+    let largest = plan.largest(images);
+    Ok(names.into_iter().map(|(name, slot)| (name, largest[slot])).collect())
 }
 
 /// A plan under construction.
 struct Compiler<'a> {
+    weights: &'a Weights,
+    precision: Precision,
     /// Those that are still to be used.
     tensors: BTreeMap<&'a str, &'a NamedTensor>,
-    normalisation: Normalisation,
     steps: Vec<Step>,
-    layouts: Vec<Layout>,
+    features: Vec<Feature>,
+    /// What a step of each slot is worth, if it holds bytes.
+    step_sizes: Vec<f64>,
+    /// The layers whose activations are bytes with [`Precision::Int8`].
+    names: Vec<(String, Slot)>,
 }
 
-/// A convolution with everything linear folded in.
+/// A convolution with everything linear folded in, or a dense layer, which is one of 1×1.
 struct Folded {
-    /// `[outputs, inputs, side, side]`
+    /// `[outputs, inputs, side, side]`; of a dense layer `[inputs, outputs]`, as its file has them.
     weights: Vec<f64>,
     bias: Vec<f64>,
     inputs: usize,
     side: usize,
+    dense: bool,
 }
 
 impl Folded {
-    fn weight(&self, output: usize, input: usize, row: usize, column: usize) -> f64 {
-        self.weights[((output * self.inputs + input) * self.side + row) * self.side + column]
+    fn weight(&self, output: usize, input: usize, tap: usize) -> f64 {
+        match self.dense {
+            true => self.weights[input * self.bias.len() + output],
+            false => self.weights[(output * self.inputs + input) * self.side * self.side + tap],
+        }
     }
 
     fn outputs(&self) -> usize {
         self.bias.len()
     }
 
+    fn blocks(&self) -> usize {
+        self.outputs().div_ceil(Block::LANES)
+    }
+
+    fn real(&self, input_step: f64, output_step: f64) -> Real<impl Fn(usize, usize, usize) -> f64> {
+        Real {
+            inputs: self.inputs,
+            outputs: self.outputs(),
+            taps: self.side,
+            weight: |output, input, tap| self.weight(output, input, tap),
+            bias: self.bias.clone().into(),
+            input_step,
+            output_step,
+        }
+    }
+
     fn packed_bias(&self) -> Box<[Block]> {
         Block::pack(self.outputs(), |output| self.bias[output] as f32)
     }
+
+    /// As a matrix: a 1×1 convolution, or a dense layer.
+    fn matrix(&self, depth: usize) -> Matrix {
+        let weight = |input: usize, output: usize| {
+            if input < self.inputs { self.weight(output, input, 0) as f32 } else { 0.0 }
+        };
+        Matrix::pack(depth, self.outputs(), |output| self.bias[output] as f32, weight)
+    }
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    fn run(weights: &'a Weights, precision: Precision) -> Result<(Self, usize), WeightsError> {
+        let classes = weights.metadata.classes.len();
+        let mut compiler = Self {
+            weights,
+            precision,
+            tensors: weights.tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect(),
+            steps: Vec::new(),
+            features: Vec::new(),
+            step_sizes: Vec::new(),
+            names: Vec::new(),
+        };
+        match weights.architecture()? {
+            Architecture::Notebook => compiler.notebook(classes)?,
+            Architecture::Base => compiler.base(classes)?,
+        }
+        match compiler.tensors.keys().next() {
+            Some(name) => Err(WeightsError::UnknownTensor { name: (*name).to_owned() }),
+            None => Ok((compiler, classes)),
+        }
+    }
+
     /// [`Notebook`](crate::model::Notebook)
     fn notebook(&mut self, classes: usize) -> Result<(), WeightsError> {
         let weights = self.take("conv.weight", &[32, 1, 3, 3])?;
         let bias = self.take("conv.bias", &[32])?;
-        let conv = Folded { weights, bias, inputs: 1, side: 3 };
-        let pooled = self.stem(conv, false, Layout::dense(13, 2));
-
-        let (weight, bias) = self.dense("hidden", 32 * 13 * 13, 100)?;
-        let hidden = self.slot(Layout::dense(1, SparseDense::BLOCKS));
-        let row = channels_last(32, 13 * 13);
-        let blocks = (0..32 * 13 * 13)
-            .flat_map(|input| Block::pack(100, |output| weight[row(input) * 100 + output] as f32));
-        let weights = blocks.collect();
-        let layer = SparseDense { weights, bias: Block::pack(100, |output| bias[output] as f32) };
-        self.steps.push(Step::SparseDense { layer, input: pooled, output: hidden });
-
-        let row = |input: usize| (input < 100).then_some(input);
-        self.output(hidden, 100, SparseDense::BLOCKS * Block::LANES, row, classes)
+        let conv = Folded { weights, bias, inputs: 1, side: 3, dense: false };
+        let pooled = self.stem("conv", &conv, false, Layout::dense(13, 2))?;
+        let hidden = self.dense("hidden", [32 * 13 * 13, 100], channels_last(32, 13 * 13))?;
+        let hidden = self.hidden(&hidden, pooled)?;
+        let output = self.dense("output", [100, classes], |input| input)?;
+        self.output(&output, hidden);
+        Ok(())
     }
 
     /// [`Base`](crate::model::Base)
     fn base(&mut self, classes: usize) -> Result<(), WeightsError> {
         let conv = self.conv_norm("stem", [1, 16], 3)?;
-        let mut x = self.stem(conv, true, Layout::bordered(14, 1));
+        let mut x = self.stem("stem", &conv, true, self.bordered(14, 1))?;
         let widths = [[16, 32], [32, 48], [48, 32]];
         for (block, (channels, side)) in widths.into_iter().zip([14, 7, 3]).enumerate() {
-            x = self.block(block, channels, side, x)?;
+            let layout = match block {
+                2 => Layout::dense(side, 2),
+                _ => self.bordered(side / 2, channels[1] / Block::LANES),
+            };
+            x = self.block(&format!("blocks.{block}"), channels, x, layout)?;
         }
-        let row = channels_last(32, 3 * 3);
-        self.output(x, 32 * 3 * 3, 32 * 3 * 3, |input| Some(row(input)), classes)
+        let output = self.dense("output", [32 * 3 * 3, classes], channels_last(32, 3 * 3))?;
+        self.output(&output, x);
+        Ok(())
     }
 
-    /// One residual block; all but the last are pooled.
+    /// A residual block, pooled if its output's layout is half as large.
     fn block(
         &mut self,
-        block: usize,
+        name: &str,
         [inputs, outputs]: [usize; 2],
-        side: usize,
         input: Slot,
+        layout: Layout,
     ) -> Result<Slot, WeightsError> {
-        let name = |part: &str| format!("blocks.{block}.{part}");
-        let blocks = outputs.div_ceil(Block::LANES);
-        let last = side == 3;
+        let mut skip = self.conv_norm(&format!("{name}.skip"), [inputs, outputs], 1)?;
+        let first = self.conv_norm(&format!("{name}.first"), [inputs, outputs], 3)?;
+        let second = self.conv_norm(&format!("{name}.second"), [outputs, outputs], 3)?;
+        // The residual carries the bias of what it is added to.
+        skip.bias.iter_mut().zip(&second.bias).for_each(|(skip, second)| *skip += second);
 
-        let folded = self.conv_norm(&name("skip"), [inputs, outputs], 1)?;
-        let layer = Matrix::pack(
-            inputs,
-            outputs,
-            |output| folded.bias[output] as f32,
-            |input, output| folded.weight(output, input, 0, 0) as f32,
-        );
-        let skip = self.slot(Layout::dense(side, blocks));
-        self.steps.push(Step::Pointwise { layer, input, output: skip });
+        let side = self.features[input].layout.side;
+        let middle = self.bordered(side, first.blocks());
+        let middle = self.convolution(&format!("{name}.first"), &first, input, None, middle)?;
+        let name = format!("{name}.second");
+        let residual = self.pointwise(&name, &skip, input)?;
+        self.convolution(&name, &second, middle, Some(residual), layout)
+    }
 
-        let first = self.conv_norm(&name("first"), [inputs, outputs], 3)?;
-        let layer = winograd(&first, false);
-        let middle = self.slot(Layout::bordered(side, blocks));
-        self.steps.push(Step::Winograd { layer, input, residual: None, output: middle });
-
-        let second = self.conv_norm(&name("second"), [outputs, outputs], 3)?;
-        let layer = winograd(&second, !last);
-        let layout =
-            if last { Layout::dense(side, blocks) } else { Layout::bordered(side / 2, blocks) };
-        let output = self.slot(layout);
-        self.steps.push(Step::Winograd { layer, input: middle, residual: Some(skip), output });
-        Ok(output)
+    /// Zeros around a map, as far as the next convolution reaches.
+    fn bordered(&self, side: usize, blocks: usize) -> Layout {
+        match self.precision {
+            Precision::F32 => Layout::bordered(side, blocks),
+            Precision::Int8 => Layout::framed(side, blocks),
+        }
     }
 
     /// The first convolution, over pixels: with `p` a pixel, `w · (p · scale + offset)` is
     /// `(w · scale) · p + w · offset`, and a border of normalised zeros is one of `-offset / scale`.
-    fn stem(&mut self, conv: Folded, padded: bool, layout: Layout) -> Slot {
-        let Normalisation { mean, deviation } = self.normalisation;
-        let (mean, deviation) = (f64::from(mean), f64::from(deviation));
-        let taps = |output: usize| (0..9).map(move |tap| (output, 0, tap / 3, tap % 3));
-        let weight = |(output, input, row, column)| conv.weight(output, input, row, column);
-        let outputs = conv.outputs();
-        let weights = (0..9).flat_map(|tap| {
-            let scaled = |output| weight((output, 0, tap / 3, tap % 3)) / (255.0 * deviation);
-            Block::pack(outputs, |output| scaled(output) as f32)
-        });
-        let bias = |output: usize| {
-            let sum: f64 = taps(output).map(weight).sum();
-            conv.bias[output] - sum * mean / deviation
-        };
-        let layer = Stem {
-            weights: weights.collect(),
-            bias: Block::pack(outputs, |output| bias(output) as f32),
-            border: padded.then_some((mean * 255.0) as f32),
-        };
-        let output = self.slot(layout);
-        self.steps.push(Step::Stem { layer, output });
-        output
-    }
-
-    /// The last layer: `row` tells which row of the weights belongs to an input, if any does.
-    fn output(
+    fn stem(
         &mut self,
+        name: &str,
+        conv: &Folded,
+        padded: bool,
+        layout: Layout,
+    ) -> Result<Slot, WeightsError> {
+        let Normalisation { mean, deviation } = self.weights.metadata.normalisation;
+        let (mean, deviation) = (f64::from(mean), f64::from(deviation));
+        let offset =
+            |(weights, bias): (&[f64], &f64)| bias - weights.iter().sum::<f64>() * mean / deviation;
+        let over_pixels = Folded {
+            weights: conv.weights.iter().map(|weight| weight / (255.0 * deviation)).collect(),
+            bias: conv.weights.chunks(9).zip(&conv.bias).map(offset).collect(),
+            ..*conv
+        };
+        let border = padded.then_some(mean * 255.0);
+        let output = self.activation(name, layout)?;
+        self.steps.push(match self.precision {
+            Precision::F32 => {
+                let weights = (0..9).flat_map(|tap| {
+                    let weight = |output| over_pixels.weight(output, 0, tap) as f32;
+                    Block::pack(over_pixels.outputs(), weight)
+                });
+                let (weights, bias) = (weights.collect(), over_pixels.packed_bias());
+                let border = border.map(|border| border as f32);
+                Step::Stem { layer: Stem { weights, bias, border }, output }
+            }
+            Precision::Int8 => {
+                let real = over_pixels.real(1.0, self.step_sizes[output]);
+                let border = border.map(|border| border.round_ties_even() as u8);
+                Step::ByteStem { layer: ByteStem::new(&real, border), output }
+            }
+        });
+        Ok(output)
+    }
+
+    /// A 3×3 convolution with ReLU.
+    fn convolution(
+        &mut self,
+        name: &str,
+        conv: &Folded,
         input: Slot,
-        features: usize,
-        depth: usize,
-        row: impl Fn(usize) -> Option<usize>,
-        classes: usize,
-    ) -> Result<(), WeightsError> {
-        let (weight, bias) = self.dense("output", features, classes)?;
-        let layer = Matrix::pack(
-            depth,
-            classes,
-            |class| bias[class] as f32,
-            |input, class| row(input).map_or(0.0, |row| weight[row * classes + class] as f32),
-        );
-        let output = self.slot(Layout::dense(1, layer.blocks()));
-        self.steps.push(Step::Dense { layer, input, output });
-        Ok(())
+        residual: Option<Slot>,
+        layout: Layout,
+    ) -> Result<Slot, WeightsError> {
+        let from = self.features[input].layout;
+        let pool = layout.side < from.side;
+        if self.precision == Precision::F32 {
+            let output = self.activation(name, layout)?;
+            let layer = Winograd::new(
+                conv.inputs,
+                conv.outputs(),
+                &conv.weights,
+                {
+                    if residual.is_some() {
+                        Block::pack(conv.outputs(), |_| 0.0)
+                    } else {
+                        conv.packed_bias()
+                    }
+                },
+                pool,
+            );
+            self.steps.push(Step::Winograd { layer, input, residual, output });
+            return Ok(output);
+        }
+        let whole = if pool { Layout::dense(from.side, layout.blocks) } else { layout };
+        let output = self.activation(name, whole)?;
+        let real = conv.real(self.step_sizes[input], self.step_sizes[output]);
+        let layer = ByteLayer::new(&real, &from);
+        let positions = whole.positions().collect();
+        self.steps.push(Step::Steps { layer, input, residual, output, positions });
+        if !pool {
+            return Ok(output);
+        }
+        let pooled = self.slot(layout, true, self.step_sizes[output]);
+        self.steps.push(Step::BytePool { input: output, output: pooled });
+        Ok(pooled)
     }
 
-    fn slot(&mut self, layout: Layout) -> Slot {
-        self.layouts.push(layout);
-        self.layouts.len() - 1
+    /// A 1×1 convolution to numbers, in the steps of the layer that adds them.
+    fn pointwise(&mut self, adder: &str, conv: &Folded, input: Slot) -> Result<Slot, WeightsError> {
+        let from = self.features[input].layout;
+        let output = self.slot(Layout::dense(from.side, conv.blocks()), false, 1.0);
+        self.steps.push(match self.precision {
+            Precision::F32 => Step::Pointwise { layer: conv.matrix(conv.inputs), input, output },
+            Precision::Int8 => {
+                let real = conv.real(self.step_sizes[input], self.step_size(adder)?);
+                Step::Numbers { layer: ByteLayer::new(&real, &from), input, output }
+            }
+        });
+        Ok(output)
     }
 
-    /// A dense layer's weights, `[inputs, outputs]`, and its bias.
+    /// The notebook's dense layer with ReLU.
+    fn hidden(&mut self, dense: &Folded, input: Slot) -> Result<Slot, WeightsError> {
+        let output = self.activation("hidden", Layout::dense(1, SparseDense::BLOCKS))?;
+        self.steps.push(match self.precision {
+            Precision::F32 => {
+                let weights = (0..dense.inputs).flat_map(|input| {
+                    Block::pack(dense.outputs(), |output| dense.weight(output, input, 0) as f32)
+                });
+                let layer = SparseDense { weights: weights.collect(), bias: dense.packed_bias() };
+                Step::SparseDense { layer, input, output }
+            }
+            Precision::Int8 => {
+                let real = dense.real(self.step_sizes[input], self.step_sizes[output]);
+                let layer = ByteLayer::new(&real, &self.features[input].layout.flattened());
+                Step::Steps { layer, input, residual: None, output, positions: [0].into() }
+            }
+        });
+        Ok(output)
+    }
+
+    /// The last layer.
+    fn output(&mut self, dense: &Folded, input: Slot) {
+        let from = self.features[input].layout.flattened();
+        let output = self.slot(Layout::dense(1, dense.blocks()), false, 1.0);
+        self.steps.push(match self.precision {
+            Precision::F32 => {
+                let layer = dense.matrix(from.blocks * Block::LANES);
+                Step::Dense { layer, input, output }
+            }
+            Precision::Int8 => {
+                let real = dense.real(self.step_sizes[input], 1.0);
+                Step::Numbers { layer: ByteLayer::new(&real, &from), input, output }
+            }
+        });
+    }
+
+    /// A slot for what a layer's ReLU leaves.
+    fn activation(&mut self, name: &str, layout: Layout) -> Result<Slot, WeightsError> {
+        let bytes = self.precision == Precision::Int8;
+        let step_size = if bytes { self.step_size(name)? } else { 1.0 };
+        let slot = self.slot(layout, bytes, step_size);
+        self.names.push((name.to_owned(), slot));
+        Ok(slot)
+    }
+
+    fn slot(&mut self, layout: Layout, bytes: bool, step_size: f64) -> Slot {
+        self.features.push(Feature { layout, bytes });
+        self.step_sizes.push(step_size);
+        self.features.len() - 1
+    }
+
+    /// What a step of a layer's activations is worth.
+    fn step_size(&self, name: &str) -> Result<f64, WeightsError> {
+        match self.weights.metadata.activations.get(name) {
+            Some(&largest) if largest.is_finite() && largest > 0.0 => {
+                Ok(f64::from(largest) / 255.0)
+            }
+            found => Err(WeightsError::Activation { name: name.to_owned(), found: found.copied() }),
+        }
+    }
+
+    /// A dense layer, `row` telling which row of its weights belongs to an input of the plan's.
     fn dense(
         &mut self,
         name: &str,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<(Vec<f64>, Vec<f64>), WeightsError> {
+        [inputs, outputs]: [usize; 2],
+        row: impl Fn(usize) -> usize,
+    ) -> Result<Folded, WeightsError> {
         let weight = self.take(&format!("{name}.weight"), &[inputs, outputs])?;
-        Ok((weight, self.take(&format!("{name}.bias"), &[outputs])?))
+        let bias = self.take(&format!("{name}.bias"), &[outputs])?;
+        let mut weights = Vec::with_capacity(weight.len());
+        (0..inputs).for_each(|input| weights.extend(&weight[row(input) * outputs..][..outputs]));
+        Ok(Folded { weights, bias, inputs, side: 1, dense: true })
     }
 
     /// A convolution without bias and the batch normalisation behind it.
@@ -233,7 +406,7 @@ impl Compiler<'_> {
             weights.iter_mut().for_each(|weight| *weight *= scale);
         }
         let bias = (0..outputs).map(|output| beta[output] - mean[output] * scale[output]);
-        Ok(Folded { weights, bias: bias.collect(), inputs, side })
+        Ok(Folded { weights, bias: bias.collect(), inputs, side, dense: false })
     }
 
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f64>, WeightsError> {
@@ -247,12 +420,6 @@ impl Compiler<'_> {
         }
         Ok(tensor.values.iter().copied().map(f64::from).collect())
     }
-}
-
-fn winograd(folded: &Folded, pool: bool) -> Winograd {
-    let channels = [folded.inputs, folded.outputs()];
-    let weight = |output, input, row, column| folded.weight(output, input, row, column);
-    Winograd::new(channels, weight, folded.packed_bias(), pool)
 }
 
 /// Burn flattens a map channel by channel, a plan position by position: the row of a dense layer's

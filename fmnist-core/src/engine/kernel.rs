@@ -1,16 +1,22 @@
 //! What the steps of a plan compute with, and for which processor.
 
+mod bytes;
 mod matrix;
 mod sparse;
 mod stem;
+mod sums;
 mod vector;
 mod winograd;
 
 use std::{env, fmt, str::FromStr};
 
+pub(super) use bytes::{
+    ByteLayer, ByteStem, Bytes, Numbers, Real, Steps, byte_layer, byte_pool, byte_stem,
+};
 pub(super) use matrix::{Matrix, multiply};
 pub(super) use sparse::{Nonzero, SparseDense, sparse_dense};
 pub(super) use stem::{Stem, stem};
+pub(super) use sums::Sums;
 pub(super) use vector::{Block, Vector, flat};
 pub(super) use winograd::{PATCH, TILE, Tiles, Winograd, winograd};
 
@@ -22,7 +28,7 @@ pub enum Kernel {
     Portable,
     /// x86-64 with AVX2 and FMA (Intel since 2013, AMD since 2015).
     Avx2,
-    /// x86-64 with AVX-512 F, BW, DQ, VL and VBMI2 (Intel since 2019, AMD since 2022).
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI (Intel since 2019, AMD since 2022).
     Avx512,
 }
 
@@ -68,7 +74,7 @@ impl Kernel {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512vbmi2")
+                    && is_x86_feature_detected!("avx512vnni")
                     && Self::Avx2.is_available()
             }
             #[cfg(not(target_arch = "x86_64"))]
@@ -107,10 +113,11 @@ impl fmt::Display for Kernel {
 
 /// Work that is written once and compiled for each kernel.
 pub(super) trait Work {
-    /// Does it with blocks in `V`, and `ROWS` rows of a matrix product at a time.
+    /// Does it with sums in `S` and blocks in its numbers, `ROWS` rows of a matrix product, or
+    /// `POSITIONS` of a layer over bytes, at a time.
     ///
     /// To be `#[inline(always)]`, as everything below it: only so is it compiled for the kernel.
-    fn run<V: Vector, const ROWS: usize>(self);
+    fn run<S: Sums, const ROWS: usize, const POSITIONS: usize>(self);
 }
 
 /// Does the work on a kernel.
@@ -126,20 +133,20 @@ pub(super) fn dispatch(kernel: Kernel, work: impl Work) {
         // SAFETY: likewise.
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx2 => unsafe { avx2(work) },
-        _ => work.run::<vector::Portable, 2>(),
+        _ => work.run::<sums::PortableSums, 2, 2>(),
     }
 }
 
-/// Eight rows by three blocks make 24 sums in 32 registers.
+/// Eight rows by three blocks make 24 sums in 32 registers; maps have seven columns, or twice that.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
 fn avx512(work: impl Work) {
-    work.run::<vector::Avx512, 8>();
+    work.run::<sums::Avx512Sums, 8, 7>();
 }
 
 /// Two rows by three blocks make 12 sums in 16 registers.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn avx2(work: impl Work) {
-    work.run::<vector::Avx2, 2>();
+    work.run::<sums::Avx2Sums, 2, 2>();
 }

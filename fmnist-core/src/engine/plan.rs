@@ -1,8 +1,9 @@
-use std::sync::Mutex;
+use std::{mem, sync::Mutex};
 
 use super::{
     kernel::{
-        Block, Kernel, Matrix, Nonzero, SparseDense, Stem, Tiles, Vector, Winograd, Work, dispatch,
+        Block, ByteLayer, ByteStem, Bytes, Kernel, Matrix, Nonzero, Numbers, SparseDense, Stem,
+        Steps, Sums, Tiles, Vector, Winograd, Work, byte_layer, byte_pool, byte_stem, dispatch,
         flat, multiply, sparse_dense, stem, winograd,
     },
     layout::{Layout, Maps, MapsMut},
@@ -25,6 +26,35 @@ pub(super) enum Step {
     Dense { layer: Matrix, input: Slot, output: Slot },
     /// A dense layer with ReLU, behind a ReLU.
     SparseDense { layer: SparseDense, input: Slot, output: Slot },
+    /// Pixels to the first maps of bytes.
+    ByteStem { layer: ByteStem, output: Slot },
+    /// A convolution or a dense layer from bytes to bytes, ReLU included; `positions` are those of
+    /// its output.
+    Steps {
+        layer: ByteLayer,
+        input: Slot,
+        residual: Option<Slot>,
+        output: Slot,
+        positions: Box<[usize]>,
+    },
+    /// A 1×1 convolution or a dense layer from bytes to numbers.
+    Numbers { layer: ByteLayer, input: Slot, output: Slot },
+    /// A 2×2 maximum of bytes.
+    BytePool { input: Slot, output: Slot },
+}
+
+/// One of a plan's feature maps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Feature {
+    pub(super) layout: Layout,
+    /// Bytes, not numbers.
+    pub(super) bytes: bool,
+}
+
+impl Feature {
+    fn size_bytes(&self) -> usize {
+        self.layout.len() * if self.bytes { size_of::<Bytes>() } else { size_of::<Block>() }
+    }
 }
 
 /// A network, compiled for one kernel; threads share it.
@@ -36,7 +66,7 @@ pub struct Plan {
     kernel: Kernel,
     classes: usize,
     steps: Box<[Step]>,
-    layouts: Box<[Layout]>,
+    features: Box<[Feature]>,
     /// Images that go through a step together, so that its weights are read once for all.
     chunk: usize,
     idle: Mutex<Vec<Scratch>>,
@@ -45,8 +75,10 @@ pub struct Plan {
 /// What one thread computes with.
 #[derive(Debug)]
 struct Scratch {
-    /// For each slot, a chunk's feature maps.
-    maps: Vec<Vec<Block>>,
+    /// For each slot, a chunk's feature maps, if they are numbers.
+    numbers: Vec<Vec<Block>>,
+    /// For each slot, a chunk's feature maps, if they are bytes.
+    bytes: Vec<Vec<Bytes>>,
     tiles: Tiles,
     nonzero: Vec<Nonzero>,
 }
@@ -61,12 +93,12 @@ impl Plan {
         kernel: Kernel,
         classes: usize,
         steps: Vec<Step>,
-        layouts: Vec<Layout>,
+        features: Vec<Feature>,
     ) -> Self {
-        let bytes: usize = layouts.iter().map(|layout| layout.len() * size_of::<Block>()).sum();
+        let bytes: usize = features.iter().map(Feature::size_bytes).sum();
         let chunk = (Self::CHUNK_BYTES / bytes).clamp(1, Self::MAX_CHUNK);
-        let (steps, layouts) = (steps.into(), layouts.into());
-        Self { kernel, classes, steps, layouts, chunk, idle: Mutex::default() }
+        let (steps, features) = (steps.into(), features.into());
+        Self { kernel, classes, steps, features, chunk, idle: Mutex::default() }
     }
 
     /// The kernel that it was compiled for.
@@ -84,16 +116,22 @@ impl Plan {
         self.chunk
     }
 
-    /// Multiply-adds of an image, as the steps compute it: what a batch costs, about.
+    /// What an image costs, about, in multiply-adds of numbers.
     pub fn multiply_adds(&self) -> usize {
         let each = self.steps.iter().map(|step| match step {
             Step::Stem { layer, .. } => layer.multiply_adds(),
-            Step::Winograd { layer, input, .. } => layer.multiply_adds(self.layouts[*input].side),
+            Step::Winograd { layer, input, .. } => {
+                layer.multiply_adds(self.features[*input].layout.side)
+            }
             Step::Pointwise { layer, input, .. } => {
-                self.layouts[*input].side.pow(2) * layer.multiply_adds()
+                self.features[*input].layout.side.pow(2) * layer.multiply_adds()
             }
             Step::Dense { layer, .. } => layer.multiply_adds(),
             Step::SparseDense { layer, .. } => layer.multiply_adds(),
+            // An instruction takes four times as many bytes as numbers.
+            Step::ByteStem { layer, .. } => layer.multiply_adds() / 4,
+            Step::Steps { layer, .. } | Step::Numbers { layer, .. } => layer.multiply_adds() / 4,
+            Step::BytePool { .. } => 0,
         });
         each.sum()
     }
@@ -118,18 +156,40 @@ impl Plan {
         idle().push(scratch);
     }
 
+    /// The largest number in each of the maps that these images leave behind.
+    pub(super) fn largest(&self, images: &[Image]) -> Vec<f32> {
+        let mut largest = vec![0.0_f32; self.features.len()];
+        let mut scratch = self.scratch();
+        let mut logits = vec![0.0; self.chunk * self.classes];
+        for images in images.chunks(self.chunk) {
+            let logits = &mut logits[..images.len() * self.classes];
+            dispatch(self.kernel, Forward { plan: self, images, logits, scratch: &mut scratch });
+            for ((largest, feature), maps) in
+                largest.iter_mut().zip(&self.features).zip(&scratch.numbers)
+            {
+                let maps = &maps[..images.len() * feature.layout.len()];
+                *largest = flat(maps).iter().copied().fold(*largest, f32::max);
+            }
+        }
+        largest
+    }
+
     /// Bytes that each thread computes with, beside the plan that all share.
     pub fn scratch_bytes(&self) -> usize {
-        let maps = self.layouts.iter().map(|layout| self.chunk * layout.len() * size_of::<Block>());
-        maps.sum::<usize>()
+        self.chunk * self.features.iter().map(Feature::size_bytes).sum::<usize>()
             + Tiles::bytes(self.tile_blocks())
             + self.chunk * Nonzero::bytes(self.sparse_depth())
     }
 
     fn scratch(&self) -> Scratch {
-        let maps = |layout: &Layout| vec![Block::ZERO; self.chunk * layout.len()];
+        let length = |feature: &Feature, bytes: bool| {
+            if feature.bytes == bytes { self.chunk * feature.layout.len() } else { 0 }
+        };
+        let numbers = |feature| vec![Block::ZERO; length(feature, false)];
+        let bytes = |feature| vec![Bytes::ZERO; length(feature, true)];
         Scratch {
-            maps: self.layouts.iter().map(maps).collect(),
+            numbers: self.features.iter().map(numbers).collect(),
+            bytes: self.features.iter().map(bytes).collect(),
             tiles: Tiles::with_blocks(self.tile_blocks()),
             nonzero: vec![Nonzero::with_depth(self.sparse_depth()); self.chunk],
         }
@@ -138,7 +198,9 @@ impl Plan {
     /// Blocks of the widest convolution.
     fn tile_blocks(&self) -> usize {
         let blocks = self.steps.iter().map(|step| match step {
-            Step::Winograd { layer, input, .. } => layer.blocks().max(self.layouts[*input].blocks),
+            Step::Winograd { layer, input, .. } => {
+                layer.blocks().max(self.features[*input].layout.blocks)
+            }
             _ => 0,
         });
         blocks.max().unwrap_or(0)
@@ -164,60 +226,95 @@ struct Forward<'a> {
 
 impl Work for Forward<'_> {
     #[inline(always)]
-    fn run<V: Vector, const ROWS: usize>(self) {
+    fn run<S: Sums, const ROWS: usize, const POSITIONS: usize>(self) {
         let Self { plan, images, logits, scratch } = self;
-        let Scratch { maps, tiles, nonzero } = scratch;
-        let length = |slot: Slot| images.len() * plan.layouts[slot].len();
+        let Scratch { numbers, bytes, tiles, nonzero } = scratch;
+        let layout_of = |slot: Slot| plan.features[slot].layout;
         for step in &plan.steps {
-            let slot = step.output();
-            let mut computed = std::mem::take(&mut maps[slot]);
-            let read = |slot: Slot| Maps {
-                layout: plan.layouts[slot],
-                blocks: &maps[slot][..length(slot)],
-            };
-            let mut output =
-                MapsMut { layout: plan.layouts[slot], blocks: &mut computed[..length(slot)] };
+            // The output leaves its place while it is computed from what lies in the others.
+            let (slot, layout) = (step.output(), layout_of(step.output()));
+            let mut new_numbers = mem::take(&mut numbers[slot]);
+            let mut new_bytes = mem::take(&mut bytes[slot]);
+            let numbers_in = |slot| Maps::first(images.len(), layout_of(slot), &numbers[slot]);
+            let bytes_in = |slot| Maps::first(images.len(), layout_of(slot), &bytes[slot]);
+            let numbers_out = MapsMut::first(images.len(), layout, &mut new_numbers);
+            let bytes_out = MapsMut::first(images.len(), layout, &mut new_bytes);
             match step {
                 Step::Stem { layer, .. } => {
-                    for (index, image) in images.iter().enumerate() {
-                        match output.layout.blocks {
-                            1 => stem::<V, 1>(layer, image, output.image(index)),
-                            _ => stem::<V, 2>(layer, image, output.image(index)),
-                        }
-                    }
+                    stem_of_each::<S::Numbers>(layer, images, numbers_out);
                 }
                 Step::Winograd { layer, input, residual, .. } => {
-                    let residual = residual.map(read);
-                    winograd::<V, ROWS>(layer, read(*input), residual, output, tiles);
+                    let residual = residual.map(numbers_in);
+                    let input = numbers_in(*input);
+                    winograd::<S::Numbers, ROWS>(layer, input, residual, numbers_out, tiles);
                 }
                 Step::Pointwise { layer, input, .. } => {
-                    let input = read(*input);
-                    for image in 0..images.len() {
-                        let (input, mut output) = (input.image(image), output.image(image));
-                        for row in 0..input.layout.side {
-                            multiply::<V, ROWS>(input.row(row), layer, output.row(row));
-                        }
-                    }
+                    pointwise::<S::Numbers, ROWS>(layer, numbers_in(*input), numbers_out);
                 }
                 Step::Dense { layer, input, .. } => {
-                    multiply::<V, ROWS>(read(*input).blocks, layer, output.blocks);
+                    let (input, output) = (numbers_in(*input).blocks, numbers_out.blocks);
+                    multiply::<S::Numbers, ROWS>(input, layer, output);
                 }
                 Step::SparseDense { layer, input, .. } => {
-                    let (input, nonzero) = (read(*input).blocks, &mut nonzero[..images.len()]);
-                    sparse_dense::<V, { SparseDense::BLOCKS }>(
-                        layer,
-                        input,
-                        nonzero,
-                        output.blocks,
+                    let (input, output) = (numbers_in(*input).blocks, numbers_out.blocks);
+                    let nonzero = &mut nonzero[..images.len()];
+                    sparse_dense::<S::Numbers, { SparseDense::BLOCKS }>(
+                        layer, input, nonzero, output,
                     );
                 }
+                Step::ByteStem { layer, .. } => {
+                    byte_stem_of_each::<S>(layer, images, bytes_out);
+                }
+                Step::Steps { layer, input, residual, positions, .. } => {
+                    let residual = residual.map(numbers_in);
+                    let steps = Steps { residual, output: bytes_out, positions };
+                    byte_layer::<S, POSITIONS>(layer, bytes_in(*input), steps);
+                }
+                Step::Numbers { layer, input, .. } => {
+                    byte_layer::<S, POSITIONS>(layer, bytes_in(*input), Numbers(numbers_out));
+                }
+                Step::BytePool { input, .. } => byte_pool(bytes_in(*input), bytes_out),
             }
-            maps[slot] = computed;
+            (numbers[slot], bytes[slot]) = (new_numbers, new_bytes);
         }
-        let last = plan.layouts.len() - 1;
-        let rows = maps[last].chunks_exact(plan.layouts[last].len());
+        let last = plan.features.len() - 1;
+        let rows = numbers[last].chunks_exact(layout_of(last).len());
         for (row, logits) in rows.zip(logits.chunks_exact_mut(plan.classes)) {
             logits.copy_from_slice(&flat(row)[..plan.classes]);
+        }
+    }
+}
+
+#[inline(always)]
+fn stem_of_each<V: Vector>(layer: &Stem, images: &[Image], mut output: MapsMut<'_, Block>) {
+    for (index, image) in images.iter().enumerate() {
+        match output.layout.blocks {
+            1 => stem::<V, 1>(layer, image, output.image(index)),
+            _ => stem::<V, 2>(layer, image, output.image(index)),
+        }
+    }
+}
+
+#[inline(always)]
+fn byte_stem_of_each<S: Sums>(layer: &ByteStem, images: &[Image], mut output: MapsMut<'_, Bytes>) {
+    for (index, image) in images.iter().enumerate() {
+        match output.layout.blocks {
+            1 => byte_stem::<S, 1>(layer, image, output.image(index)),
+            _ => byte_stem::<S, 2>(layer, image, output.image(index)),
+        }
+    }
+}
+
+#[inline(always)]
+fn pointwise<V: Vector, const ROWS: usize>(
+    layer: &Matrix,
+    input: Maps<'_, Block>,
+    mut output: MapsMut<'_, Block>,
+) {
+    for image in 0..input.images() {
+        let (input, mut output) = (input.image(image), output.image(image));
+        for row in 0..input.layout.side {
+            multiply::<V, ROWS>(input.row(row), layer, output.row(row));
         }
     }
 }
@@ -229,7 +326,11 @@ impl Step {
             | Self::Winograd { output, .. }
             | Self::Pointwise { output, .. }
             | Self::Dense { output, .. }
-            | Self::SparseDense { output, .. } => output,
+            | Self::SparseDense { output, .. }
+            | Self::ByteStem { output, .. }
+            | Self::Steps { output, .. }
+            | Self::Numbers { output, .. }
+            | Self::BytePool { output, .. } => output,
         }
     }
 }

@@ -1,4 +1,6 @@
 use burn::tensor::Device;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::{
@@ -28,18 +30,136 @@ fn kernels() -> impl Iterator<Item = Kernel> {
     Kernel::ALL.into_iter().filter(|kernel| kernel.is_available())
 }
 
+/// Random weights with batch statistics as if it had been trained, and its activations.
+fn scrambled(architecture: Architecture, classes: usize, seed: u64) -> Weights {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut weights = untrained(architecture, classes);
+    for (name, tensor) in &mut weights.tensors {
+        let range = match name.rsplit('.').next() {
+            Some("gamma" | "running_var") => 0.5..1.5,
+            Some("beta" | "bias" | "running_mean") => -0.3..0.3,
+            _ => -0.15..0.15,
+        };
+        tensor.values.iter_mut().for_each(|value| *value = random.random_range(range.clone()));
+    }
+    weights.metadata.activations = activations(&weights, &images(100)).unwrap();
+    weights
+}
+
+/// Drawn images, and those that a shortcut would get wrong: blank, full, and noise.
+fn probes() -> Vec<Image> {
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let mut probes = images(40);
+    probes.extend([0, 255].map(|pixel| Image::new([pixel; Image::PIXELS])));
+    probes.extend((0..5).map(|_| Image::from_fn(|_, _| random.random())));
+    probes
+}
+
 #[test]
 fn every_kernel_computes_what_burn_computes() {
-    let images = images(70);
+    let images = probes();
     for architecture in Architecture::ALL {
-        let weights = untrained(architecture, 10);
-        let expected = burns(&weights, &images);
-        for kernel in kernels() {
-            let found = logits(&Plan::compile(&weights, kernel).unwrap(), &images);
-            for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
-                let close = (found - expected).abs() <= 1e-4;
-                assert!(close, "{architecture} {kernel} {index}: {found} against {expected}");
+        for (seed, classes) in [(1, 10), (2, 1), (3, 16), (4, 23), (5, 70)] {
+            let weights = scrambled(architecture, classes, seed);
+            let expected = burns(&weights, &images);
+            for kernel in kernels() {
+                let plan = Plan::compile(&weights, Precision::F32, kernel).unwrap();
+                for (index, (found, expected)) in
+                    logits(&plan, &images).iter().zip(&expected).enumerate()
+                {
+                    // Sums of random weights have no scale of their own as trained ones have.
+                    let close = (found - expected).abs() <= 1e-4 * (1.0 + expected.abs());
+                    assert!(close, "{architecture} {kernel} {index}: {found}, not {expected}");
+                }
             }
         }
     }
+}
+
+#[test]
+fn int8_is_the_same_to_the_last_bit_on_every_kernel() {
+    let images = probes();
+    for architecture in Architecture::ALL {
+        for (seed, classes) in [(1, 10), (2, 1), (3, 16), (4, 23)] {
+            let weights = scrambled(architecture, classes, seed);
+            let plan = |kernel| Plan::compile(&weights, Precision::Int8, kernel).unwrap();
+            let expected = logits(&plan(Kernel::Portable), &images);
+            assert!(expected.iter().all(|logit| logit.is_finite()));
+            for kernel in kernels() {
+                assert_eq!(logits(&plan(kernel), &images), expected, "{architecture} {kernel}");
+            }
+        }
+    }
+}
+
+#[test]
+fn int8_stays_close_to_the_network() {
+    let images = images(100);
+    for architecture in Architecture::ALL {
+        let weights = scrambled(architecture, 10, 7);
+        let int8 = Plan::compile(&weights, Precision::Int8, Kernel::best()).unwrap();
+        let (found, expected) = (logits(&int8, &images), burns(&weights, &images));
+        let spread = expected.iter().fold(0.0_f32, |spread, logit| spread.max(logit.abs()));
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 0.05 * spread, "{found}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_gives_what_its_images_give_one_by_one() {
+    let images = probes();
+    for architecture in Architecture::ALL {
+        let weights = scrambled(architecture, 10, 8);
+        for precision in [Precision::F32, Precision::Int8] {
+            for kernel in kernels() {
+                let plan = Plan::compile(&weights, precision, kernel).unwrap();
+                let alone =
+                    images.iter().flat_map(|image| logits(&plan, std::slice::from_ref(image)));
+                assert_eq!(alone.collect::<Vec<_>>(), logits(&plan, &images), "{kernel}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_network_that_was_not_calibrated_is_refused_for_int8_by_its_first_layer() {
+    let error = Plan::compile(&untrained(Architecture::Base, 10), Precision::Int8, Kernel::best());
+    let message = error.unwrap_err().to_string();
+    assert!(message.starts_with("layer stem: expected its largest activation"), "{message}");
+    assert!(message.contains("training calibrate"), "{message}");
+}
+
+#[test]
+fn bad_tensors_are_named() {
+    let compile = |change: &dyn Fn(&mut Weights)| {
+        let mut weights = untrained(Architecture::Base, 10);
+        change(&mut weights);
+        Plan::compile(&weights, Precision::F32, Kernel::best()).unwrap_err().to_string()
+    };
+    let missing = compile(&|weights| drop(weights.tensors.remove("stem.norm.beta")));
+    assert_eq!(missing, "expected tensor stem.norm.beta, found none of that name");
+    let extra = compile(&|weights| {
+        let tensor = weights.tensors["stem.norm.beta"].clone();
+        weights.tensors.insert("stem.more".to_owned(), tensor);
+    });
+    assert_eq!(extra, "expected no tensor stem.more, found one");
+    let shape = compile(&|weights| {
+        weights.tensors.get_mut("output.weight").unwrap().shape = vec![10, 288];
+    });
+    assert_eq!(shape, "tensor output.weight: expected shape [288, 10], found [10, 288]");
+    let variance = compile(&|weights| {
+        weights.tensors.get_mut("stem.norm.running_var").unwrap().values[3] = -1.0;
+    });
+    assert!(variance.starts_with("tensor stem.norm.running_var: expected finite"), "{variance}");
+}
+
+#[test]
+fn kernels_are_known_by_their_names() {
+    for kernel in kernels() {
+        assert_eq!(kernel.name().parse::<Kernel>().unwrap(), kernel);
+    }
+    let message = "sse9".parse::<Kernel>().unwrap_err().to_string();
+    assert!(message.starts_with("no kernel is called \"sse9\""), "{message}");
+    assert!(message.ends_with("portable"), "{message}");
 }

@@ -20,8 +20,8 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Multiply-adds below which waking another thread costs more than it saves, about 0.2 ms.
-    const WORTH_SHARING: usize = 8_000_000;
+    /// Multiply-adds, some 40 µs, for which waking another thread pays.
+    const WORTH_SHARING: usize = 1_500_000;
 
     /// A pool of its own: `count` threads compute, one of which is the caller's.
     ///
@@ -63,14 +63,16 @@ impl Threads {
     pub(crate) fn logits(&self, plan: &Plan, images: &[Image], logits: &mut [f32]) {
         assert_eq!(logits.len(), images.len() * plan.classes(), "one logit for each class");
         let shares = images.len() * plan.multiply_adds() / Self::WORTH_SHARING;
-        let helpers = shares.min(self.count.get() - 1);
+        let helpers = (shares.max(1) - 1).min(self.count.get() - 1);
         let Some(pool) = self.beside.as_ref().filter(|_| helpers > 0) else {
             return plan.logits(images, logits);
         };
         // Whoever is done takes the next piece, so that a helper that wakes late holds nobody up;
         // four pieces a thread keep the last one short.
-        let share = images.len().div_ceil(helpers + 1);
-        let piece = share.div_ceil(4).next_multiple_of(plan.chunk()).min(share);
+        let mut piece = images.len().div_ceil(4 * (helpers + 1));
+        if piece > plan.chunk() {
+            piece = piece.next_multiple_of(plan.chunk());
+        }
         let pieces = images.chunks(piece).zip(logits.chunks_mut(piece * plan.classes()));
         let pieces = Mutex::new(pieces);
         let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();

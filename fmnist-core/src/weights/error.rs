@@ -78,6 +78,17 @@ pub enum WeightsError {
         /// The value.
         found: f32,
     },
+    /// The weights were not calibrated for the engine `int8`.
+    #[error(
+        "layer {name}: expected its largest activation in the metadata, found {}; \
+         `training calibrate` measures it", found.map_or("none".to_owned(), |found| found.to_string())
+    )]
+    Activation {
+        /// The layer.
+        name: String,
+        /// What the metadata have, if anything.
+        found: Option<f32>,
+    },
     /// The network computes something else on this machine than where it was trained.
     #[error("golden image {image}, class {class}: expected logit {expected}, found {found}")]
     Golden {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use crate::model::Normalisation;
 
 /// What a weights file says of itself; its one metadata entry, as JSON.
@@ -17,6 +19,10 @@ pub struct Metadata {
     pub classes: Vec<String>,
     /// What the logits are divided by before the softmax; fitted on held-out training images.
     pub temperature: f32,
+    /// The largest activation of each layer on training images: what the engine `int8` represents;
+    /// empty if that was not measured.
+    #[serde(default)]
+    pub activations: BTreeMap<String, f32>,
     /// How well it does; `None` until it was measured.
     pub score: Option<Score>,
     /// How to train it again; `None` for weights of other origin.

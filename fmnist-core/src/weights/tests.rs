@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use burn::tensor::Device;
 
 use super::*;
@@ -15,6 +17,7 @@ pub(crate) fn untrained(architecture: Architecture, classes: usize) -> Weights {
         normalisation: Normalisation { mean: 0.25, deviation: 0.5 },
         classes: (0..classes).map(|class| format!("class {class}")).collect(),
         temperature: 1.5,
+        activations: BTreeMap::new(),
         score: None,
         origin: None,
     };

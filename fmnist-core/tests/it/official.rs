@@ -78,7 +78,19 @@ fn all_engines_and_kernels_agree_on_every_official_test_image() {
     }
 }
 
-fn class(logits: &[f32]) -> usize {
-    let (class, _) = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
-    class
+#[test]
+fn int8_loses_at_most_a_tenth_of_a_point() {
+    let Some(test) = test_set() else { return };
+    for name in ["base", "notebook"] {
+        let fused = Classifier::open(name).unwrap();
+        let exact = accuracy(&fused.classify(&test.images).unwrap(), &test);
+        let int8 = fused.with_engine(Engine::Int8).unwrap();
+        let accuracy = accuracy(&int8.classify(&test.images).unwrap(), &test);
+        println!("{name}: {exact} in f32, {accuracy} in int8");
+        assert!(accuracy >= exact - 0.001, "{name}: {exact} in f32, {accuracy} in int8");
+    }
+}
+
+fn class(logits: &[f32]) -> Option<usize> {
+    (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]))
 }

@@ -56,7 +56,7 @@ pub struct ModelConfig {
     pub model_name: String,
     /// The version that is expected; another is loaded with a warning.
     pub model_version: Option<String>,
-    /// `fused`, `flex` or `ndarray`.
+    /// `fused`, `int8`, `flex` or `ndarray`.
     pub engine: String,
     /// Threads that compute; without it, one for each physical core within the process's quota.
     pub threads: Option<NonZeroUsize>,

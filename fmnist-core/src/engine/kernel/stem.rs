@@ -34,7 +34,7 @@ impl Stem {
 pub(in crate::engine) fn stem<V: Vector, const WIDTH: usize>(
     stem: &Stem,
     image: &Image,
-    mut output: MapsMut<'_>,
+    mut output: MapsMut<'_, Block>,
 ) {
     let mut pixels = [[stem.border.unwrap_or(0.0); PADDED]; PADDED];
     let inset = usize::from(stem.border.is_some());

@@ -47,6 +47,8 @@ pub(in crate::engine) trait Vector: Copy {
     fn load(block: &Block) -> Self;
     /// To memory.
     fn store(self, block: &mut Block);
+    /// `self × other`
+    fn mul(self, other: Self) -> Self;
     /// `self + other`
     fn add(self, other: Self) -> Self;
     /// `self - other`
@@ -55,6 +57,8 @@ pub(in crate::engine) trait Vector: Copy {
     fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// The larger of both; of a NaN and a number, either.
     fn max(self, other: Self) -> Self;
+    /// To bytes: limited to 0–255, and rounded to the nearest, halves to the even one.
+    fn store_bytes(self, bytes: &mut [u8; Block::LANES]);
     /// Writes the positions of the lanes that are not zero, plus `first`, to the front of
     /// `positions` and answers how many; what lies behind them is overwritten, too.
     fn nonzero(self, first: u16, positions: &mut [u16; Block::LANES]) -> usize;
@@ -92,6 +96,11 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip(other, |left, right| left * right)
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         self.zip(other, |left, right| left + right)
     }
@@ -110,6 +119,13 @@ impl Vector for Portable {
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         self.zip(other, |left, right| if left > right { left } else { right })
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, bytes: &mut [u8; Block::LANES]) {
+        for (byte, number) in bytes.iter_mut().zip(self.0) {
+            *byte = number.round_ties_even() as u8; // limited by the cast
+        }
     }
 
     #[inline(always)]
@@ -135,10 +151,10 @@ mod x86 {
 
     /// One 512-bit register.
     #[derive(Clone, Copy)]
-    pub(in crate::engine) struct Avx512(__m512);
+    pub(in crate::engine) struct Avx512(pub(in crate::engine::kernel) __m512);
 
     // Safety of every block here: a value of this type exists only where AVX-512 F, BW, DQ, VL and
-    // VBMI2 were found; loads and stores stay within a block, which is aligned to 64 bytes.
+    // VNNI were found; loads and stores stay within a block, which is aligned to 64 bytes.
     impl Vector for Avx512 {
         #[inline(always)]
         fn splat(number: f32) -> Self {
@@ -156,6 +172,12 @@ mod x86 {
         fn store(self, block: &mut Block) {
             // SAFETY: as said above.
             unsafe { _mm512_store_ps(block.0.as_mut_ptr(), self.0) }
+        }
+
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            // SAFETY: as said above.
+            Self(unsafe { _mm512_mul_ps(self.0, other.0) })
         }
 
         #[inline(always)]
@@ -183,14 +205,25 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn store_bytes(self, bytes: &mut [u8; Block::LANES]) {
+            // SAFETY: as said above.
+            unsafe {
+                // What is far below zero converts to the least integer.
+                let whole = _mm512_cvtps_epi32(_mm512_min_ps(self.0, _mm512_set1_ps(255.0)));
+                let whole = _mm512_max_epi32(whole, _mm512_setzero_si512());
+                _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm512_cvtusepi32_epi8(whole));
+            }
+        }
+
+        #[inline(always)]
         fn nonzero(self, first: u16, positions: &mut [u16; Block::LANES]) -> usize {
             // Compressed in a register: the form that compresses to memory is slow on Zen 4.
             // SAFETY: as said above.
             unsafe {
                 let mask = _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(self.0, _mm512_setzero_ps());
-                let lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-                let all = _mm256_add_epi16(lanes, _mm256_set1_epi16(first.cast_signed()));
-                let found = _mm256_maskz_compress_epi16(mask, all);
+                let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+                let all = _mm512_add_epi32(lanes, _mm512_set1_epi32(first.into()));
+                let found = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(mask, all));
                 _mm256_storeu_si256(positions.as_mut_ptr().cast(), found);
                 mask.count_ones() as usize
             }
@@ -199,7 +232,10 @@ mod x86 {
 
     /// Two 256-bit registers.
     #[derive(Clone, Copy)]
-    pub(in crate::engine) struct Avx2(__m256, __m256);
+    pub(in crate::engine) struct Avx2(
+        pub(in crate::engine::kernel) __m256,
+        pub(in crate::engine::kernel) __m256,
+    );
 
     // Safety of every block here: a value of this type exists only where AVX2 and FMA were found;
     // loads and stores stay within a block, which is aligned to 64 bytes.
@@ -229,6 +265,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            // SAFETY: as said above.
+            unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+        }
+
+        #[inline(always)]
         fn add(self, other: Self) -> Self {
             // SAFETY: as said above.
             unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
@@ -255,6 +297,22 @@ mod x86 {
         fn max(self, other: Self) -> Self {
             // SAFETY: as said above.
             unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+        }
+
+        #[inline(always)]
+        fn store_bytes(self, bytes: &mut [u8; Block::LANES]) {
+            // SAFETY: as said above.
+            unsafe {
+                // Packing limits, too; it takes the halves of its arguments in turns.
+                let most = _mm256_set1_ps(255.0);
+                let low = _mm256_cvtps_epi32(_mm256_min_ps(self.0, most));
+                let high = _mm256_cvtps_epi32(_mm256_min_ps(self.1, most));
+                let words =
+                    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
+                let (low, high) =
+                    (_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+                _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm_packus_epi16(low, high));
+            }
         }
 
         #[inline(always)]

@@ -56,40 +56,22 @@ impl Tiles {
 }
 
 impl Winograd {
-    /// Transforms the filter whose taps `weight(output, input, row, column)` gives.
+    /// Transforms the filters `weights`, `[outputs, inputs, 3, 3]`.
     pub(in crate::engine) fn new(
-        [inputs, outputs]: [usize; 2],
-        weight: impl Fn(usize, usize, usize, usize) -> f64,
+        inputs: usize,
+        outputs: usize,
+        weights: &[f64],
         bias: Box<[Block]>,
         pool: bool,
     ) -> Self {
-        // G of Lavin and Gray: the value of the filter's polynomial at each point, scaled.
-        const FILTER: [[f64; 3]; PATCH] = [
-            [1.0 / 4.0, 0.0, 0.0],
-            [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-            [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-            [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-            [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-            [0.0, 0.0, 1.0],
-        ];
+        let (filters, _) = weights.as_chunks::<9>();
+        let transformed: Vec<[f32; PRODUCTS]> = filters.iter().map(transform_filter).collect();
         let depth = inputs.next_multiple_of(Block::LANES);
         let product = |index: usize| {
-            let (down, across) = (FILTER[index / PATCH], FILTER[index % PATCH]);
-            Matrix::pack(
-                depth,
-                outputs,
-                |_| 0.0,
-                |input, output| {
-                    if input >= inputs {
-                        return 0.0;
-                    }
-                    let taps = (0..9).map(|tap| (tap / 3, tap % 3));
-                    let sum = taps.map(|(row, column)| {
-                        down[row] * across[column] * weight(output, input, row, column)
-                    });
-                    sum.sum::<f64>() as f32
-                },
-            )
+            let weight = |input: usize, output: usize| {
+                if input < inputs { transformed[output * inputs + input][index] } else { 0.0 }
+            };
+            Matrix::pack(depth, outputs, |_| 0.0, weight)
         };
         Self { products: (0..PRODUCTS).map(product).collect(), bias, pool }
     }
@@ -106,6 +88,29 @@ impl Winograd {
     }
 }
 
+/// Spreads a filter over the products: G of Lavin and Gray on both sides.
+fn transform_filter(taps: &[f64; 9]) -> [f32; PRODUCTS] {
+    let line = |[a, b, c]: [f64; 3]| {
+        [
+            a / 4.0,
+            -(a + b + c) / 6.0,
+            -(a - b + c) / 6.0,
+            (a + 2.0 * b + 4.0 * c) / 24.0,
+            (a - 2.0 * b + 4.0 * c) / 24.0,
+            c,
+        ]
+    };
+    let columns = [0, 1, 2].map(|column| line([taps[column], taps[3 + column], taps[6 + column]]));
+    let mut products = [0.0; PRODUCTS];
+    for (row, products) in products.chunks_mut(PATCH).enumerate() {
+        let transformed = line(columns.map(|column| column[row]));
+        for (product, transformed) in products.iter_mut().zip(transformed) {
+            *product = transformed as f32;
+        }
+    }
+    products
+}
+
 /// Convolves every image of a chunk: `relu(convolution + bias + residual)`, pooled if asked for.
 ///
 /// `input` has a border; `residual` is as large as the convolution's output, and `output` half as
@@ -113,9 +118,9 @@ impl Winograd {
 #[inline(always)]
 pub(in crate::engine) fn winograd<V: Vector, const ROWS: usize>(
     layer: &Winograd,
-    input: Maps<'_>,
-    residual: Option<Maps<'_>>,
-    mut output: MapsMut<'_>,
+    input: Maps<'_, Block>,
+    residual: Option<Maps<'_, Block>>,
+    mut output: MapsMut<'_, Block>,
     scratch: &mut Tiles,
 ) {
     let side = input.layout.side.div_ceil(TILE);
@@ -148,7 +153,7 @@ pub(in crate::engine) fn winograd<V: Vector, const ROWS: usize>(
 /// Spreads the patch at a corner over the products: B of Lavin and Gray on both sides.
 #[inline(always)]
 fn transform_input<V: Vector>(
-    map: Maps<'_>,
+    map: Maps<'_, Block>,
     [row, column]: [usize; 2],
     transformed: &mut [Block],
     [tile, tiles]: [usize; 2],
@@ -184,8 +189,8 @@ fn transform_output<V: Vector>(
     layer: &Winograd,
     products: &[Block],
     [tile, tiles]: [usize; 2],
-    residual: Option<Maps<'_>>,
-    output: MapsMut<'_>,
+    residual: Option<Maps<'_, Block>>,
+    output: MapsMut<'_, Block>,
     [row, column]: [usize; 2],
 ) {
     let (blocks, side) = (layer.blocks(), output.layout.side);

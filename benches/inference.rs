@@ -1,7 +1,8 @@
-//! Time for an image by model, engine and batch size: `cargo bench -p fmnist-benches --bench inference`.
+//! Time for an image by model, engine, threads and batch size: `cargo bench -p fmnist-benches --bench inference`.
 
 use std::{
     hint::black_box,
+    num::NonZeroUsize,
     time::{Duration, Instant},
 };
 
@@ -12,7 +13,8 @@ use fmnist_core::{
 };
 
 const MODELS: [&str; 2] = ["base", "notebook"];
-const BATCHES: [usize; 3] = [1, 32, 256];
+const BATCHES: [usize; 4] = [1, 8, 32, 256];
+const THREADS: [NonZeroUsize; 2] = [NonZeroUsize::MIN, NonZeroUsize::new(2).unwrap()];
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(250);
 
@@ -20,6 +22,8 @@ const ROUND: Duration = Duration::from_millis(250);
 struct Subject {
     model: &'static str,
     engine: Engine,
+    /// `None` for Burn's engines, which take rayon's.
+    threads: Option<NonZeroUsize>,
     classifier: Classifier,
     /// Microseconds for an image, one figure a round.
     image_us: Rounds,
@@ -28,12 +32,12 @@ struct Subject {
 }
 
 fn main() -> anyhow::Result<()> {
-    let images = synthetic(Split::Test, BATCHES[2], 1).images;
+    let images = synthetic(Split::Test, BATCHES[3], 1).images;
     let mut report = Report::new(
         "inference",
         "Time that `Classifier::classify` takes: pixels in, calibrated probabilities out, one call \
-         after the other. Median over rounds (least–greatest); models and engines take turns, \
-         ratios are within a round.",
+         after the other. Median over rounds (least–greatest); models, engines and threads take \
+         turns, ratios are within a round. Burn's engines take rayon's threads, one for each core.",
     );
     for batch in BATCHES {
         let mut subjects = subjects()?;
@@ -48,14 +52,24 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn subjects() -> anyhow::Result<Vec<Subject>> {
-    let pairs = MODELS.into_iter().flat_map(|model| Engine::ALL.map(|engine| (model, engine)));
-    pairs
-        .map(|(model, engine)| {
+    let mut subjects = Vec::new();
+    for model in MODELS {
+        for engine in Engine::ALL {
             let classifier = Classifier::open(model)?.with_engine(engine)?;
-            let (image_us, call_us) = (Rounds::default(), Vec::new());
-            Ok(Subject { model, engine, classifier, image_us, call_us })
-        })
-        .collect()
+            let of_burn = matches!(engine, Engine::Flex | Engine::NdArray);
+            let threads = if of_burn { vec![None] } else { THREADS.map(Some).into() };
+            subjects.extend(threads.into_iter().map(|threads| {
+                let classifier = classifier.clone();
+                let classifier = match threads {
+                    Some(threads) => classifier.with_threads(threads),
+                    None => classifier,
+                };
+                let (image_us, call_us) = (Rounds::default(), Vec::new());
+                Subject { model, engine, threads, classifier, image_us, call_us }
+            }));
+        }
+    }
+    Ok(subjects)
 }
 
 impl Subject {
@@ -81,24 +95,27 @@ fn table(batch: usize, subjects: &[Subject]) -> Table {
     let heads = [
         &*head,
         "engine",
+        "threads",
         "µs an image",
         "images/s",
         "call p50 µs",
         "call p99 µs",
-        "× base on flex",
+        "× flex",
     ];
     let mut table = Table::new(&heads, 2);
-    let yardstick = &subjects[0].image_us;
-    for Subject { model, engine, image_us, call_us, .. } in subjects {
+    for Subject { model, engine, threads, image_us, call_us, .. } in subjects {
+        let flex = |subject: &&Subject| subject.model == *model && subject.engine == Engine::Flex;
+        let flex = &subjects.iter().find(flex).expect("every engine is measured").image_us;
         let median = image_us.median();
         table.row(&[
             model,
             engine.name(),
+            &threads.map_or("all".to_owned(), |threads| threads.to_string()),
             &image_us.to_string(),
             &grouped(1e6 / median),
             &grouped(percentile(call_us, 50.0)),
             &grouped(percentile(call_us, 99.0)),
-            &image_us.relative_to(yardstick).to_string(),
+            &image_us.relative_to(flex).to_string(),
         ]);
     }
     table

@@ -66,8 +66,7 @@ impl Classifier {
     /// Loads the default model, which is inside this library.
     ///
     /// # Errors
-    /// [`ClassifyError::EngineMissing`] without feature `flex`; [`ClassifyError::Weights`] on a
-    /// machine that computes wrongly.
+    /// [`ClassifyError::Weights`] on a machine that computes wrongly.
     #[cfg(feature = "base")]
     pub fn pretrained() -> Result<Self, ClassifyError> {
         Self::open("base")
@@ -102,7 +101,7 @@ impl Classifier {
     /// Loads the content of a weights file on an engine.
     ///
     /// # Errors
-    /// As [`Classifier::load`], and [`ClassifyError::EngineMissing`].
+    /// As [`Classifier::load`]; [`ClassifyError::EngineMissing`] without the engine's feature.
     pub fn from_bytes(bytes: &[u8], engine: Engine) -> Result<Self, ClassifyError> {
         let weights = Weights::from_bytes(bytes)?;
         let identity = Arc::new(ModelIdentity {

@@ -22,12 +22,14 @@
 //! |---|---|
 //! | [`image`], [`label`], [`dataset`] | what goes in: 28×28 images, class names, Fashion-MNIST itself |
 //! | [`model`], [`weights`], [`classifier`] | networks in Burn, their trained weights, and both behind one call |
+//! | [`engine`] | the same networks, compiled for this processor: what computes by default |
 //! | [`message`] | what travels through a broker, in and out |
 //! | [`transport`] | the trait that a broker implements, and one in memory |
 //! | [`pipeline`] | the loop from delivery to acknowledged result |
 //!
 //! # Features
-//! - `flex`, `base` (default): the engine and the weights of [`Classifier::pretrained`]
+//! - `base` (default): the weights of [`Classifier::pretrained`]
+//! - `flex` (default): Burn's Flex engine, see [`Engine`]
 //! - `notebook`: the weights of the old notebook's network, for `Classifier::open("notebook")`
 //! - `ndarray`: Burn's NdArray engine, see [`Engine`]
 //! - `conformance`: the suite that every transport passes

@@ -97,10 +97,10 @@ impl FromStr for Kernel {
     type Err = UnknownKernel;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let mut available = Self::ALL.into_iter().filter(|kernel| kernel.is_available());
+        let available = Self::ALL.into_iter().filter(|kernel| kernel.is_available());
         available.clone().find(|kernel| kernel.name() == name).ok_or_else(|| UnknownKernel {
             name: name.to_owned(),
-            available: available.by_ref().map(Self::name).collect::<Vec<_>>().join(", "),
+            available: available.map(Self::name).collect::<Vec<_>>().join(", "),
         })
     }
 }

@@ -20,8 +20,8 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Multiply-adds, some 40 µs, for which waking another thread pays.
-    const WORTH_SHARING: usize = 1_500_000;
+    /// Multiply-adds, some 80 µs, for which waking another thread pays.
+    const WORTH_SHARING: usize = 3_000_000;
 
     /// A pool of its own: `count` threads compute, one of which is the caller's.
     ///

@@ -1,10 +1,15 @@
 //! From a weights file to the steps of a plan: folding and packing, in `f64`.
 
+mod folded;
+mod networks;
+
 use std::collections::BTreeMap;
+
+use folded::Folded;
 
 use super::{
     Kernel, Plan,
-    kernel::{Block, ByteLayer, ByteStem, Matrix, Real, SparseDense, Stem, Winograd},
+    kernel::{Block, ByteLayer, ByteStem, SparseDense, Stem, Winograd},
     layout::Layout,
     plan::{Feature, Slot, Step},
 };
@@ -13,9 +18,6 @@ use crate::{
     model::{Architecture, Normalisation},
     weights::{NamedTensor, Weights, WeightsError},
 };
-
-/// What Burn's batch normalisation adds to a variance.
-const EPSILON: f64 = 1e-5;
 
 /// What a plan computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,57 +79,6 @@ struct Compiler<'a> {
     names: Vec<(String, Slot)>,
 }
 
-/// A convolution with everything linear folded in, or a dense layer, which is one of 1×1.
-struct Folded {
-    /// `[outputs, inputs, side, side]`; of a dense layer `[inputs, outputs]`, as its file has them.
-    weights: Vec<f64>,
-    bias: Vec<f64>,
-    inputs: usize,
-    side: usize,
-    dense: bool,
-}
-
-impl Folded {
-    fn weight(&self, output: usize, input: usize, tap: usize) -> f64 {
-        match self.dense {
-            true => self.weights[input * self.bias.len() + output],
-            false => self.weights[(output * self.inputs + input) * self.side * self.side + tap],
-        }
-    }
-
-    fn outputs(&self) -> usize {
-        self.bias.len()
-    }
-
-    fn blocks(&self) -> usize {
-        self.outputs().div_ceil(Block::LANES)
-    }
-
-    fn real(&self, input_step: f64, output_step: f64) -> Real<impl Fn(usize, usize, usize) -> f64> {
-        Real {
-            inputs: self.inputs,
-            outputs: self.outputs(),
-            taps: self.side,
-            weight: |output, input, tap| self.weight(output, input, tap),
-            bias: self.bias.clone().into(),
-            input_step,
-            output_step,
-        }
-    }
-
-    fn packed_bias(&self) -> Box<[Block]> {
-        Block::pack(self.outputs(), |output| self.bias[output] as f32)
-    }
-
-    /// As a matrix: a 1×1 convolution, or a dense layer.
-    fn matrix(&self, depth: usize) -> Matrix {
-        let weight = |input: usize, output: usize| {
-            if input < self.inputs { self.weight(output, input, 0) as f32 } else { 0.0 }
-        };
-        Matrix::pack(depth, self.outputs(), |output| self.bias[output] as f32, weight)
-    }
-}
-
 impl<'a> Compiler<'a> {
     fn run(weights: &'a Weights, precision: Precision) -> Result<(Self, usize), WeightsError> {
         let classes = weights.metadata.classes.len();
@@ -148,58 +99,6 @@ impl<'a> Compiler<'a> {
             Some(name) => Err(WeightsError::UnknownTensor { name: (*name).to_owned() }),
             None => Ok((compiler, classes)),
         }
-    }
-
-    /// [`Notebook`](crate::model::Notebook)
-    fn notebook(&mut self, classes: usize) -> Result<(), WeightsError> {
-        let weights = self.take("conv.weight", &[32, 1, 3, 3])?;
-        let bias = self.take("conv.bias", &[32])?;
-        let conv = Folded { weights, bias, inputs: 1, side: 3, dense: false };
-        let pooled = self.stem("conv", &conv, false, Layout::dense(13, 2))?;
-        let hidden = self.dense("hidden", [32 * 13 * 13, 100], channels_last(32, 13 * 13))?;
-        let hidden = self.hidden(&hidden, pooled)?;
-        let output = self.dense("output", [100, classes], |input| input)?;
-        self.output(&output, hidden);
-        Ok(())
-    }
-
-    /// [`Base`](crate::model::Base)
-    fn base(&mut self, classes: usize) -> Result<(), WeightsError> {
-        let conv = self.conv_norm("stem", [1, 16], 3)?;
-        let mut x = self.stem("stem", &conv, true, self.bordered(14, 1))?;
-        let widths = [[16, 32], [32, 48], [48, 32]];
-        for (block, (channels, side)) in widths.into_iter().zip([14, 7, 3]).enumerate() {
-            let layout = match block {
-                2 => Layout::dense(side, 2),
-                _ => self.bordered(side / 2, channels[1] / Block::LANES),
-            };
-            x = self.block(&format!("blocks.{block}"), channels, x, layout)?;
-        }
-        let output = self.dense("output", [32 * 3 * 3, classes], channels_last(32, 3 * 3))?;
-        self.output(&output, x);
-        Ok(())
-    }
-
-    /// A residual block, pooled if its output's layout is half as large.
-    fn block(
-        &mut self,
-        name: &str,
-        [inputs, outputs]: [usize; 2],
-        input: Slot,
-        layout: Layout,
-    ) -> Result<Slot, WeightsError> {
-        let mut skip = self.conv_norm(&format!("{name}.skip"), [inputs, outputs], 1)?;
-        let first = self.conv_norm(&format!("{name}.first"), [inputs, outputs], 3)?;
-        let second = self.conv_norm(&format!("{name}.second"), [outputs, outputs], 3)?;
-        // The residual carries the bias of what it is added to.
-        skip.bias.iter_mut().zip(&second.bias).for_each(|(skip, second)| *skip += second);
-
-        let side = self.features[input].layout.side;
-        let middle = self.bordered(side, first.blocks());
-        let middle = self.convolution(&format!("{name}.first"), &first, input, None, middle)?;
-        let name = format!("{name}.second");
-        let residual = self.pointwise(&name, &skip, input)?;
-        self.convolution(&name, &second, middle, Some(residual), layout)
     }
 
     /// Zeros around a map, as far as the next convolution reaches.
@@ -366,64 +265,4 @@ impl<'a> Compiler<'a> {
             found => Err(WeightsError::Activation { name: name.to_owned(), found: found.copied() }),
         }
     }
-
-    /// A dense layer, `row` telling which row of its weights belongs to an input of the plan's.
-    fn dense(
-        &mut self,
-        name: &str,
-        [inputs, outputs]: [usize; 2],
-        row: impl Fn(usize) -> usize,
-    ) -> Result<Folded, WeightsError> {
-        let weight = self.take(&format!("{name}.weight"), &[inputs, outputs])?;
-        let bias = self.take(&format!("{name}.bias"), &[outputs])?;
-        let mut weights = Vec::with_capacity(weight.len());
-        (0..inputs).for_each(|input| weights.extend(&weight[row(input) * outputs..][..outputs]));
-        Ok(Folded { weights, bias, inputs, side: 1, dense: true })
-    }
-
-    /// A convolution without bias and the batch normalisation behind it.
-    fn conv_norm(
-        &mut self,
-        name: &str,
-        [inputs, outputs]: [usize; 2],
-        side: usize,
-    ) -> Result<Folded, WeightsError> {
-        let mut weights =
-            self.take(&format!("{name}.conv.weight"), &[outputs, inputs, side, side])?;
-        let mut norm = |part: &str| self.take(&format!("{name}.norm.{part}"), &[outputs]);
-        let (gamma, beta) = (norm("gamma")?, norm("beta")?);
-        let (mean, variance) = (norm("running_mean")?, norm("running_var")?);
-        let scale: Vec<f64> = gamma
-            .iter()
-            .zip(&variance)
-            .map(|(gamma, var)| gamma / (var + EPSILON).sqrt())
-            .collect();
-        if let Some(position) = scale.iter().position(|scale| !scale.is_finite()) {
-            let (name, found) = (format!("{name}.norm.running_var"), variance[position] as f32);
-            return Err(WeightsError::NotFinite { name, position, found });
-        }
-        for (weights, scale) in weights.chunks_mut(inputs * side * side).zip(&scale) {
-            weights.iter_mut().for_each(|weight| *weight *= scale);
-        }
-        let bias = (0..outputs).map(|output| beta[output] - mean[output] * scale[output]);
-        Ok(Folded { weights, bias: bias.collect(), inputs, side, dense: false })
-    }
-
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f64>, WeightsError> {
-        let tensor = self
-            .tensors
-            .remove(name)
-            .ok_or_else(|| WeightsError::MissingTensor { name: name.to_owned() })?;
-        if tensor.shape != shape {
-            let (name, expected, found) = (name.to_owned(), shape.to_vec(), tensor.shape.clone());
-            return Err(WeightsError::Shape { name, expected, found });
-        }
-        Ok(tensor.values.iter().copied().map(f64::from).collect())
-    }
-}
-
-/// Burn flattens a map channel by channel, a plan position by position: the row of a dense layer's
-/// weights for an input of the plan's.
-fn channels_last(channels: usize, positions: usize) -> impl Fn(usize) -> usize {
-    move |input| input % channels * positions + input / channels
 }

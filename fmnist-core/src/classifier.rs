@@ -53,7 +53,7 @@ struct Model {
 /// What turns images into logits.
 #[expect(clippy::large_enum_variant, reason = "a program holds one or two, not many")]
 enum Forward {
-    Plan(Plan),
+    Plan(Arc<Plan>),
     Burn { device: Device, network: Network },
 }
 
@@ -159,7 +159,9 @@ impl Classifier {
         threads: Threads,
     ) -> Result<Self, ClassifyError> {
         let forward = match engine.backend()? {
-            Backend::Plan(precision) => Forward::Plan(Plan::compile(&weights, precision, kernel)?),
+            Backend::Plan(precision) => {
+                Forward::Plan(Arc::new(Plan::compile(&weights, precision, kernel)?))
+            }
             Backend::Burn(device) => Forward::Burn { network: weights.network(&device)?, device },
         };
         let model = Arc::new(Model { weights, identity, engine, forward });

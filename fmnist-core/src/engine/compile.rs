@@ -210,8 +210,11 @@ impl<'a> Compiler<'a> {
         let output = self.activation("hidden", Layout::dense(1, SparseDense::BLOCKS))?;
         self.steps.push(match self.precision {
             Precision::F32 => {
-                let weights = (0..dense.inputs).flat_map(|input| {
-                    Block::pack(dense.outputs(), |output| dense.weight(output, input, 0) as f32)
+                let blocks = dense.blocks();
+                let weights = (0..dense.inputs * blocks).map(|index| {
+                    let (input, block) = (index / blocks, index % blocks);
+                    let weight = |output| dense.weight(output, input, 0) as f32;
+                    Block::from_fn(block, dense.outputs(), weight)
                 });
                 let layer = SparseDense { weights: weights.collect(), bias: dense.packed_bias() };
                 Step::SparseDense { layer, input, output }

@@ -111,11 +111,6 @@ impl Plan {
         self.classes
     }
 
-    /// Images that are computed together; a batch is best split between multiples of it.
-    pub fn chunk(&self) -> usize {
-        self.chunk
-    }
-
     /// What an image costs, about, in multiply-adds of numbers.
     pub fn multiply_adds(&self) -> usize {
         let each = self.steps.iter().map(|step| match step {

@@ -1,5 +1,13 @@
+mod int8_reference;
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, LazyLock},
+};
+
 use burn::tensor::Device;
-use rand::{RngExt, SeedableRng};
+use proptest::prelude::*;
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
@@ -93,6 +101,66 @@ fn int8_is_the_same_to_the_last_bit_on_every_kernel() {
 }
 
 #[test]
+fn int8_is_what_a_slow_reference_computes_to_the_last_bit() {
+    let images = &probes()[..8];
+    for architecture in Architecture::ALL {
+        for seed in [9, 10] {
+            let weights = scrambled(architecture, 10, seed);
+            let plan = Plan::compile(&weights, Precision::Int8, Kernel::best()).unwrap();
+            for image in images {
+                let found = logits(&plan, std::slice::from_ref(image));
+                assert_eq!(found, int8_reference::logits(&weights, image), "{architecture}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever a weights file may say, it is a plan that computes, or an error.
+    #[test]
+    fn any_tensors_compile_or_are_refused(
+        notebook in any::<bool>(),
+        int8 in any::<bool>(),
+        classes in 1_usize..40,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..7, any::<f32>()), 0..4),
+    ) {
+        let architecture = if notebook { Architecture::Notebook } else { Architecture::Base };
+        let mut weights = calibrated(architecture).clone();
+        weights.metadata.classes.resize(classes, "class".to_owned());
+        for (index, change, value) in changes {
+            let name = index.get(&weights.tensors.keys().cloned().collect::<Vec<_>>()).clone();
+            let tensor = weights.tensors.get_mut(&name).expect("it was just listed");
+            match change {
+                0 => drop(weights.tensors.remove(&name)),
+                1 => tensor.shape.reverse(),
+                2 => tensor.shape.push(1),
+                3 => tensor.values.fill(value),
+                4 => tensor.values.truncate(tensor.values.len() / 2),
+                5 => weights.metadata.normalisation.deviation = value,
+                _ => weights.metadata.activations.values_mut().for_each(|largest| *largest = value),
+            }
+        }
+        let precision = if int8 { Precision::Int8 } else { Precision::F32 };
+        for kernel in kernels() {
+            if let Ok(plan) = Plan::compile(&weights, precision, kernel) {
+                logits(&plan, &images(2));
+            }
+        }
+    }
+}
+
+/// One network of each architecture, scrambled once.
+fn calibrated(architecture: Architecture) -> &'static Weights {
+    static NETWORKS: LazyLock<Vec<Weights>> = LazyLock::new(|| {
+        Architecture::ALL.map(|architecture| scrambled(architecture, 10, 12)).into()
+    });
+    let index = Architecture::ALL.iter().position(|each| *each == architecture);
+    &NETWORKS[index.expect("all are there")]
+}
+
+#[test]
 fn int8_stays_close_to_the_network() {
     let images = images(100);
     for architecture in Architecture::ALL {
@@ -162,4 +230,24 @@ fn kernels_are_known_by_their_names() {
     let message = "sse9".parse::<Kernel>().unwrap_err().to_string();
     assert!(message.starts_with("no kernel is called \"sse9\""), "{message}");
     assert!(message.ends_with("portable"), "{message}");
+}
+
+#[test]
+fn callers_that_share_helpers_get_their_own_logits() {
+    let plan = scrambled(Architecture::Base, 10, 8);
+    let plan = Arc::new(Plan::compile(&plan, Precision::F32, Kernel::best()).unwrap());
+    let threads = Threads::new(NonZeroUsize::new(3).unwrap());
+    let images = images(90);
+    let ask = |first: usize| {
+        let images = &images[first..first + 60];
+        let expected = logits(&plan, images);
+        for _ in 0..50 {
+            let mut found = vec![f32::NAN; expected.len()];
+            threads.logits(&plan, images, &mut found);
+            assert_eq!(found, expected);
+        }
+    };
+    std::thread::scope(|scope| {
+        [0, 10, 20, 30].map(|first| scope.spawn(move || ask(first)));
+    });
 }

@@ -1,42 +1,43 @@
+mod helpers;
+
 use std::{
     fmt,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     thread::available_parallelism,
 };
+
+use helpers::Helpers;
 
 use super::Plan;
 use crate::image::Image;
 
-/// The threads that compute: the caller's own, and a pool beside it.
+/// The threads that compute: the caller's own, and helpers beside it.
 ///
-/// A pool is shared by everything that it is given to; [`Threads::shared`] is the process's own, so
-/// that two classifiers do not take every core twice.
+/// Helpers are shared by everything that they are given to; [`Threads::shared`] is the process's
+/// own, so that two classifiers do not take every core twice.
 #[derive(Clone)]
 pub struct Threads {
     count: NonZeroUsize,
-    /// One thread less than `count`; `None` where nothing is left for it to do.
-    beside: Option<Arc<rayon::ThreadPool>>,
+    /// One less than `count`; `None` where nothing is left for them to do.
+    helpers: Option<Arc<Helpers>>,
 }
 
 impl Threads {
-    /// Multiply-adds, some 80 µs, for which waking another thread pays.
-    const WORTH_SHARING: usize = 3_000_000;
+    /// Multiply-adds, some 20 µs, for which another thread pays if it is awake.
+    const WORTH_SHARING: usize = 1_000_000;
+    /// Multiply-adds, some 600 µs, for which it pays to wake one, whose caches are cold, too.
+    const WORTH_WAKING: usize = 30_000_000;
 
-    /// A pool of its own: `count` threads compute, one of which is the caller's.
+    /// `count` threads compute, one of which is the caller's.
     ///
     /// If the system refuses the threads, the caller's computes alone, and that is logged.
     pub fn new(count: NonZeroUsize) -> Self {
-        let pool = || {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(count.get() - 1)
-                .thread_name(|index| format!("fmnist-compute-{index}"))
-                .build()
-        };
-        let beside = (count.get() > 1).then(pool).and_then(|pool| {
-            pool.inspect_err(|error| tracing::warn!(%error, "computing on one thread")).ok()
-        });
-        Self { count, beside: beside.map(Arc::new) }
+        let helpers =
+            (count.get() > 1).then(|| Helpers::start(count.get() - 1)).and_then(|started| {
+                started.inspect_err(|error| tracing::warn!(%error, "computing on one thread")).ok()
+            });
+        Self { count, helpers: helpers.map(Arc::new) }
     }
 
     /// The process's own: as many as there are physical cores, but no more than its quota allows.
@@ -60,33 +61,20 @@ impl Threads {
     ///
     /// # Panics
     /// If `logits` has another length.
-    pub(crate) fn logits(&self, plan: &Plan, images: &[Image], logits: &mut [f32]) {
+    pub(crate) fn logits(&self, plan: &Arc<Plan>, images: &[Image], logits: &mut [f32]) {
         assert_eq!(logits.len(), images.len() * plan.classes(), "one logit for each class");
-        let shares = images.len() * plan.multiply_adds() / Self::WORTH_SHARING;
-        let helpers = (shares.max(1) - 1).min(self.count.get() - 1);
-        let Some(pool) = self.beside.as_ref().filter(|_| helpers > 0) else {
+        let Some(helpers) = &self.helpers else {
             return plan.logits(images, logits);
         };
-        // Whoever is done takes the next piece, so that a helper that wakes late holds nobody up;
-        // four pieces a thread keep the last one short.
-        let mut piece = images.len().div_ceil(4 * (helpers + 1));
-        if piece > plan.chunk() {
-            piece = piece.next_multiple_of(plan.chunk());
+        let work = images.len() * plan.multiply_adds();
+        let threads = (work / Self::WORTH_SHARING).min(images.len()).min(self.count.get());
+        if threads > 1 && (work >= Self::WORTH_WAKING || helpers.are_busy()) {
+            // Two pieces a thread keep short what is waited for in the end.
+            helpers.logits(plan, images, logits, images.len().div_ceil(2 * threads));
+        } else {
+            plan.logits(images, logits);
         }
-        let pieces = images.chunks(piece).zip(logits.chunks_mut(piece * plan.classes()));
-        let pieces = Mutex::new(pieces);
-        let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let compute = || {
-            while let Some((images, logits)) = next() {
-                plan.logits(images, logits);
-            }
-        };
-        pool.in_place_scope(|scope| {
-            for _ in 0..helpers {
-                scope.spawn(|_| compute());
-            }
-            compute();
-        });
+        helpers.finished();
     }
 }
 

@@ -64,7 +64,7 @@ impl Folded {
     }
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
     /// A dense layer, `row` telling which row of its weights belongs to an input of the plan's.
     pub(super) fn dense(
         &mut self,
@@ -73,9 +73,12 @@ impl Compiler<'_> {
         row: impl Fn(usize) -> usize,
     ) -> Result<Folded, WeightsError> {
         let weight = self.take(&format!("{name}.weight"), &[inputs, outputs])?;
-        let bias = self.take(&format!("{name}.bias"), &[outputs])?;
+        let bias = widen(self.take(&format!("{name}.bias"), &[outputs])?);
         let mut weights = Vec::with_capacity(weight.len());
-        (0..inputs).for_each(|input| weights.extend(&weight[row(input) * outputs..][..outputs]));
+        for input in 0..inputs {
+            let row = &weight[row(input) * outputs..][..outputs];
+            weights.extend(row.iter().copied().map(f64::from));
+        }
         Ok(Folded { weights, bias, inputs, side: 1, dense: true })
     }
 
@@ -86,9 +89,10 @@ impl Compiler<'_> {
         [inputs, outputs]: [usize; 2],
         side: usize,
     ) -> Result<Folded, WeightsError> {
-        let mut weights =
-            self.take(&format!("{name}.conv.weight"), &[outputs, inputs, side, side])?;
-        let mut norm = |part: &str| self.take(&format!("{name}.norm.{part}"), &[outputs]);
+        let weights = format!("{name}.conv.weight");
+        let mut weights = widen(self.take(&weights, &[outputs, inputs, side, side])?);
+        let mut norm =
+            |part: &str| self.take(&format!("{name}.norm.{part}"), &[outputs]).map(widen);
         let (gamma, beta) = (norm("gamma")?, norm("beta")?);
         let (mean, variance) = (norm("running_mean")?, norm("running_var")?);
         let scale: Vec<f64> = gamma
@@ -107,7 +111,7 @@ impl Compiler<'_> {
         Ok(Folded { weights, bias: bias.collect(), inputs, side, dense: false })
     }
 
-    pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f64>, WeightsError> {
+    pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<&'a [f32], WeightsError> {
         let tensor = self
             .tensors
             .remove(name)
@@ -116,6 +120,10 @@ impl Compiler<'_> {
             let (name, expected, found) = (name.to_owned(), shape.to_vec(), tensor.shape.clone());
             return Err(WeightsError::Shape { name, expected, found });
         }
-        Ok(tensor.values.iter().copied().map(f64::from).collect())
+        Ok(&tensor.values)
     }
+}
+
+pub(super) fn widen(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
 }

@@ -1,6 +1,9 @@
 //! Each network's layers, in the order in which a plan computes them.
 
-use super::{Compiler, Folded};
+use super::{
+    Compiler,
+    folded::{Folded, widen},
+};
 use crate::{
     engine::{kernel::Block, layout::Layout, plan::Slot},
     weights::WeightsError,
@@ -9,8 +12,8 @@ use crate::{
 impl Compiler<'_> {
     /// [`Notebook`](crate::model::Notebook)
     pub(super) fn notebook(&mut self, classes: usize) -> Result<(), WeightsError> {
-        let weights = self.take("conv.weight", &[32, 1, 3, 3])?;
-        let bias = self.take("conv.bias", &[32])?;
+        let weights = widen(self.take("conv.weight", &[32, 1, 3, 3])?);
+        let bias = widen(self.take("conv.bias", &[32])?);
         let conv = Folded { weights, bias, inputs: 1, side: 3, dense: false };
         let pooled = self.stem("conv", &conv, false, Layout::dense(13, 2))?;
         let hidden = self.dense("hidden", [32 * 13 * 13, 100], channels_last(32, 13 * 13))?;

@@ -4,39 +4,52 @@
 //! to logits `[batch, classes]`; the softmax belongs to the [classifier](crate::classifier).
 
 mod base;
+mod block;
+mod large;
 mod notebook;
+mod tiny;
 
 use std::{fmt, str::FromStr};
 
 use burn::{
     module::Module,
+    nn::Linear,
     tensor::{Device, Tensor, TensorData},
 };
 
 use crate::image::Image;
 
 pub use base::Base;
+pub use large::Large;
 pub use notebook::Notebook;
+pub use tiny::Tiny;
 
 /// Which network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Architecture {
     /// [`Notebook`]
     Notebook,
     /// [`Base`]
     Base,
+    /// [`Tiny`]
+    Tiny,
+    /// [`Large`]
+    Large,
 }
 
 impl Architecture {
     /// Every architecture of this version.
-    pub const ALL: [Self; 2] = [Self::Notebook, Self::Base];
+    pub const ALL: [Self; 4] = [Self::Notebook, Self::Base, Self::Tiny, Self::Large];
 
     /// The name in weights files, configurations and commands.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Notebook => "notebook",
             Self::Base => "base",
+            Self::Tiny => "tiny",
+            Self::Large => "large",
         }
     }
 }
@@ -49,7 +62,7 @@ impl fmt::Display for Architecture {
 
 /// A name that no architecture has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no architecture is called {name:?}; there are notebook and base")]
+#[error("no architecture is called {name:?}; there are notebook, base, tiny and large")]
 pub struct UnknownArchitecture {
     /// The name as given.
     pub name: String,
@@ -74,6 +87,10 @@ pub enum Network {
     Notebook(Notebook),
     /// The default network.
     Base(Base),
+    /// The network of least cost.
+    Tiny(Tiny),
+    /// The network of most accuracy.
+    Large(Large),
 }
 
 impl Network {
@@ -84,6 +101,8 @@ impl Network {
         match architecture {
             Architecture::Notebook => Self::Notebook(Notebook::new(classes, device)),
             Architecture::Base => Self::Base(Base::new(classes, device)),
+            Architecture::Tiny => Self::Tiny(Tiny::new(classes, device)),
+            Architecture::Large => Self::Large(Large::new(classes, device)),
         }
     }
 
@@ -93,9 +112,30 @@ impl Network {
     /// - `images`: `[batch, 1, 28, 28]` `f32`, normalised
     /// - output: `[batch, classes]` `f32`, any range
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.head().forward(self.features(images))
+    }
+
+    /// Computes what the last layer sees, which is where training drops out.
+    ///
+    /// # Shapes
+    /// - `images`: `[batch, 1, 28, 28]` `f32`, normalised
+    /// - output: `[batch, features]` `f32`, at least 0
+    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
         match self {
-            Self::Notebook(network) => network.forward(images),
-            Self::Base(network) => network.forward(images),
+            Self::Notebook(network) => network.features(images),
+            Self::Base(network) => network.features(images),
+            Self::Tiny(network) => network.features(images),
+            Self::Large(network) => network.features(images),
+        }
+    }
+
+    /// The last layer, from features to logits.
+    pub const fn head(&self) -> &Linear {
+        match self {
+            Self::Notebook(network) => network.head(),
+            Self::Base(network) => network.head(),
+            Self::Tiny(network) => network.head(),
+            Self::Large(network) => network.head(),
         }
     }
 }

@@ -94,6 +94,8 @@ impl<'a> Compiler<'a> {
         match weights.architecture()? {
             Architecture::Notebook => compiler.notebook(classes)?,
             Architecture::Base => compiler.base(classes)?,
+            Architecture::Tiny => compiler.tiny(classes)?,
+            Architecture::Large => compiler.large(classes)?,
         }
         match compiler.tensors.keys().next() {
             Some(name) => Err(WeightsError::UnknownTensor { name: (*name).to_owned() }),

@@ -121,12 +121,11 @@ proptest! {
     /// Whatever a weights file may say, it is a plan that computes, or an error.
     #[test]
     fn any_tensors_compile_or_are_refused(
-        notebook in any::<bool>(),
+        architecture in prop::sample::select(Architecture::ALL.to_vec()),
         int8 in any::<bool>(),
         classes in 1_usize..40,
         changes in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..7, any::<f32>()), 0..4),
     ) {
-        let architecture = if notebook { Architecture::Notebook } else { Architecture::Base };
         let mut weights = calibrated(architecture).clone();
         weights.metadata.classes.resize(classes, "class".to_owned());
         for (index, change, value) in changes {

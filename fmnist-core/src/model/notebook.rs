@@ -41,12 +41,16 @@ impl Notebook {
 
     /// # Shapes
     /// - `images`: `[batch, 1, 28, 28]` `f32`, pixel / 255
-    /// - output: logits `[batch, classes]` `f32`
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+    /// - output: `[batch, 100]` `f32`, at least 0
+    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
         let x = relu(self.conv.forward(images)); // [batch, 32, 26, 26]
         let x = self.pool.forward(x); // [batch, 32, 13, 13]
         let x = x.flatten(1, 3); // [batch, 5408]
-        let x = relu(self.hidden.forward(x)); // [batch, 100]
-        self.output.forward(x) // [batch, classes]
+        relu(self.hidden.forward(x)) // [batch, 100]
+    }
+
+    /// The layer from features to logits `[batch, classes]`.
+    pub const fn head(&self) -> &Linear {
+        &self.output
     }
 }

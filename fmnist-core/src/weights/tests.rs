@@ -53,6 +53,28 @@ fn parameters_are_as_many_as_the_documentation_says() {
     };
     assert_eq!(count(Architecture::Notebook), 542_230);
     assert_eq!(count(Architecture::Base), 78_746);
+    assert_eq!(count(Architecture::Tiny), 15_882);
+    assert_eq!(count(Architecture::Large), 298_474);
+}
+
+#[test]
+fn multiply_adds_are_as_many_as_the_documentation_says() {
+    /// Of every convolution and dense layer, by the side of the map that it computes.
+    fn count(architecture: Architecture, side: impl Fn(&str) -> usize) -> usize {
+        let tensors = untrained(architecture, 10).tensors;
+        let weights = tensors.iter().filter(|(name, _)| name.ends_with(".weight"));
+        weights.map(|(name, tensor)| tensor.values.len() * side(name).pow(2)).sum()
+    }
+    let side = |sides: [usize; 4]| {
+        move |name: &str| match name.split('.').nth(1).and_then(|number| number.parse().ok()) {
+            Some(block) => sides[usize::min(block, 3)],
+            None if name.starts_with("stem") => 28,
+            None => 1,
+        }
+    };
+    assert_eq!(count(Architecture::Tiny, side([14, 7, 3, 0])), 798_912);
+    assert_eq!(count(Architecture::Base, side([14, 7, 3, 0])), 4_915_520);
+    assert_eq!(count(Architecture::Large, side([14, 14, 7, 3])), 31_238_272);
 }
 
 #[test]
@@ -83,7 +105,7 @@ fn an_unknown_architecture_is_named_beside_the_known_ones() {
     let mut weights = untrained(Architecture::Base, 10);
     weights.metadata.architecture = "huge".to_owned();
     let message = error_of(&weights).to_string();
-    assert_eq!(message, "expected architecture notebook or base, found \"huge\"");
+    assert_eq!(message, "expected architecture notebook or base or tiny or large, found \"huge\"");
 }
 
 #[test]

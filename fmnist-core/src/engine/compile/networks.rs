@@ -40,6 +40,37 @@ impl Compiler<'_> {
         Ok(())
     }
 
+    /// [`Tiny`](crate::model::Tiny)
+    pub(super) fn tiny(&mut self, classes: usize) -> Result<(), WeightsError> {
+        let conv = self.conv_norm("stem", [1, 16], 3)?;
+        let mut x = self.stem("stem", &conv, true, self.bordered(14, 1))?;
+        let layouts = [self.bordered(7, 1), self.bordered(3, 2), Layout::dense(3, 2)];
+        let widths = [[16, 16], [16, 24], [24, 32]];
+        for (layer, (channels, layout)) in widths.into_iter().zip(layouts).enumerate() {
+            let name = format!("layers.{layer}");
+            let conv = self.conv_norm(&name, channels, 3)?;
+            x = self.convolution(&name, &conv, x, None, layout)?;
+        }
+        let output = self.dense("output", [32 * 3 * 3, classes], channels_last(32, 3 * 3))?;
+        self.output(&output, x);
+        Ok(())
+    }
+
+    /// [`Large`](crate::model::Large)
+    pub(super) fn large(&mut self, classes: usize) -> Result<(), WeightsError> {
+        let conv = self.conv_norm("stem", [1, 32], 3)?;
+        let mut x = self.stem("stem", &conv, true, self.bordered(14, 2))?;
+        let layouts =
+            [self.bordered(14, 4), self.bordered(7, 4), self.bordered(3, 4), Layout::dense(3, 4)];
+        let widths = [[32, 64], [64, 64], [64, 64], [64, 64]];
+        for (block, (channels, layout)) in widths.into_iter().zip(layouts).enumerate() {
+            x = self.block(&format!("blocks.{block}"), channels, x, layout)?;
+        }
+        let output = self.dense("output", [64 * 3 * 3, classes], channels_last(64, 3 * 3))?;
+        self.output(&output, x);
+        Ok(())
+    }
+
     /// A residual block, pooled if its output's layout is half as large.
     fn block(
         &mut self,

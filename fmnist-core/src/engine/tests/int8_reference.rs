@@ -20,7 +20,15 @@ struct Layer {
 pub(super) fn logits(weights: &Weights, image: &Image) -> Vec<f32> {
     match weights.architecture().unwrap() {
         Architecture::Notebook => notebook(weights, image),
-        Architecture::Base => base(weights, image),
+        Architecture::Base => {
+            let blocks = [([16, 32], true), ([32, 48], true), ([48, 32], false)];
+            residual(weights, image, &blocks)
+        }
+        Architecture::Tiny => tiny(weights, image),
+        Architecture::Large => {
+            let blocks = [([32, 64], false), ([64, 64], true), ([64, 64], true), ([64, 64], false)];
+            residual(weights, image, &blocks)
+        }
     }
 }
 
@@ -32,13 +40,15 @@ fn notebook(weights: &Weights, image: &Image) -> Vec<f32> {
     let x = stem(weights, "conv", &conv, image, false);
     let hidden = dense(weights, "hidden", 5408, 100);
     let x = relu_layer(weights, "hidden", &hidden, &flatten(&x), step(weights, "conv"), None);
-    linear(&dense(weights, "output", 100, 10), &x, step(weights, "hidden"), 1.0).channels.concat()
+    output(weights, &x, step(weights, "hidden"))
 }
 
-fn base(weights: &Weights, image: &Image) -> Vec<f32> {
-    let mut x = stem(weights, "stem", &conv_norm(weights, "stem", 16, 1), image, true);
+/// Blocks of so many input and output channels, some of which pool.
+fn residual(weights: &Weights, image: &Image, blocks: &[([usize; 2], bool)]) -> Vec<f32> {
+    let width = blocks[0].0[0];
+    let mut x = stem(weights, "stem", &conv_norm(weights, "stem", width, 1), image, true);
     let mut input_step = step(weights, "stem");
-    for (block, [inputs, outputs]) in [[16, 32], [32, 48], [48, 32]].into_iter().enumerate() {
+    for (block, &([inputs, outputs], pools)) in blocks.iter().enumerate() {
         let name = |layer: &str| format!("blocks.{block}.{layer}");
         let first = conv_norm(weights, &name("first"), outputs, inputs);
         let mut second = conv_norm(weights, &name("second"), outputs, outputs);
@@ -51,12 +61,32 @@ fn base(weights: &Weights, image: &Image) -> Vec<f32> {
         let middle_step = step(weights, &name("first"));
         x = relu_layer(weights, &name("second"), &second, &middle, middle_step, Some(&residual));
         input_step = step(weights, &name("second"));
-        if block < 2 {
+        if pools {
             x = pool(&x);
         }
     }
-    let output = dense(weights, "output", 288, weights.metadata.classes.len());
-    linear(&output, &flatten(&x), input_step, 1.0).channels.concat()
+    output(weights, &x, input_step)
+}
+
+fn tiny(weights: &Weights, image: &Image) -> Vec<f32> {
+    let mut x = stem(weights, "stem", &conv_norm(weights, "stem", 16, 1), image, true);
+    let mut input_step = step(weights, "stem");
+    for (layer, [inputs, outputs]) in [[16, 16], [16, 24], [24, 32]].into_iter().enumerate() {
+        let name = format!("layers.{layer}");
+        let conv = conv_norm(weights, &name, outputs, inputs);
+        x = relu_layer(weights, &name, &conv, &x, input_step, None);
+        input_step = step(weights, &name);
+        if layer < 2 {
+            x = pool(&x);
+        }
+    }
+    output(weights, &x, input_step)
+}
+
+fn output(weights: &Weights, x: &Map<u8>, input_step: f64) -> Vec<f32> {
+    let x = flatten(x);
+    let output = dense(weights, "output", x.channels.len(), weights.metadata.classes.len());
+    linear(&output, &x, input_step, 1.0).channels.concat()
 }
 
 /// What a step of a layer's activations is worth.

@@ -11,25 +11,41 @@ use fmnist_core::{
     model::Network,
     weights::{NamedTensor, Tensors},
 };
+use serde_json::Value;
 
-use crate::recipe::Plateau;
+use crate::{recipe::Recipe, run::Epoch, schedule::Plateau};
+
+/// Everything that decides what a run leaves behind.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) recipe: Recipe,
+    pub(crate) seed: u64,
+    /// Parts that a batch is cut into.
+    pub(crate) threads: usize,
+    /// The identity of the teacher, if there is one.
+    pub(crate) teacher: Option<String>,
+    /// SHA-256 of the images that are trained on, and of their labels.
+    pub(crate) data_sha256: String,
+}
 
 /// What a run is besides its tensors.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct State {
-    pub(crate) architecture: String,
-    pub(crate) seed: u64,
-    pub(crate) epochs: usize,
-    pub(crate) batch: usize,
+    pub(crate) plan: Plan,
     /// Steps done; with the seed it decides every random choice to come.
     pub(crate) step: usize,
+    /// Of the losses of the epoch's steps so far.
+    pub(crate) loss_sum: f64,
     pub(crate) plateau: Option<Plateau>,
+    /// The epochs that have ended.
+    pub(crate) history: Vec<Epoch>,
 }
 
 const MODEL: &str = "model.bpk";
 const OPTIMISER: &str = "optimiser.bpk";
 const AVERAGE: &str = "average.json";
-const STATE: &str = "state.json";
+/// CBOR, which gives every float back as it was, as JSON does not.
+const STATE: &str = "state.cbor";
 
 /// Where the newest checkpoint of a folder lies.
 fn current(folder: &Path) -> PathBuf {
@@ -48,8 +64,6 @@ pub(crate) fn save(
     let _ = fs::remove_dir_all(&beside);
     fs::create_dir_all(&beside).with_context(|| format!("cannot create {}", beside.display()))?;
 
-    // Copying to a network without autodiff folds in the running statistics of the last step.
-    let _ = network.valid();
     network.clone().into_record().save(beside.join(MODEL))?;
     optimiser.save(beside.join(OPTIMISER))?;
     if let Some(average) = average {
@@ -61,15 +75,24 @@ pub(crate) fn save(
             .collect();
         fs::write(beside.join(AVERAGE), serde_json::to_vec(&flat)?)?;
     }
-    fs::write(beside.join(STATE), serde_json::to_vec_pretty(state)?)?;
+    let mut bytes = Vec::new();
+    ciborium::into_writer(state, &mut bytes).context("cannot write the state")?;
+    fs::write(beside.join(STATE), bytes)?;
 
-    let _ = fs::remove_dir_all(&old);
     if current.exists() {
+        let _ = fs::remove_dir_all(&old);
         fs::rename(&current, &old)?;
     }
     fs::rename(&beside, &current)?;
     let _ = fs::remove_dir_all(&old);
     Ok(())
+}
+
+/// The newest whole checkpoint of a folder: the last but one where a run was killed between the two
+/// renames.
+pub(crate) fn newest(folder: &Path) -> Option<PathBuf> {
+    let places = [current(folder), folder.join("previous")];
+    places.into_iter().find(|place| place.join(STATE).exists())
 }
 
 /// Reads the newest checkpoint of a folder; it must be of the run that `expected` describes.
@@ -79,18 +102,17 @@ pub(crate) fn load(
     optimiser: ModuleOptimizer,
     expected: &State,
 ) -> Result<(Network, ModuleOptimizer, Option<Tensors>, State)> {
-    let place = [current(folder), folder.join("previous")]
-        .into_iter()
-        .find(|place| place.join(STATE).exists())
-        .with_context(|| format!("no checkpoint in {}", folder.display()))?;
-    let state: State = serde_json::from_slice(&fs::read(place.join(STATE))?)?;
-    let same = |a: &State| (a.architecture.clone(), a.seed, a.epochs, a.batch);
-    if same(&state) != same(expected) {
+    let place = newest(folder).with_context(|| format!("no checkpoint in {}", folder.display()))?;
+    let state: State = ciborium::from_reader(&*fs::read(place.join(STATE))?)
+        .with_context(|| format!("{} is damaged", place.join(STATE).display()))?;
+    if state.plan != expected.plan {
         bail!(
-            "the checkpoint in {} is of {:?}; this run would be {:?} (model, seed, epochs, batch)",
+            "the checkpoint in {} is of another run:{}",
             folder.display(),
-            same(&state),
-            same(expected)
+            differences(
+                &serde_json::to_value(&expected.plan)?,
+                &serde_json::to_value(&state.plan)?
+            )
         );
     }
     let network = network.try_load_record(ModuleRecord::load(place.join(MODEL))?)?;
@@ -100,6 +122,21 @@ pub(crate) fn load(
         Err(_) => None,
     };
     Ok((network, optimiser, average, state))
+}
+
+/// Names the fields that are not the same, down to the innermost.
+fn differences(expected: &Value, found: &Value) -> String {
+    match (expected, found) {
+        (Value::Object(expected), Value::Object(found)) => expected
+            .iter()
+            .filter(|(name, value)| found.get(*name) != Some(value))
+            .map(|(name, value)| {
+                let inner = differences(value, found.get(name).unwrap_or(&Value::Null));
+                if value.is_object() { inner } else { format!(" {name}{inner}") }
+            })
+            .collect(),
+        _ => format!(" expected {expected}, found {found};"),
+    }
 }
 
 fn read_average(json: &[u8]) -> Result<Tensors> {

@@ -1,13 +1,19 @@
 //! Trains and judges fmnist-core's models: the notebook, as one program.
 
+mod augment;
 mod average;
 mod calibrate;
 mod checkpoint;
 mod download;
 mod evaluate;
+mod objective;
+mod options;
 mod recipe;
+mod run;
 mod sampling;
+mod schedule;
 mod score;
+mod shards;
 #[cfg(test)]
 mod tests;
 mod train;

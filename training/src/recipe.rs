@@ -1,100 +1,81 @@
 //! How each network is trained.
 
-use std::f64::consts::PI;
-
 use fmnist_core::model::{Architecture, Normalisation};
 
-/// Everything that decides a training run but the seed.
-#[derive(Clone, Debug)]
+/// Everything that decides a training run but seed, data, threads and teacher.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Recipe {
     pub(crate) architecture: Architecture,
     pub(crate) normalisation: Normalisation,
     pub(crate) epochs: usize,
     pub(crate) batch: usize,
     pub(crate) optimiser: Optimiser,
-    /// Random flip and shift of every image.
-    pub(crate) augment: bool,
+    pub(crate) augmentation: Augmentation,
+    /// The share of the last layer's inputs that a step sets to zero.
+    pub(crate) dropout: f64,
+    /// The share of every target that is spread over all classes.
+    pub(crate) label_smoothing: f32,
     /// Decay of the average of weights that is kept in the end.
     pub(crate) average_decay: Option<f64>,
 }
 
 /// How a step is made of a gradient.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Optimiser {
     /// The notebook's: SGD with momentum; the rate falls when the loss stays.
     Sgd { rate: f64, momentum: f64 },
+    /// SGD with Nesterov's momentum on one warm-up and one cosine.
+    Nesterov { peak_rate: f64, weight_decay: f32 },
     /// AdamW on one warm-up and one cosine.
     AdamW { peak_rate: f64, weight_decay: f32 },
 }
 
+/// What becomes of an image before a step sees it.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Augmentation {
+    /// Random flip and shift.
+    pub(crate) move_about: bool,
+    /// Probability that a rectangle is overwritten with noise.
+    pub(crate) erasing: f64,
+    /// How evenly two images are mixed, the α of Beta(α, α); 0 for not at all.
+    pub(crate) mixup: f64,
+}
+
 impl Recipe {
     pub(crate) fn of(architecture: Architecture) -> Self {
+        let adam_w = |weight_decay| Optimiser::AdamW { peak_rate: 0.006, weight_decay };
+        let modern = Self {
+            architecture,
+            normalisation: Normalisation { mean: 0.2860, deviation: 0.3530 },
+            epochs: 32,
+            batch: 128,
+            optimiser: adam_w(0.05),
+            augmentation: Augmentation { move_about: true, erasing: 0.0, mixup: 0.0 },
+            dropout: 0.2,
+            label_smoothing: 0.0,
+            average_decay: Some(0.999),
+        };
         match architecture {
             Architecture::Notebook => Self {
-                architecture,
                 normalisation: Normalisation { mean: 0.0, deviation: 1.0 },
                 epochs: 10,
                 batch: 32,
                 optimiser: Optimiser::Sgd { rate: 0.01, momentum: 0.9 },
-                augment: false,
+                augmentation: Augmentation { move_about: false, erasing: 0.0, mixup: 0.0 },
+                dropout: 0.0,
                 average_decay: None,
+                ..modern
             },
-            _ => Self {
-                architecture,
-                normalisation: Normalisation { mean: 0.2860, deviation: 0.3530 },
-                epochs: 32,
-                batch: 128,
-                optimiser: Optimiser::AdamW { peak_rate: 0.006, weight_decay: 0.05 },
-                augment: true,
-                average_decay: Some(0.999),
+            Architecture::Tiny => {
+                Self { epochs: 60, dropout: 0.0, optimiser: adam_w(0.01), ..modern }
+            }
+            // Random erasing pays on the larger networks only (Zhong et al. 2017).
+            Architecture::Large => Self {
+                epochs: 60,
+                augmentation: Augmentation { erasing: 0.25, ..modern.augmentation },
+                ..modern
             },
-        }
-    }
-}
-
-/// Learning rate of step `step` of `steps`: a cosine up from 1/25 of `peak` over the first 20 %,
-/// then a cosine down to nothing (Smith and Topin 2018, as PyTorch's `OneCycleLR` does it).
-pub(crate) fn one_cycle(peak: f64, step: usize, steps: usize) -> f64 {
-    let (start, end) = (peak / 25.0, peak / 1e5);
-    let warm_up = steps as f64 * 0.2;
-    let step = step as f64;
-    let (from, to, progress) = if step < warm_up {
-        (start, peak, step / warm_up)
-    } else {
-        (peak, end, (step - warm_up) / (steps as f64 - 1.0 - warm_up).max(1.0))
-    };
-    to + (from - to) * (1.0 + (PI * progress.min(1.0)).cos()) / 2.0
-}
-
-/// Keras' `ReduceLROnPlateau` as the notebook sets it: a tenth of the rate after five epochs
-/// without an improvement of the held-out loss by more than 1e-4.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Plateau {
-    pub(crate) rate: f64,
-    best_loss: Option<f64>,
-    epochs_since_best: u32,
-}
-
-impl Plateau {
-    const FACTOR: f64 = 0.1;
-    const PATIENCE: u32 = 5;
-    const MIN_DELTA: f64 = 1e-4;
-
-    pub(crate) fn new(rate: f64) -> Self {
-        Self { rate, best_loss: None, epochs_since_best: 0 }
-    }
-
-    /// Takes note of an epoch's held-out loss.
-    pub(crate) fn observe(&mut self, loss: f64) {
-        if self.best_loss.is_none_or(|best| loss < best - Self::MIN_DELTA) {
-            self.best_loss = Some(loss);
-            self.epochs_since_best = 0;
-            return;
-        }
-        self.epochs_since_best += 1;
-        if self.epochs_since_best >= Self::PATIENCE {
-            self.rate *= Self::FACTOR;
-            self.epochs_since_best = 0;
+            _ => modern,
         }
     }
 }

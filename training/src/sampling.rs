@@ -1,11 +1,12 @@
-//! Which images a step sees, and what becomes of them.
+//! Which images a step sees.
 //!
 //! Every random choice is a function of the seed and of the step or epoch, so that a resumed run
 //! chooses as an uninterrupted one does.
 
-use fmnist_core::Image;
-use rand::{Rng, RngExt, SeedableRng, seq::SliceRandom};
+use fmnist_core::dataset::Dataset;
+use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
 
 /// Purposes that draw from the same seed, each from a stream of its own.
 #[derive(Clone, Copy)]
@@ -54,22 +55,10 @@ pub(crate) fn stratified_split(
     (train, indices)
 }
 
-/// Mirrors every other image and shifts each by up to two pixels along both axes.
-pub(crate) fn augment(image: &Image, random: &mut impl Rng) -> Image {
-    const SHIFT: i32 = 2;
-    let mirror: bool = random.random();
-    let down = random.random_range(-SHIFT..=SHIFT);
-    let right = random.random_range(-SHIFT..=SHIFT);
-
-    let mut pixels = [0; Image::PIXELS];
-    let (width, height) = (Image::WIDTH as i32, Image::HEIGHT as i32);
-    for row in down.max(0)..(height + down).min(height) {
-        for column in right.max(0)..(width + right).min(width) {
-            let from = column - right;
-            let from = if mirror { width - 1 - from } else { from };
-            pixels[(row * width + column) as usize] =
-                image.pixels()[((row - down) * width + from) as usize];
-        }
-    }
-    Image::new(pixels)
+/// SHA-256 of some images' pixels, then of their labels: 64 lower-case hexadecimal digits.
+pub(crate) fn sha256(data: &Dataset, indices: &[usize]) -> String {
+    let mut hash = Sha256::new();
+    indices.iter().for_each(|&index| hash.update(data.images[index].pixels()));
+    indices.iter().for_each(|&index| hash.update([data.labels[index]]));
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,17 +1,22 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    num::NonZeroUsize,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use fmnist_core::{
-    dataset::{Split, synthetic},
+    dataset::{Dataset, Split, synthetic},
+    label::CLASSES,
     model::Architecture,
     weights::{NamedTensor, Tensors},
 };
 
 use crate::{
     average,
-    recipe::{Plateau, Recipe, one_cycle},
-    sampling::{Stream, augment, generator, order, stratified_split},
+    recipe::{Optimiser, Recipe},
+    sampling::{order, stratified_split},
+    schedule::{Plateau, one_cycle},
     score::{Judged, calibration_error},
-    trainer::Trainer,
+    trainer::{Setup, Trainer},
 };
 
 #[test]
@@ -57,18 +62,6 @@ fn an_epochs_order_depends_on_seed_and_epoch_alone() {
 }
 
 #[test]
-fn augmentation_moves_and_mirrors_and_invents_no_brightness() {
-    let image = &synthetic(Split::Train, 1, 3).images[0];
-    let mut random = generator(5, Stream::Step, 0);
-    let changed: Vec<_> = (0..40).map(|_| augment(image, &mut random)).collect();
-    assert!(changed.iter().any(|c| c != image));
-    for copy in changed {
-        let known = |p: &u8| *p == 0 || image.pixels().contains(p);
-        assert!(copy.pixels().iter().all(known));
-    }
-}
-
-#[test]
 fn temperature_undoes_overconfidence() {
     // Three of four right at a margin of 4: the best temperature makes the margin ln 3.
     let logits = vec![vec![4.0, 0.0]; 4];
@@ -98,7 +91,7 @@ fn the_average_forgets_its_start_and_then_moves_slowly() {
 
 fn run(mut trainer: Trainer<'_>, stop_at: usize) -> Trainer<'_> {
     while !trainer.is_done() && trainer.step_count() < stop_at {
-        trainer.step();
+        trainer.step().expect("a step");
     }
     trainer
 }
@@ -109,35 +102,92 @@ fn lock_device_generator() -> MutexGuard<'static, ()> {
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn setup<'a>(
+    recipe: &'a Recipe,
+    data: &'a Dataset,
+    train: &'a [usize],
+    threads: usize,
+) -> Setup<'a> {
+    let threads = NonZeroUsize::new(threads).expect("a thread");
+    Setup { recipe, data, classes: CLASSES, train, seed: 1, threads, teacher: None }
+}
+
 #[test]
 fn a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one() {
     let _lock = lock_device_generator();
-    for architecture in Architecture::ALL {
+    let (data, train) = (synthetic(Split::Train, 40, 1), Vec::from_iter(0..40));
+    for (architecture, threads) in Architecture::ALL.into_iter().zip([1, 2, 3, 2]) {
         let folder = tempfile::tempdir().expect("a folder");
         let recipe = Recipe { epochs: 2, batch: 16, ..Recipe::of(architecture) };
-        let (data, train) = (synthetic(Split::Train, 40, 1), Vec::from_iter(0..40));
-        let new = || Trainer::new(&recipe, &data, &train, 1);
+        let new = || Trainer::new(setup(&recipe, &data, &train, threads)).expect("a run");
         let whole = run(new(), usize::MAX).tensors();
         let part = run(new(), 4);
         part.save(folder.path()).expect("saved");
         assert!(part.tensors() != whole);
         let resumed = run(new().resume(folder.path()).expect("a checkpoint"), usize::MAX);
-        assert!(resumed.tensors() == whole, "{architecture}");
+        assert!(resumed.tensors() == whole, "{architecture} on {threads} threads");
     }
 }
 
 #[test]
-fn a_checkpoint_of_another_run_is_refused() {
+fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
     let _lock = lock_device_generator();
     let folder = tempfile::tempdir().expect("a folder");
     let recipe = Recipe::of(Architecture::Base);
     let (data, train) = (synthetic(Split::Train, 4, 1), Vec::from_iter(0..4));
-    Trainer::new(&recipe, &data, &train, 1).save(folder.path()).expect("saved");
-    let shorter = Recipe { epochs: 3, ..recipe.clone() };
-    let refused = Trainer::new(&shorter, &data, &train, 1).resume(folder.path());
-    let message = refused.err().expect("refused").to_string();
+    let new = |recipe| Trainer::new(setup(recipe, &data, &train, 1)).expect("a run");
+    new(&recipe).save(folder.path()).expect("saved");
+    let optimiser = Optimiser::AdamW { peak_rate: 0.006, weight_decay: 0.25 };
+    let other = Recipe { epochs: 3, optimiser, ..recipe.clone() };
+    let message = new(&other).resume(folder.path()).err().expect("refused").to_string();
     assert!(
-        message.contains("(\"base\", 1, 32, 128); this run would be (\"base\", 1, 3, 128)"),
+        message.ends_with(
+            "is of another run: epochs expected 3, found 32; weight_decay expected 0.25, found \
+         0.05000000074505806;"
+        ),
         "{message}"
     );
+}
+
+/// A network without batch normalisation sees every image alike, whoever computes it.
+#[test]
+fn parts_add_up_to_the_gradient_of_the_batch() {
+    let _lock = lock_device_generator();
+    let recipe = Recipe { epochs: 2, batch: 21, ..Recipe::of(Architecture::Notebook) };
+    let (data, train) = (synthetic(Split::Train, 42, 1), Vec::from_iter(0..42));
+    let tensors = |threads| {
+        let trainer = Trainer::new(setup(&recipe, &data, &train, threads)).expect("a run");
+        run(trainer, usize::MAX).tensors()
+    };
+    let one = tensors(1);
+    for threads in [2, 4] {
+        for (name, several) in tensors(threads) {
+            for (one, several) in one[&name].values.iter().zip(&several.values) {
+                assert!((one - several).abs() < 1e-5, "{name} on {threads}: {several}, not {one}");
+            }
+        }
+    }
+}
+
+#[test]
+fn running_statistics_are_those_of_all_parts() {
+    let _lock = lock_device_generator();
+    let recipe = Recipe {
+        epochs: 1,
+        batch: 16,
+        average_decay: None,
+        dropout: 0.0,
+        ..Recipe::of(Architecture::Tiny)
+    };
+    let (data, train) = (synthetic(Split::Train, 16, 1), Vec::from_iter(0..16));
+    let mean = |threads| {
+        let trainer = Trainer::new(setup(&recipe, &data, &train, threads)).expect("a run");
+        run(trainer, 1).tensors()["stem.norm.running_mean"].values.clone()
+    };
+    // The mean over all is the mean of the parts' means; the parts are equally large.
+    let (one, four) = (mean(1), mean(4));
+    assert!(one.iter().any(|mean| mean.abs() > 1e-3), "{one:?}");
+    for (one, four) in one.iter().zip(&four) {
+        assert!((one - four).abs() < 1e-6, "{four}, not {one}");
+    }
 }

@@ -1,15 +1,8 @@
 //! From the training images to a weights file.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use fmnist_core::{
     Classifier, Engine,
     dataset::{self, Dataset, Split},
@@ -17,13 +10,20 @@ use fmnist_core::{
     model::Architecture,
     weights::{self, Metadata, Origin, Weights},
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sha2::{Digest, Sha256};
 
-use crate::{calibrate::calibrate, evaluate::judge, recipe::Recipe, sampling, trainer::Trainer};
+use crate::{
+    calibrate::calibrate,
+    checkpoint,
+    evaluate::judge,
+    options::{RecipeArguments, TeacherArguments},
+    recipe::Recipe,
+    run, sampling,
+    trainer::{Setup, Trainer},
+};
 
-/// Training images that no step sees: for the temperature and for choices.
-const HELD_OUT: usize = 5_000;
+/// One in so many training images is seen by no step: for the temperature and for choices. That
+/// is 5,000 of the official ones.
+const HELD_OUT_ONE_IN: usize = 12;
 /// The split is the same for every seed, so that runs can be compared.
 const SPLIT_SEED: u64 = 1;
 const GOLDEN_IMAGES: usize = 8;
@@ -31,18 +31,19 @@ const WEIGHTS_VERSION: &str = "1.0";
 
 #[derive(clap::Args)]
 pub(crate) struct TrainArguments {
-    /// The network: base or notebook
+    /// The network: tiny, base, large or notebook
     #[arg(long, default_value = "base")]
     model: Architecture,
-    /// Passes over the training images [default: the model's recipe]
-    #[arg(long)]
-    epochs: Option<usize>,
-    /// Images of one step [default: the model's recipe]
-    #[arg(long)]
-    batch: Option<usize>,
+    #[command(flatten)]
+    recipe: RecipeArguments,
     /// Seed of weights, order and augmentation
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Cores to train on; with the seed, their number decides the result [default: all]
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    teacher: TeacherArguments,
     /// Folder of the data set's IDX files
     #[arg(long)]
     data: Option<PathBuf>,
@@ -52,16 +53,20 @@ pub(crate) struct TrainArguments {
     /// Where checkpoints go [default: checkpoints/MODEL]
     #[arg(long)]
     checkpoint_dir: Option<PathBuf>,
+    /// Seconds between two checkpoints; 0 for one after each step
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    checkpoint_every: u64,
     /// Go on from the last checkpoint
     #[arg(long)]
     resume: bool,
 }
 
 pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
-    let mut recipe = Recipe::of(arguments.model);
-    recipe.epochs = arguments.epochs.unwrap_or(recipe.epochs);
-    recipe.batch = arguments.batch.unwrap_or(recipe.batch);
-    ensure!(recipe.epochs > 0 && recipe.batch > 0, "--epochs and --batch must be at least 1");
+    let recipe = arguments.recipe.recipe(arguments.model)?;
+    let threads = match arguments.threads {
+        Some(threads) => threads,
+        None => thread::available_parallelism()?,
+    };
     let name = recipe.architecture.name();
     let folder =
         arguments.checkpoint_dir.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(name));
@@ -69,9 +74,20 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
 
     let data = dataset::open(arguments.data.as_deref(), Split::Train)?;
     let test = dataset::open(arguments.data.as_deref(), Split::Test)?;
-    let (train, held_out) = sampling::stratified_split(&data.labels, HELD_OUT, SPLIT_SEED);
-    let mut trainer = Trainer::new(&recipe, &data, &train, arguments.seed);
-    let begun = folder.join("current").exists();
+    let (train, held_out) =
+        sampling::stratified_split(&data.labels, data.labels.len() / HELD_OUT_ONE_IN, SPLIT_SEED);
+    let classes = LABELS.map(str::to_owned);
+    let setup = Setup {
+        recipe: &recipe,
+        data: &data,
+        classes: classes.len(),
+        train: &train,
+        seed: arguments.seed,
+        threads,
+        teacher: arguments.teacher.teacher(&classes)?,
+    };
+    let mut trainer = Trainer::new(setup)?;
+    let begun = checkpoint::newest(&folder).is_some();
     if arguments.resume {
         ensure!(begun, "no checkpoint in {}; train without --resume first", folder.display());
         trainer = trainer.resume(&folder)?;
@@ -83,11 +99,12 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         );
     }
 
-    if !train_to_the_end(&mut trainer, &held_out, &folder)? {
+    let checkpoint_every = Duration::from_secs(arguments.checkpoint_every);
+    if !run::to_the_end(&mut trainer, &held_out, &folder, checkpoint_every)? {
         println!("stopped; go on with: training train --model {name} --resume");
         return Ok(());
     }
-    let weights = finish(&trainer, &recipe, arguments.seed, &data, &held_out, &test)?;
+    let weights = finish(&trainer, &recipe, arguments, threads, &data, &held_out, &test)?;
     weights.save(&out)?;
     if let Some(score) = weights.metadata.score {
         println!("accuracy {:.2} % on the test set", 100.0 * score.accuracy);
@@ -97,57 +114,12 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     Ok(())
 }
 
-/// Answers whether the end was reached; Ctrl-C saves and stops between two steps.
-fn train_to_the_end(
-    trainer: &mut Trainer<'_>,
-    held_out: &[usize],
-    folder: &std::path::Path,
-) -> Result<bool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("cannot see Ctrl-C")?;
-
-    let bar = ProgressBar::with_draw_target(
-        Some((trainer.steps_per_epoch() * trainer.epochs()) as u64),
-        ProgressDrawTarget::stderr(),
-    );
-    let style = "{bar:40} {pos}/{len} steps, {elapsed} gone, {eta} to go, {msg}";
-    bar.set_style(ProgressStyle::with_template(style)?);
-    bar.set_position(trainer.step_count() as u64);
-    let mut losses = Vec::new();
-    while !trainer.is_done() {
-        losses.push(trainer.step());
-        bar.inc(1);
-        if trainer.step_count().is_multiple_of(trainer.steps_per_epoch()) {
-            let judged = trainer.judge(held_out)?;
-            trainer.end_epoch(judged.loss(1.0));
-            trainer.save(folder)?;
-            let line = format!(
-                "epoch {}: loss {:.4}, held out {:.2} % at loss {:.4}",
-                trainer.epoch(),
-                losses.iter().sum::<f64>() / losses.len() as f64,
-                100.0 * judged.accuracy(),
-                judged.loss(1.0),
-            );
-            bar.suspend(|| println!("{line}"));
-            bar.set_message(line);
-            losses.clear();
-        }
-        if stop.load(Ordering::SeqCst) {
-            trainer.save(folder)?;
-            bar.abandon();
-            return Ok(trainer.is_done());
-        }
-    }
-    bar.finish_and_clear();
-    Ok(true)
-}
-
 /// Calibrates the trained network, and judges it on the test set, this one time.
 fn finish(
     trainer: &Trainer<'_>,
     recipe: &Recipe,
-    seed: u64,
+    arguments: &TrainArguments,
+    threads: NonZeroUsize,
     data: &Dataset,
     held_out: &[usize],
     test: &Dataset,
@@ -171,15 +143,18 @@ fn finish(
         score: None,
         origin: Some(Origin {
             command: format!(
-                "training train --model {} --epochs {} --batch {} --seed {seed}",
-                recipe.architecture, recipe.epochs, recipe.batch
+                "training train --model {}{} --seed {} --threads {threads}{}",
+                recipe.architecture,
+                arguments.recipe.typed(),
+                arguments.seed,
+                arguments.teacher.typed()
             ),
-            seed,
+            seed: arguments.seed,
             epochs: recipe.epochs,
             batch: recipe.batch,
             held_out: held_out.len(),
             held_out_accuracy: judged.accuracy(),
-            data_sha256: data_sha256(data),
+            data_sha256: sampling::sha256(data, &Vec::from_iter(0..data.images.len())),
             software: concat!("training ", env!("CARGO_PKG_VERSION"), ", burn 0.22.1").to_owned(),
         }),
     };
@@ -188,11 +163,4 @@ fn finish(
     let classifier = Classifier::from_bytes(&weights.to_bytes(), Engine::default())?;
     weights.metadata.score = Some(judge(&classifier, test)?.0);
     Ok(weights)
-}
-
-fn data_sha256(data: &Dataset) -> String {
-    let mut hash = Sha256::new();
-    data.images.iter().for_each(|image| hash.update(image.pixels()));
-    hash.update(&data.labels);
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

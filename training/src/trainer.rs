@@ -1,12 +1,13 @@
 //! The training loop, one step at a time.
 
-use std::path::Path;
+use std::{num::NonZeroUsize, path::Path};
 
 use anyhow::Result;
 use burn::{
-    nn::loss::CrossEntropyLossConfig,
-    optim::{AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig, momentum::MomentumConfig},
-    tensor::{Device, Int, Tensor, TensorData},
+    optim::{
+        AdamWConfig, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig, momentum::MomentumConfig,
+    },
+    tensor::{Device, Distribution, Tensor},
 };
 use fmnist_core::{
     Image,
@@ -17,19 +18,35 @@ use fmnist_core::{
 use rand::RngExt;
 
 use crate::{
-    average,
-    checkpoint::{self, State},
-    recipe::{Optimiser, Plateau, Recipe, one_cycle},
+    augment, average,
+    checkpoint::{self, Plan, State},
+    objective::{Targets, Teacher},
+    recipe::{Optimiser, Recipe},
+    run::Epoch,
     sampling::{self, Stream},
+    schedule::{Plateau, one_cycle},
     score::Judged,
+    shards::{Gradient, Workers},
 };
+
+/// What a run is made of.
+#[derive(Clone)]
+pub(crate) struct Setup<'a> {
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) data: &'a Dataset,
+    pub(crate) classes: usize,
+    /// The indices of the images that steps see.
+    pub(crate) train: &'a [usize],
+    pub(crate) seed: u64,
+    pub(crate) threads: NonZeroUsize,
+    pub(crate) teacher: Option<Teacher>,
+}
 
 /// A run between two steps.
 pub(crate) struct Trainer<'a> {
-    recipe: &'a Recipe,
-    data: &'a Dataset,
-    train: &'a [usize],
+    setup: Setup<'a>,
     device: Device,
+    workers: Workers,
     network: Network,
     optimiser: ModuleOptimizer,
     average: Option<Tensors>,
@@ -38,38 +55,31 @@ pub(crate) struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    pub(crate) fn new(
-        recipe: &'a Recipe,
-        data: &'a Dataset,
-        train: &'a [usize],
-        seed: u64,
-    ) -> Self {
+    pub(crate) fn new(setup: Setup<'a>) -> Result<Self> {
+        let Setup { recipe, data, train, seed, threads, .. } = setup;
         let device = Device::flex().autodiff();
         device.seed(sampling::generator(seed, Stream::Weights, 0).random());
-        let network = Network::new(recipe.architecture, fmnist_core::label::CLASSES, &device);
-        let initial = tensors_of(&network);
-        let (optimiser, plateau) = match recipe.optimiser {
-            Optimiser::Sgd { rate, momentum } => {
-                let momentum = MomentumConfig::new().with_momentum(momentum).with_dampening(0.0);
-                let optimiser = SgdConfig::new().with_momentum(Some(momentum)).init();
-                (optimiser, Some(Plateau::new(rate)))
-            }
-            Optimiser::AdamW { weight_decay, .. } => {
-                let config = AdamWConfig::new().with_weight_decay(weight_decay).with_epsilon(1e-8);
-                (config.init(), None)
-            }
-        };
-        let state = State {
-            architecture: recipe.architecture.to_string(),
+        let network = Network::new(recipe.architecture, setup.classes, &device);
+        // Replicas share what is drawn here; each would draw its own otherwise.
+        let drawn = tensors_of(&network);
+        let plan = Plan {
+            recipe: recipe.clone(),
             seed,
-            epochs: recipe.epochs,
-            batch: recipe.batch,
-            step: 0,
-            plateau,
+            threads: threads.get(),
+            teacher: setup.teacher.as_ref().map(Teacher::identity),
+            data_sha256: sampling::sha256(data, train),
         };
-        let average = recipe.average_decay.map(|_| initial);
-        let order = (0, sampling::order(seed, 0, train));
-        Self { recipe, data, train, device, network, optimiser, average, state, order }
+        let (optimiser, plateau) = optimiser(recipe.optimiser);
+        Ok(Self {
+            workers: Workers::new(threads)?,
+            average: recipe.average_decay.map(|_| drawn),
+            order: (0, sampling::order(seed, 0, train)),
+            state: State { plan, step: 0, loss_sum: 0.0, plateau, history: Vec::new() },
+            setup,
+            device,
+            network,
+            optimiser,
+        })
     }
 
     /// Goes back to the newest checkpoint of a folder.
@@ -84,7 +94,7 @@ impl<'a> Trainer<'a> {
     }
 
     pub(crate) fn steps_per_epoch(&self) -> usize {
-        self.train.len().div_ceil(self.recipe.batch)
+        self.setup.train.len().div_ceil(self.setup.recipe.batch)
     }
 
     pub(crate) fn step_count(&self) -> usize {
@@ -96,17 +106,21 @@ impl<'a> Trainer<'a> {
     }
 
     pub(crate) fn epochs(&self) -> usize {
-        self.recipe.epochs
+        self.setup.recipe.epochs
+    }
+
+    pub(crate) fn batch(&self) -> usize {
+        self.setup.recipe.batch
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.epoch() >= self.recipe.epochs
+        self.epoch() >= self.epochs()
     }
 
     pub(crate) fn rate(&self) -> f64 {
-        match (self.recipe.optimiser, &self.state.plateau) {
-            (Optimiser::AdamW { peak_rate, .. }, _) => {
-                one_cycle(peak_rate, self.state.step, self.steps_per_epoch() * self.recipe.epochs)
+        match (self.setup.recipe.optimiser, &self.state.plateau) {
+            (Optimiser::AdamW { peak_rate, .. } | Optimiser::Nesterov { peak_rate, .. }, _) => {
+                one_cycle(peak_rate, self.state.step, self.steps_per_epoch() * self.epochs())
             }
             (Optimiser::Sgd { .. }, Some(plateau)) => plateau.rate,
             (Optimiser::Sgd { rate, .. }, None) => rate,
@@ -114,74 +128,142 @@ impl<'a> Trainer<'a> {
     }
 
     /// Does one step and answers its mean loss.
-    pub(crate) fn step(&mut self) -> f64 {
-        let (images, labels) = self.next_batch();
-        let images = self.recipe.normalisation.tensor(&images, &self.device);
-        let labels = Tensor::<1, Int>::from_data(TensorData::from(labels.as_slice()), &self.device);
-
-        let logits = self.network.forward(images); // [batch, classes]
-        let loss = CrossEntropyLossConfig::new().init(&self.device).forward(logits, labels);
-        let value = f64::from(loss.clone().into_scalar::<f32>());
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
-        self.network = self.optimiser.step(self.rate(), self.network.clone(), gradients);
-
-        if let (Some(average), Some(decay)) = (&mut self.average, self.recipe.average_decay) {
+    pub(crate) fn step(&mut self) -> Result<f64> {
+        let parts = self.next_batch()?;
+        let Setup { recipe, teacher, .. } = &self.setup;
+        let keep = 1.0 - recipe.dropout;
+        let loss = |network: &Network, part: Part| {
+            let images = recipe.normalisation.tensor(&part.images, &self.device);
+            let mut features = network.features(images); // [part, features]
+            if let Some(kept) = part.kept {
+                features = features * kept * (1.0 / keep);
+            }
+            let logits = network.head().forward(features); // [part, classes]
+            part.targets.loss(logits, teacher.as_ref(), &self.device)
+        };
+        let Gradient { loss, parameters, statistics } =
+            self.workers.gradient(&self.network, parts, loss);
+        self.network = self.optimiser.step(self.rate(), self.network.clone(), parameters);
+        if let (Some(average), Some(decay)) = (&mut self.average, recipe.average_decay) {
             average::update(average, &tensors_of(&self.network), decay, self.state.step);
         }
+        self.network = statistics.into_network(self.network.clone());
         self.state.step += 1;
-        value
+        self.state.loss_sum += loss;
+        Ok(loss)
     }
 
-    /// Takes note of the held-out loss at the end of an epoch.
-    pub(crate) fn end_epoch(&mut self, held_out_loss: f64) {
+    /// Judges the epoch that has ended, and takes note of it.
+    pub(crate) fn end_epoch(&mut self, held_out: &[usize]) -> Result<Epoch> {
+        let judged = self.judge(held_out)?;
+        let held_out_loss = judged.loss(1.0);
         if let Some(plateau) = &mut self.state.plateau {
             plateau.observe(held_out_loss);
         }
+        let epoch = Epoch {
+            epoch: self.epoch(),
+            steps: self.state.step,
+            loss: std::mem::take(&mut self.state.loss_sum) / self.steps_per_epoch() as f64,
+            held_out_accuracy: judged.accuracy(),
+            held_out_loss,
+            rate: self.rate(),
+        };
+        self.state.history.push(epoch.clone());
+        Ok(epoch)
+    }
+
+    /// The epochs that have ended.
+    pub(crate) fn history(&self) -> &[Epoch] {
+        &self.state.history
     }
 
     /// The weights that the run would leave behind now.
     pub(crate) fn tensors(&self) -> Tensors {
-        match &self.average {
-            Some(average) => average.clone(),
-            None => {
-                use burn::module::Module;
-                tensors_of(&self.network.valid())
-            }
-        }
+        self.average.clone().unwrap_or_else(|| tensors_of(&self.network))
     }
 
     /// Computes the logits of images of the data set.
     pub(crate) fn judge(&self, indices: &[usize]) -> Result<Judged> {
         const CHUNK: usize = 250;
+        let Setup { recipe, data, classes, .. } = self.setup;
         let device = self.device.clone().without_autodiff();
-        let network = Network::new(self.recipe.architecture, fmnist_core::label::CLASSES, &device);
+        let network = Network::new(recipe.architecture, classes, &device);
         let network = with_tensors(network, self.tensors())?;
         let mut judged = Judged::default();
         for chunk in indices.chunks(CHUNK) {
-            let images: Vec<Image> = chunk.iter().map(|&i| self.data.images[i].clone()).collect();
-            let logits = network.forward(self.recipe.normalisation.tensor(&images, &device));
-            let [_, classes] = logits.dims();
+            let images: Vec<Image> = chunk.iter().map(|&i| data.images[i].clone()).collect();
+            let logits = network.forward(recipe.normalisation.tensor(&images, &device));
             let values: Vec<f32> = logits.into_data().iter::<f32>().collect();
             judged.logits.extend(values.chunks(classes).map(<[f32]>::to_vec));
-            judged.labels.extend(chunk.iter().map(|&i| self.data.labels[i]));
+            judged.labels.extend(chunk.iter().map(|&i| data.labels[i]));
         }
         Ok(judged)
     }
 
-    fn next_batch(&mut self) -> (Vec<Image>, Vec<i32>) {
-        let (epoch, seed) = (self.epoch(), self.state.seed);
+    /// The next images with what is to be said of them, cut into parts for the workers.
+    fn next_batch(&mut self) -> Result<Vec<(usize, Part)>> {
+        let (epoch, seed) = (self.epoch(), self.setup.seed);
+        let Setup { recipe, data, classes, train, .. } = self.setup;
         if self.order.0 != epoch {
-            self.order = (epoch, sampling::order(seed, epoch, self.train));
+            self.order = (epoch, sampling::order(seed, epoch, train));
         }
-        let start = self.state.step % self.steps_per_epoch() * self.recipe.batch;
-        let end = (start + self.recipe.batch).min(self.train.len());
+        let start = self.state.step % self.steps_per_epoch() * recipe.batch;
+        let end = (start + recipe.batch).min(train.len());
+        let indices = &self.order.1[start..end];
         let mut random = sampling::generator(seed, Stream::Step, self.state.step);
         self.device.seed(random.random()); // of dropout
-        let indices = &self.order.1[start..end];
-        let images = indices.iter().map(|&index| {
-            let image = &self.data.images[index];
-            if self.recipe.augment { sampling::augment(image, &mut random) } else { image.clone() }
-        });
-        (images.collect(), indices.iter().map(|&i| i32::from(self.data.labels[i])).collect())
+
+        let augmentation = &recipe.augmentation;
+        let mut images: Vec<Image> =
+            indices.iter().map(|&i| augmentation.apply(&data.images[i], &mut random)).collect();
+        let labels = indices.iter().map(|&i| data.labels[i]);
+        let mut targets = Targets::of_labels(labels, classes, recipe.label_smoothing);
+        if let Some(share) = augmentation.share(&mut random) {
+            let others = images.iter().rev();
+            images = images.iter().zip(others).map(|(a, b)| augment::mix(a, b, share)).collect();
+            targets.mix(share);
+        }
+        if let Some(teacher) = &self.setup.teacher {
+            targets.teacher = Some(teacher.probabilities(&images)?);
+        }
+
+        let [features, _] = self.network.head().weight.dims();
+        let keep = Distribution::Bernoulli(1.0 - recipe.dropout);
+        let size = images.len().div_ceil(self.workers.count());
+        let part = |(index, images): (usize, &[Image])| {
+            let kept = (recipe.dropout > 0.0)
+                .then(|| Tensor::random([images.len(), features], keep, &self.device));
+            let targets = targets.part(index * size..index * size + images.len());
+            (images.len(), Part { images: images.to_vec(), targets, kept })
+        };
+        Ok(images.chunks(size).enumerate().map(part).collect())
+    }
+}
+
+/// What one worker computes on.
+struct Part {
+    images: Vec<Image>,
+    targets: Targets,
+    /// 1 for each feature that dropout keeps, else 0: `[images, features]`.
+    kept: Option<Tensor<2>>,
+}
+
+fn optimiser(optimiser: Optimiser) -> (ModuleOptimizer, Option<Plateau>) {
+    let momentum = MomentumConfig::new().with_dampening(0.0);
+    match optimiser {
+        Optimiser::Sgd { rate, momentum: factor } => {
+            let momentum = momentum.with_momentum(factor);
+            (SgdConfig::new().with_momentum(Some(momentum)).init(), Some(Plateau::new(rate)))
+        }
+        Optimiser::Nesterov { weight_decay, .. } => {
+            let config = SgdConfig::new()
+                .with_momentum(Some(momentum.with_momentum(0.9).with_nesterov(true)))
+                .with_weight_decay(Some(WeightDecayConfig::new(weight_decay)));
+            (config.init(), None)
+        }
+        Optimiser::AdamW { weight_decay, .. } => {
+            let config = AdamWConfig::new().with_weight_decay(weight_decay).with_epsilon(1e-8);
+            (config.init(), None)
+        }
     }
 }

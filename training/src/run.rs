@@ -1,0 +1,140 @@
+//! A run from its first or next step to its end: checkpoints, metrics, progress, Ctrl-C.
+
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::trainer::Trainer;
+
+/// What is noted of each epoch, as one line of JSON.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Epoch {
+    /// From 1.
+    pub(crate) epoch: usize,
+    pub(crate) steps: usize,
+    /// The mean over the epoch's steps.
+    pub(crate) loss: f64,
+    /// Share of right answers, 0.0–1.0.
+    pub(crate) held_out_accuracy: f64,
+    pub(crate) held_out_loss: f64,
+    /// The learning rate of the next step.
+    pub(crate) rate: f64,
+}
+
+const METRICS: &str = "metrics.jsonl";
+
+/// Trains to the end and answers true, or to the first Ctrl-C and answers false; either way the
+/// folder has a checkpoint of the last step.
+pub(crate) fn to_the_end(
+    trainer: &mut Trainer<'_>,
+    held_out: &[usize],
+    folder: &Path,
+    checkpoint_every: Duration,
+) -> Result<bool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("cannot see Ctrl-C")?;
+
+    let progress = Progress::new(trainer)?;
+    let mut saved = Instant::now();
+    while !trainer.is_done() {
+        let loss = trainer.step()?;
+        progress.step(loss);
+        if trainer.step_count().is_multiple_of(trainer.steps_per_epoch()) {
+            let epoch = trainer.end_epoch(held_out)?;
+            trainer.save(folder)?;
+            write_metrics(folder, trainer.history())?;
+            progress.epoch(&epoch);
+        } else if saved.elapsed() >= checkpoint_every {
+            trainer.save(folder)?;
+            progress.checkpoint(trainer, loss);
+        } else if !stop.load(Ordering::SeqCst) {
+            continue;
+        }
+        saved = Instant::now();
+        if stop.load(Ordering::SeqCst) && !trainer.is_done() {
+            trainer.save(folder)?;
+            progress.bar.abandon();
+            return Ok(false);
+        }
+    }
+    progress.bar.finish_and_clear();
+    Ok(true)
+}
+
+/// Writes all lines anew, so that a resumed run has each epoch once.
+fn write_metrics(folder: &Path, history: &[Epoch]) -> Result<()> {
+    let mut lines = String::new();
+    for epoch in history {
+        lines += &serde_json::to_string(epoch)?;
+        lines.push('\n');
+    }
+    let (path, beside) = (folder.join(METRICS), folder.join("metrics.partial"));
+    fs::write(&beside, lines)
+        .and_then(|()| fs::rename(&beside, &path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A bar on a terminal; elsewhere a line for each checkpoint.
+struct Progress {
+    bar: ProgressBar,
+    lines: bool,
+    started: Instant,
+    first_step: usize,
+}
+
+impl Progress {
+    fn new(trainer: &Trainer<'_>) -> Result<Self> {
+        let steps = trainer.steps_per_epoch() * trainer.epochs();
+        let target = ProgressDrawTarget::stderr();
+        let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
+        let style = "{bar:40} {pos}/{len} steps, {elapsed} gone, {eta} to go, {msg}";
+        bar.set_style(ProgressStyle::with_template(style)?);
+        bar.set_position(trainer.step_count() as u64);
+        Ok(Self {
+            bar,
+            lines: !io::stderr().is_terminal(),
+            started: Instant::now(),
+            first_step: trainer.step_count(),
+        })
+    }
+
+    fn step(&self, loss: f64) {
+        self.bar.inc(1);
+        self.bar.set_message(format!("loss {loss:.4}"));
+    }
+
+    fn epoch(&self, epoch: &Epoch) {
+        let line = format!(
+            "epoch {}: loss {:.4}, held out {:.2} % at loss {:.4}",
+            epoch.epoch,
+            epoch.loss,
+            100.0 * epoch.held_out_accuracy,
+            epoch.held_out_loss,
+        );
+        self.bar.suspend(|| println!("{line}"));
+    }
+
+    fn checkpoint(&self, trainer: &Trainer<'_>, loss: f64) {
+        if self.lines {
+            let (step, steps) =
+                (trainer.step_count(), trainer.steps_per_epoch() * trainer.epochs());
+            let pace = (step - self.first_step) as f64 / self.started.elapsed().as_secs_f64();
+            let minutes = (steps - step) as f64 / pace / 60.0;
+            eprintln!(
+                "step {step} of {steps}: loss {loss:.4}, {:.0} images/s, {minutes:.0} min to go",
+                pace * trainer.batch() as f64
+            );
+        }
+    }
+}

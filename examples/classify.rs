@@ -23,7 +23,7 @@ struct Arguments {
     /// Pictures of one garment each, on a plain background
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// A built-in model (base, notebook) or a weights file
+    /// A built-in model (base, notebook, tiny) or a weights file
     #[arg(long, default_value = "base", value_name = "NAME|PATH")]
     model: String,
     /// Also print the 28×28 pixels that the model sees

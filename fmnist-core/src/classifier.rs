@@ -31,6 +31,8 @@ const BUILT_IN: &[(&str, &[u8])] = &[
     ("base", include_bytes!("../weights/base.safetensors")),
     #[cfg(feature = "notebook")]
     ("notebook", include_bytes!("../weights/notebook.safetensors")),
+    #[cfg(feature = "tiny")]
+    ("tiny", include_bytes!("../weights/tiny.safetensors")),
 ];
 
 /// A trained model, loaded, checked and warm. Clones share it; threads may, too.

@@ -31,6 +31,7 @@
 //! - `base` (default): the weights of [`Classifier::pretrained`]
 //! - `flex` (default): Burn's Flex engine, see [`Engine`]
 //! - `notebook`: the weights of the old notebook's network, for `Classifier::open("notebook")`
+//! - `tiny`: the weights of the smallest network, for `Classifier::open("tiny")`
 //! - `ndarray`: Burn's NdArray engine, see [`Engine`]
 //! - `conformance`: the suite that every transport passes
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -126,7 +126,7 @@ fn every_prediction_names_the_file_that_it_came_from() {
 #[test]
 fn a_model_that_is_nowhere_is_answered_with_the_built_in_names() {
     let message = Classifier::open("nowhere").unwrap_err().to_string();
-    assert!(message.contains("\"nowhere\"") && message.ends_with("built in: base, notebook"));
+    assert!(message.contains("\"nowhere\"") && message.ends_with("built in: base, notebook, tiny"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn calibration_error(predictions: &[Prediction], test: &Dataset) -> f64 {
 fn official_test_set_accuracy_matches_the_metadata() {
     let Some(test) = test_set() else { return };
     assert_eq!(test.images.len(), 10_000);
-    for name in ["base", "notebook"] {
+    for name in ["base", "notebook", "tiny"] {
         let classifier = Classifier::open(name).unwrap();
         let score = classifier.metadata().score.expect("shipped weights were judged");
         let predictions = classifier.classify(&test.images).unwrap();
@@ -56,7 +56,7 @@ fn official_test_set_accuracy_matches_the_metadata() {
 #[test]
 fn all_engines_and_kernels_agree_on_every_official_test_image() {
     let Some(test) = test_set() else { return };
-    for name in ["base", "notebook"] {
+    for name in ["base", "notebook", "tiny"] {
         let fused = Classifier::open(name).unwrap();
         let flex = fused.clone().with_engine(Engine::Flex).unwrap();
         let ndarray = fused.clone().with_engine(Engine::NdArray).unwrap();
@@ -81,7 +81,7 @@ fn all_engines_and_kernels_agree_on_every_official_test_image() {
 #[test]
 fn int8_loses_at_most_a_tenth_of_a_point() {
     let Some(test) = test_set() else { return };
-    for name in ["base", "notebook"] {
+    for name in ["base", "notebook", "tiny"] {
         let fused = Classifier::open(name).unwrap();
         let exact = accuracy(&fused.classify(&test.images).unwrap(), &test);
         let int8 = fused.with_engine(Engine::Int8).unwrap();

@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) step: usize,
     /// Of the losses of the epoch's steps so far.
     pub(crate) loss_sum: f64,
+    /// Right answers of the epoch's steps so far.
+    pub(crate) right: usize,
     pub(crate) plateau: Option<Plateau>,
     /// The epochs that have ended.
     pub(crate) history: Vec<Epoch>,

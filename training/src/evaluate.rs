@@ -18,7 +18,7 @@ use crate::score::calibration_error;
 
 #[derive(clap::Args)]
 pub(crate) struct EvaluateArguments {
-    /// A built-in model (base, notebook) or a weights file
+    /// A built-in model (base, notebook, tiny) or a weights file
     #[arg(long, default_value = "base")]
     model: String,
     /// The engine that computes: fused, int8, flex or ndarray

@@ -4,6 +4,7 @@ mod augment;
 mod average;
 mod calibrate;
 mod checkpoint;
+mod cross_validate;
 mod download;
 mod evaluate;
 mod objective;
@@ -36,6 +37,7 @@ const EXAMPLES: &str = "Examples:
   training train --model base                  train the default model as it was shipped
   training train --model notebook --out n.safetensors
   training train --model base --resume         go on from the last checkpoint
+  training cross-validate                      reproduce the old notebook, with its figures
   training evaluate --model base               judge the shipped weights on the test set
   training evaluate --model my.safetensors --engine int8
   training calibrate --model my.safetensors    let a file of an older version run on int8";
@@ -46,6 +48,8 @@ enum Command {
     Download(download::DownloadArguments),
     /// Train a model and write its weights file.
     Train(train::TrainArguments),
+    /// Train k networks, each without one k-th of the training images, and report how they do.
+    CrossValidate(cross_validate::CrossValidateArguments),
     /// Measure a network's activations for the engine int8, as `train` does at its end.
     Calibrate(calibrate::CalibrateArguments),
     /// Judge a model on the official test set; the first line is its accuracy.
@@ -56,6 +60,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Download(arguments) => download::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::CrossValidate(arguments) => cross_validate::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
     }

@@ -4,6 +4,8 @@ use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 use fmnist_core::{Classifier, Image};
 
+use crate::score::argmax;
+
 /// A larger network whose answers a smaller one learns (Hinton et al. 2015).
 #[derive(Clone, Debug)]
 pub(crate) struct Teacher {
@@ -92,6 +94,13 @@ impl Targets {
             labels: self.labels[rows.clone()].to_vec(),
             teacher: self.teacher.as_ref().map(|teacher| teacher[rows].to_vec()),
         }
+    }
+
+    /// How many logits `[images, classes]` are largest where the label's probability is.
+    pub(crate) fn right(&self, logits: &Tensor<2>) -> usize {
+        let answers: Vec<f32> = logits.to_data().iter::<f32>().collect();
+        let rows = answers.chunks(self.classes).zip(self.labels.chunks(self.classes));
+        rows.filter(|(answer, label)| argmax(answer) == argmax(label)).count()
     }
 
     /// The mean cross-entropy of the logits `[images, classes]`; with a teacher,

@@ -24,6 +24,8 @@ pub(crate) struct Epoch {
     pub(crate) steps: usize,
     /// The mean over the epoch's steps.
     pub(crate) loss: f64,
+    /// Share of right answers while it learnt, 0.0–1.0.
+    pub(crate) accuracy: f64,
     /// Share of right answers, 0.0–1.0.
     pub(crate) held_out_accuracy: f64,
     pub(crate) held_out_loss: f64,

@@ -15,6 +15,7 @@ pub(crate) enum Stream {
     Order,
     Step,
     Weights,
+    Folds,
 }
 
 /// The generator of one purpose at one epoch or step.
@@ -53,6 +54,14 @@ pub(crate) fn stratified_split(
     let mut indices: Vec<usize> = ranked.into_iter().map(|(_, _, index)| index).collect();
     let train = indices.split_off(held_out.min(indices.len()));
     (train, indices)
+}
+
+/// `count` parts of shuffled indices, as equally large as possible.
+pub(crate) fn folds(images: usize, count: usize, seed: u64) -> Vec<Vec<usize>> {
+    let mut shuffled: Vec<usize> = (0..images).collect();
+    shuffled.shuffle(&mut generator(seed, Stream::Folds, 0));
+    let bound = |fold: usize| fold * images / count;
+    (0..count).map(|fold| shuffled[bound(fold)..bound(fold + 1)].to_vec()).collect()
 }
 
 /// SHA-256 of some images' pixels, then of their labels: 64 lower-case hexadecimal digits.

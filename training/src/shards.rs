@@ -23,6 +23,8 @@ pub(crate) struct Workers(Vec<ThreadPool>);
 pub(crate) struct Gradient {
     /// The mean loss of the batch.
     pub(crate) loss: f64,
+    /// How many answers were right.
+    pub(crate) right: usize,
     pub(crate) parameters: GradientsParams,
     pub(crate) statistics: Statistics,
 }
@@ -38,12 +40,14 @@ impl Workers {
         self.0.len()
     }
 
-    /// Computes the gradient of `loss`, the mean over one part, weighted by the parts' `images`.
+    /// Computes the gradient of a loss, the mean over one part, weighted by the parts' images.
+    ///
+    /// `parts` come with their numbers of images; `loss` answers how many answers were right, too.
     pub(crate) fn gradient<Part: Send>(
         &self,
         network: &Network,
         parts: Vec<(usize, Part)>,
-        loss: impl Fn(&Network, Part) -> Tensor<1> + Sync,
+        loss: impl Fn(&Network, Part) -> (Tensor<1>, usize) + Sync,
     ) -> Gradient {
         let images: usize = parts.iter().map(|(images, _)| images).sum();
         let loss = &loss;
@@ -56,10 +60,11 @@ impl Workers {
                     let replica = network.valid().train();
                     scope.spawn(move || {
                         pool.install(|| {
-                            let loss = loss(&replica, part) * share;
+                            let (loss, right) = loss(&replica, part);
+                            let loss = loss * share;
                             let value = f64::from(loss.clone().into_scalar::<f32>());
                             let gradients = GradientsParams::from_grads(loss.backward(), &replica);
-                            (value, gradients, Statistics::of(&replica, share as f32))
+                            (value, right, gradients, Statistics::of(&replica, share as f32))
                         })
                     })
                 })
@@ -68,13 +73,14 @@ impl Workers {
         });
 
         let mut sum = GradientsAccumulator::new();
-        let (mut loss, mut statistics) = (0.0, Statistics::default());
-        for (value, gradients, part) in found {
+        let (mut loss, mut right, mut statistics) = (0.0, 0, Statistics::default());
+        for (value, hits, gradients, part) in found {
             loss += value;
+            right += hits;
             sum.accumulate(network, gradients);
             statistics.add(part);
         }
-        Gradient { loss, parameters: sum.grads(), statistics }
+        Gradient { loss, right, parameters: sum.grads(), statistics }
     }
 }
 

@@ -13,7 +13,7 @@ use fmnist_core::{
 use crate::{
     average,
     recipe::{Optimiser, Recipe},
-    sampling::{order, stratified_split},
+    sampling::{folds, order, stratified_split},
     schedule::{Plateau, one_cycle},
     score::{Judged, calibration_error},
     trainer::{Setup, Trainer},
@@ -51,6 +51,16 @@ fn the_split_takes_the_same_share_of_every_class() {
     assert!(all.into_iter().eq(0..1000));
     assert_eq!(stratified_split(&labels, 100, 7).1, held_out);
     assert_ne!(stratified_split(&labels, 100, 8).1, held_out);
+}
+
+#[test]
+fn folds_hold_every_image_once_and_are_equally_large() {
+    let parts = folds(103, 5, 1);
+    assert!(parts.iter().all(|part| part.len() == 20 || part.len() == 21));
+    let mut all = parts.concat();
+    assert!(all.windows(2).any(|pair| pair[0] > pair[1]), "they are shuffled");
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..103));
 }
 
 #[test]

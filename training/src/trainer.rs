@@ -74,7 +74,7 @@ impl<'a> Trainer<'a> {
             workers: Workers::new(threads)?,
             average: recipe.average_decay.map(|_| drawn),
             order: (0, sampling::order(seed, 0, train)),
-            state: State { plan, step: 0, loss_sum: 0.0, plateau, history: Vec::new() },
+            state: State { plan, step: 0, loss_sum: 0.0, right: 0, plateau, history: Vec::new() },
             setup,
             device,
             network,
@@ -139,9 +139,10 @@ impl<'a> Trainer<'a> {
                 features = features * kept * (1.0 / keep);
             }
             let logits = network.head().forward(features); // [part, classes]
-            part.targets.loss(logits, teacher.as_ref(), &self.device)
+            let right = part.targets.right(&logits);
+            (part.targets.loss(logits, teacher.as_ref(), &self.device), right)
         };
-        let Gradient { loss, parameters, statistics } =
+        let Gradient { loss, right, parameters, statistics } =
             self.workers.gradient(&self.network, parts, loss);
         self.network = self.optimiser.step(self.rate(), self.network.clone(), parameters);
         if let (Some(average), Some(decay)) = (&mut self.average, recipe.average_decay) {
@@ -150,6 +151,7 @@ impl<'a> Trainer<'a> {
         self.network = statistics.into_network(self.network.clone());
         self.state.step += 1;
         self.state.loss_sum += loss;
+        self.state.right += right;
         Ok(loss)
     }
 
@@ -164,6 +166,7 @@ impl<'a> Trainer<'a> {
             epoch: self.epoch(),
             steps: self.state.step,
             loss: std::mem::take(&mut self.state.loss_sum) / self.steps_per_epoch() as f64,
+            accuracy: std::mem::take(&mut self.state.right) as f64 / self.setup.train.len() as f64,
             held_out_accuracy: judged.accuracy(),
             held_out_loss,
             rate: self.rate(),
@@ -184,20 +187,26 @@ impl<'a> Trainer<'a> {
 
     /// Computes the logits of images of the data set.
     pub(crate) fn judge(&self, indices: &[usize]) -> Result<Judged> {
+        let data = self.setup.data;
+        let images: Vec<Image> = indices.iter().map(|&i| data.images[i].clone()).collect();
+        let labels = indices.iter().map(|&i| data.labels[i]).collect();
+        Ok(Judged { logits: self.logits(&images)?, labels })
+    }
+
+    /// Computes the logits that the run would leave behind now: a row for each image.
+    pub(crate) fn logits(&self, images: &[Image]) -> Result<Vec<Vec<f32>>> {
         const CHUNK: usize = 250;
-        let Setup { recipe, data, classes, .. } = self.setup;
+        let Setup { recipe, classes, .. } = self.setup;
         let device = self.device.clone().without_autodiff();
         let network = Network::new(recipe.architecture, classes, &device);
         let network = with_tensors(network, self.tensors())?;
-        let mut judged = Judged::default();
-        for chunk in indices.chunks(CHUNK) {
-            let images: Vec<Image> = chunk.iter().map(|&i| data.images[i].clone()).collect();
-            let logits = network.forward(recipe.normalisation.tensor(&images, &device));
+        let mut rows = Vec::with_capacity(images.len());
+        for chunk in images.chunks(CHUNK) {
+            let logits = network.forward(recipe.normalisation.tensor(chunk, &device));
             let values: Vec<f32> = logits.into_data().iter::<f32>().collect();
-            judged.logits.extend(values.chunks(classes).map(<[f32]>::to_vec));
-            judged.labels.extend(chunk.iter().map(|&i| data.labels[i]));
+            rows.extend(values.chunks(classes).map(<[f32]>::to_vec));
         }
-        Ok(judged)
+        Ok(rows)
     }
 
     /// The next images with what is to be said of them, cut into parts for the workers.

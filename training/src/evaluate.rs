@@ -8,13 +8,13 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use fmnist_core::{
-    Classifier, Engine, Prediction,
+    Classifier, Engine, Image, Prediction,
     dataset::{self, Dataset, Split},
     engine::Kernel,
     weights::Score,
 };
 
-use crate::score::calibration_error;
+use crate::score::{argmax, calibration_error};
 
 #[derive(clap::Args)]
 pub(crate) struct EvaluateArguments {
@@ -35,7 +35,8 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<()> {
         .with_kernel(Kernel::from_env()?)?;
     let test = dataset::open(arguments.data.as_deref(), Split::Test)?;
     let (score, predictions) = judge(&classifier, &test)?;
-    let report = report(&classifier, &test, score, &predictions)?;
+    let flipped = flip_averaged(&classifier, &test, &predictions)?;
+    let report = report(&classifier, &test, score, flipped, &predictions)?;
     match io::stdout().write_all(report.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // `| head -1` has enough
         written => Ok(written?),
@@ -46,11 +47,13 @@ fn report(
     classifier: &Classifier,
     test: &Dataset,
     score: Score,
+    flip_averaged: f64,
     predictions: &[Prediction],
 ) -> Result<String> {
     let mut text = String::new();
     let identity = classifier.identity();
     writeln!(text, "accuracy {:.2} %", 100.0 * score.accuracy)?;
+    writeln!(text, "accuracy {:.2} % averaged with the mirrored image", 100.0 * flip_averaged)?;
     writeln!(text, "calibration error {:.2} % (15 bins)", 100.0 * score.calibration_error)?;
     writeln!(text, "images {}", score.images)?;
     writeln!(text, "model {} {} {}", identity.name, identity.version, identity.sha256)?;
@@ -93,4 +96,58 @@ pub(crate) fn judge(classifier: &Classifier, test: &Dataset) -> Result<(Score, V
         images: answers.len(),
     };
     Ok((score, predictions))
+}
+
+/// The share of right answers, 0.0–1.0, where each image's probabilities are averaged with those of
+/// its mirror image: twice the cost.
+fn flip_averaged(
+    classifier: &Classifier,
+    test: &Dataset,
+    predictions: &[Prediction],
+) -> Result<f64> {
+    let mirrored: Vec<Image> = test.images.iter().map(mirror).collect();
+    let mirrored = classifier.classify(&mirrored)?;
+    let right = predictions.iter().zip(&mirrored).zip(test.labels.iter());
+    let right = right.filter(|((plain, mirrored), label)| {
+        let both = plain.probabilities.iter().zip(&mirrored.probabilities);
+        argmax(&both.map(|(a, b)| a + b).collect::<Vec<f32>>()) == usize::from(**label)
+    });
+    Ok(right.count() as f64 / test.labels.len() as f64)
+}
+
+fn mirror(image: &Image) -> Image {
+    Image::from_fn(|row, column| image.pixels()[row * Image::WIDTH + Image::WIDTH - 1 - column])
+}
+
+#[cfg(test)]
+mod tests {
+    use fmnist_core::dataset::synthetic;
+
+    use super::*;
+
+    #[test]
+    fn a_mirrored_image_has_its_columns_in_reverse() {
+        let image = Image::from_fn(|row, column| (row * 3 + column) as u8);
+        assert_eq!(mirror(&image), Image::from_fn(|row, column| (row * 3 + 27 - column) as u8));
+        assert_eq!(mirror(&mirror(&image)), image);
+    }
+
+    #[test]
+    fn averaging_turns_an_answer_that_the_mirror_image_is_surer_of() {
+        let classifier = Classifier::pretrained().expect("the default model");
+        let data = synthetic(Split::Test, 60, 1);
+        let mirrored: Vec<Image> = data.images.iter().map(mirror).collect();
+        let (plain, mirrored) = (
+            classifier.classify(&data.images).expect("a"),
+            classifier.classify(&mirrored).expect("b"),
+        );
+        let surer = |(a, b): (&Prediction, &Prediction)| {
+            if a.probability() > b.probability() { a.class } else { b.class }
+        };
+        let expected: Vec<u8> = plain.iter().zip(&mirrored).map(|pair| surer(pair) as u8).collect();
+        let labelled = Dataset { labels: expected.into(), ..data };
+        let (score, _) = judge(&classifier, &labelled).expect("judged");
+        let averaged = flip_averaged(&classifier, &labelled, &plain).expect("judged");
+        assert!(averaged >= score.accuracy && averaged > 0.9, "{averaged}, {score:?}");
+    }
 }

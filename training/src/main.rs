@@ -3,6 +3,7 @@
 mod augment;
 mod average;
 mod calibrate;
+mod card;
 mod checkpoint;
 mod cross_validate;
 mod download;
@@ -52,6 +53,8 @@ enum Command {
     CrossValidate(cross_validate::CrossValidateArguments),
     /// Measure a network's activations for the engine int8, as `train` does at its end.
     Calibrate(calibrate::CalibrateArguments),
+    /// Print a model's card: what its weights file says of itself, as Markdown.
+    Card(card::CardArguments),
     /// Judge a model on the official test set; the first line is its accuracy.
     Evaluate(evaluate::EvaluateArguments),
 }
@@ -62,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         Command::Train(arguments) => train::run(&arguments),
         Command::CrossValidate(arguments) => cross_validate::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
+        Command::Card(arguments) => card::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
     }
 }

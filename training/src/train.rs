@@ -1,8 +1,8 @@
 //! From the training images to a weights file.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, thread, time::Duration};
+use std::{collections::BTreeMap, fs, num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use fmnist_core::{
     Classifier, Engine,
     dataset::{self, Dataset, Split},
@@ -13,6 +13,7 @@ use fmnist_core::{
 
 use crate::{
     calibrate::calibrate,
+    card::card,
     checkpoint,
     evaluate::judge,
     options::{RecipeArguments, TeacherArguments},
@@ -106,6 +107,9 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     }
     let weights = finish(&trainer, &recipe, arguments, threads, &data, &held_out, &test)?;
     weights.save(&out)?;
+    let card = card(&weights.metadata, &weights::sha256(&weights.to_bytes()))?;
+    let beside = out.with_extension("md");
+    fs::write(&beside, card).with_context(|| format!("cannot write {}", beside.display()))?;
     if let Some(score) = weights.metadata.score {
         println!("accuracy {:.2} % on the test set", 100.0 * score.accuracy);
         println!("calibration error {:.2} %", 100.0 * score.calibration_error);

@@ -1,0 +1,100 @@
+//! The model card: what a weights file says of itself, to be read beside it (Mitchell et al. 2019).
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use fmnist_core::{
+    Classifier,
+    weights::{Metadata, Origin, Score},
+};
+
+#[derive(clap::Args)]
+pub(crate) struct CardArguments {
+    /// A built-in model (base, notebook, tiny) or a weights file
+    #[arg(long, default_value = "base")]
+    model: String,
+}
+
+pub(crate) fn run(arguments: &CardArguments) -> Result<()> {
+    let classifier = Classifier::open(&arguments.model)?;
+    print!("{}", card(classifier.metadata(), &classifier.identity().sha256)?);
+    Ok(())
+}
+
+/// The card of a weights file, as Markdown.
+pub(crate) fn card(metadata: &Metadata, sha256: &str) -> Result<String> {
+    let mut text = String::new();
+    let Metadata { architecture, version, normalisation, temperature, .. } = metadata;
+    writeln!(text, "# {architecture} {version}\n")?;
+    writeln!(text, "Classifies 28×28 grey images, bright on black, one garment each.\n")?;
+    writeln!(text, "| | |\n|---|---|")?;
+    writeln!(text, "| SHA-256 | `{sha256}` |")?;
+    writeln!(text, "| classes | {} |", metadata.classes.join(", "))?;
+    writeln!(
+        text,
+        "| input | (pixel / 255 − {}) / {} |",
+        normalisation.mean, normalisation.deviation
+    )?;
+    writeln!(text, "| temperature | {temperature:.4}, fitted on held-out training images |")?;
+    let int8 = if metadata.activations.is_empty() { "not calibrated" } else { "calibrated" };
+    writeln!(text, "| engine `int8` | {int8} |")?;
+    match &metadata.score {
+        Some(Score { accuracy, calibration_error, images }) => {
+            let (accuracy, error) = (100.0 * accuracy, 100.0 * calibration_error);
+            writeln!(text, "| accuracy | {accuracy:.2} % of {images} test images |")?;
+            writeln!(text, "| calibration error | {error:.2} %, 15 bins |")?;
+        }
+        None => writeln!(text, "| accuracy | not measured |")?,
+    }
+    if let Some(Origin { command, held_out, held_out_accuracy, data_sha256, software, .. }) =
+        &metadata.origin
+    {
+        let accuracy = 100.0 * held_out_accuracy;
+        writeln!(text, "| held out | {accuracy:.2} % of {held_out} training images |")?;
+        writeln!(text, "| trained by | `{command}` |")?;
+        writeln!(text, "| training data | SHA-256 `{data_sha256}` |")?;
+        writeln!(text, "| software | {software} |")?;
+    }
+    writeln!(
+        text,
+        "\nPhotographs have to be prepared first, as `fmnist_core::image` does. What is no"
+    )?;
+    writeln!(text, "garment of these classes gets one of their names all the same.")?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn the_shipped_weights_have_their_cards_beside_them() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fmnist-core/weights");
+        for name in Classifier::built_in() {
+            let classifier = Classifier::open(name).expect("a built-in model");
+            let expected = card(classifier.metadata(), &classifier.identity().sha256);
+            let found = fs::read_to_string(folder.join(name).with_extension("md")).expect("a card");
+            assert_eq!(
+                found,
+                expected.expect("text"),
+                "write it anew: training card --model {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_card_says_how_good_a_model_is_and_how_it_was_made() {
+        let classifier = Classifier::open("tiny").expect("a built-in model");
+        let text = card(classifier.metadata(), "abc").expect("text");
+        assert!(text.starts_with("# tiny 1.0\n"), "{text}");
+        assert!(text.contains("| accuracy | 92.05 % of 10000 test images |"), "{text}");
+        let command =
+            "| trained by | `training train --model tiny --epochs 30 --seed 1 --threads 2` |";
+        assert!(text.contains(command), "{text}");
+        let unmeasured = Metadata { score: None, origin: None, ..classifier.metadata().clone() };
+        let text = card(&unmeasured, "abc").expect("text");
+        assert!(text.contains("| accuracy | not measured |") && !text.contains("trained by"));
+    }
+}

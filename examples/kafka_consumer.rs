@@ -5,21 +5,30 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fmnist_core::pipeline::{Pipeline, PipelineConfig};
-use fmnist_examples::{Console, ConsumerArguments, finish, log_to_stderr, prepare};
+use fmnist_examples::{Backfill, Console, ConsumerArguments, finish, log_to_stderr, prepare};
 use frontend_actix::{Config, shutdown_signal};
 use transport_kafka::KafkaTransport;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    consumer: ConsumerArguments,
+    #[command(flatten)]
+    backfill: Backfill,
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
     log_to_stderr();
-    finish(consume(ConsumerArguments::parse()).await)
+    finish(consume(Arguments::parse()).await)
 }
 
-async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
+async fn consume(arguments: Arguments) -> anyhow::Result<()> {
     let shutdown = shutdown_signal()?;
-    let config = Config::from_env(arguments.config.as_deref())?;
+    let mut config = Config::from_env(arguments.consumer.config.as_deref())?;
     // The model comes first: nothing is received before it can answer.
     let prepared = prepare(&config).await?;
+    let end = arguments.backfill.prepare(&mut config.kafka).await?;
     let transport = KafkaTransport::connect(&config.kafka).await?;
     eprintln!("listening on topic {} at {}", config.kafka.topic, config.kafka.bootstrap_servers);
 
@@ -27,7 +36,12 @@ async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
         PipelineConfig { record_only: config.kafka.results_topic().is_none(), ..config.pipeline() };
     let report = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
         .with_sink(Console::new(prepared.is_synthetic))
-        .run(shutdown)
+        .run(async {
+            tokio::select! {
+                () = shutdown => {}
+                () = end.reached() => {}
+            }
+        })
         .await?;
     eprintln!("{} images in {} batches; {:?}", report.images, report.batches, report.settlement);
     Ok(())

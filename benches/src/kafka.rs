@@ -11,13 +11,18 @@ use rdkafka::{
     mocking::MockCluster,
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
-use transport_kafka::{KafkaConfig, KafkaTransport, create_topics};
+use transport_kafka::{KafkaConfig, KafkaGuarantee, KafkaTransport, create_topics};
 
 const PARTITIONS: i32 = 4;
-const ADDRESS: &str = "FMNIST_BENCH_KAFKA";
+/// The first is for these benchmarks, the second is what `scripts/kafka.sh` sets.
+const ADDRESSES: [&str; 2] = ["FMNIST_BENCH_KAFKA", "FMNIST_TEST_KAFKA"];
+
+fn address() -> Option<String> {
+    ADDRESSES.into_iter().find_map(|name| env::var(name).ok())
+}
 
 /// Fresh topics on a cluster of rdkafka's mock, or on the cluster that the variable
-/// `FMNIST_BENCH_KAFKA` names; there they remain afterwards.
+/// `FMNIST_BENCH_KAFKA` or `FMNIST_TEST_KAFKA` names; there they remain afterwards.
 ///
 /// The mock keeps 5 MB a partition and drops the oldest, so fill it with less.
 pub struct Kafka {
@@ -28,7 +33,25 @@ pub struct Kafka {
 impl Kafka {
     /// The name in tables.
     pub fn name() -> &'static str {
-        if env::var_os(ADDRESS).is_some() { "Kafka" } else { "mock Kafka" }
+        if Self::is_real() { "Kafka" } else { "mock Kafka" }
+    }
+
+    /// Whether a variable names a real cluster.
+    pub fn is_real() -> bool {
+        address().is_some()
+    }
+
+    /// The same topics, consumed with this guarantee.
+    #[must_use]
+    pub fn with_guarantee(mut self, guarantee: KafkaGuarantee) -> Self {
+        self.config.guarantee = guarantee;
+        self
+    }
+
+    /// Bootstrap servers, input topic and results topic.
+    pub fn names(&self) -> (&str, &str, &str) {
+        let KafkaConfig { bootstrap_servers, topic, .. } = &self.config;
+        (bootstrap_servers, topic, self.config.results_topic().unwrap_or_default())
     }
 
     /// Creates the topics, of four partitions each.
@@ -45,7 +68,7 @@ impl Kafka {
             dead_letter_topic: format!("{name}-dead-letters"),
             ..KafkaConfig::default()
         };
-        if let Ok(address) = env::var(ADDRESS) {
+        if let Some(address) = address() {
             config.bootstrap_servers = address;
             create_topics(&config, PARTITIONS).await?;
             return Ok(Self { config, _mock: None });

@@ -1,9 +1,13 @@
-//! What the examples share: the old console, the start of a consumer, the demo's bound.
+//! What the examples share: the old console, the start of a consumer, the demo's bound, backfill, replay.
 
+mod backfill;
 mod backlog;
 mod console;
+mod replay;
 mod start;
 
+pub use backfill::{Backfill, End};
 pub use backlog::{Backlog, Bounded};
 pub use console::Console;
+pub use replay::Replay;
 pub use start::{ConsumerArguments, Prepared, finish, log_to_stderr, prepare};

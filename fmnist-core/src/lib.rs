@@ -26,6 +26,7 @@
 //! | [`message`] | what travels through a broker, in and out |
 //! | [`transport`] | the trait that a broker implements, and one in memory |
 //! | [`pipeline`] | the loop from delivery to acknowledged result |
+//! | [`audit`] | the proof afterwards that every message came to one end |
 //!
 //! # Features
 //! - `base` (default): the weights of [`Classifier::pretrained`]
@@ -36,6 +37,7 @@
 //! - `conformance`: the suite that every transport passes
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod audit;
 pub mod classifier;
 pub mod dataset;
 pub mod engine;

@@ -12,7 +12,7 @@ mod error;
 use std::time::Duration;
 
 pub use attributes::Attributes;
-pub use dead_letter::{dead_letter, dead_letter_stub};
+pub use dead_letter::{DeadLetter, dead_letter, dead_letter_stub};
 pub use delivery::{Delivery, Lane, Outbound, Outcome, Rejection, Settlement, Source, Stage};
 pub use error::{PublishError, TransportError};
 

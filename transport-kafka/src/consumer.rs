@@ -2,23 +2,28 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use fmnist_core::transport::{Settlement, TransportError};
 use rdkafka::{
     ClientContext, Offset,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance},
+    consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance},
     error::{KafkaError, KafkaResult},
     topic_partition_list::TopicPartitionList,
 };
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
-    clients::Clients,
     lanes::{Claim, Lanes},
     log,
+    membership::Membership,
+    outbox::Reply,
     wire::Fetched,
 };
 
@@ -26,6 +31,8 @@ use crate::{
 const BUFFERED_MESSAGES: usize = 10_000;
 const BUFFERED_BYTES: usize = 8 << 20;
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a revocation waits for the open transaction. Far below the session's timeout.
+const REVOKE_WAIT: Duration = Duration::from_secs(3);
 const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the polling task, the transport and its tokens share.
@@ -37,7 +44,9 @@ pub(crate) struct Shared {
     /// The polling task has something to do: room, or a place to go back to.
     work: Notify,
     /// A settlement was confirmed.
-    pub(crate) confirmed: Notify,
+    confirmed: Notify,
+    /// A transaction ended, the group was joined, or the transport closes.
+    moved: Condvar,
 }
 
 #[derive(Default)]
@@ -45,7 +54,16 @@ pub(crate) struct State {
     pub(crate) lanes: Lanes,
     pub(crate) buffer: VecDeque<Fetched>,
     pub(crate) buffered_bytes: usize,
-    pub(crate) settlements: usize,
+    settlements: usize,
+    /// Whom transactions commit offsets for, as of the last assignment; none between a revocation
+    /// and the next assignment.
+    pub(crate) member: Option<Arc<ConsumerGroupMetadata>>,
+    /// The open transaction's number.
+    transaction: Option<u64>,
+    transactions: u64,
+    /// Transactions that are to be aborted instead of committed.
+    aborts: usize,
+    closing: bool,
     /// Why nothing comes for now, until it was told.
     pub(crate) unavailable: Option<KafkaError>,
     pub(crate) fatal: Option<String>,
@@ -98,6 +116,7 @@ impl Shared {
             arrived: Notify::new(),
             work: Notify::new(),
             confirmed: Notify::new(),
+            moved: Condvar::new(),
         }
     }
 
@@ -116,6 +135,87 @@ impl Shared {
     /// Tells the polling task that messages were taken from the buffer.
     pub(crate) fn taken(&self) {
         self.work.notify_one();
+    }
+
+    /// Counts a settlement as pending until [`Shared::settled`].
+    pub(crate) fn settling(&self) {
+        self.state().settlements += 1;
+    }
+
+    /// Answers a settlement.
+    pub(crate) fn settled(&self, reply: Reply, result: Result<Settlement, TransportError>) {
+        self.state().settlements -= 1;
+        self.confirmed.notify_waiters();
+        // Nobody waits for a settlement whose future was dropped.
+        let _ = reply.send(result);
+    }
+
+    /// Waits until no settlement is pending; false if `deadline` comes first.
+    pub(crate) async fn all_settled(&self, deadline: Instant) -> bool {
+        loop {
+            let mut confirmed = std::pin::pin!(self.confirmed.notified());
+            confirmed.as_mut().enable();
+            if self.state().settlements == 0 {
+                return true;
+            }
+            if timeout_at(deadline, confirmed).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Blocks until this consumer is a member of its group with an assignment, for at most
+    /// `timeout`, and marks a transaction as open under the same lock.
+    pub(crate) fn begin(&self, timeout: Duration) -> MutexGuard<'_, State> {
+        let waits = |state: &mut State| state.member.is_none() && !state.closing;
+        let waited = self.moved.wait_timeout_while(self.state(), timeout, waits);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.transactions += 1;
+        state.transaction = Some(state.transactions);
+        state
+    }
+
+    /// Tells the polling task that messages may have been handed back.
+    pub(crate) fn handed_back(&self) {
+        self.work.notify_one();
+    }
+
+    /// Marks the open transaction as committed or aborted.
+    pub(crate) fn end(&self) {
+        self.state().transaction = None;
+        self.moved.notify_all();
+    }
+
+    /// Whether a fault was injected for the transaction that would commit now.
+    pub(crate) fn take_abort(&self) -> bool {
+        let mut state = self.state();
+        let asked = state.aborts > 0;
+        state.aborts = state.aborts.saturating_sub(1);
+        asked
+    }
+
+    /// See [`crate::KafkaTransport::abort_transactions`].
+    #[cfg(feature = "faults")]
+    pub(crate) fn abort_transactions(&self, count: usize) {
+        self.state().aborts = count;
+    }
+
+    /// Makes a transaction that waits for the group give up.
+    pub(crate) fn close(&self) {
+        self.state().closing = true;
+        self.moved.notify_all();
+    }
+
+    /// Blocks until the transaction that is open now has ended, for at most `timeout`.
+    ///
+    /// That saves an abort and no more: offsets are committed for the member that this consumer was
+    /// before the revocation, which the broker refuses once the partitions have another owner.
+    fn after_transaction(&self, timeout: Duration) -> MutexGuard<'_, State> {
+        let state = self.state();
+        let open = state.transaction;
+        let waits = |state: &mut State| open.is_some() && state.transaction == open;
+        let waited = self.moved.wait_timeout_while(state, timeout, waits);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Records why the consumer can't go on.
@@ -151,11 +251,18 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         // Runs within a poll; nobody polls, or waits for librdkafka's threads, under the lock.
         match rebalance {
             Rebalance::Revoke(partitions) => {
-                let mut state = self.0.state();
+                // A partition that comes back would come back paused, and stay so.
+                if let Err(error) = consumer.resume(partitions) {
+                    tracing::debug!(%error, "revoked partitions not resumed");
+                }
+                // What is lost has another owner already.
+                let wait = if consumer.assignment_lost() { Duration::ZERO } else { REVOKE_WAIT };
+                let mut state = self.0.after_transaction(wait);
+                state.member = None;
                 for element in partitions.elements() {
                     state.lanes.revoke(element.partition());
                     state.discard(element.partition());
@@ -163,6 +270,18 @@ impl ConsumerContext for Context {
             }
             Rebalance::Assign(_) => {}
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance"),
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(_) = rebalance {
+            let member = consumer.group_metadata();
+            // Read in this order: a member that was expelled has no generation, and the broker
+            // would take its offsets without a question.
+            if !consumer.assignment_lost() {
+                self.0.state().member = member.map(Arc::new);
+                self.0.moved.notify_all();
+            }
         }
     }
 
@@ -174,12 +293,12 @@ impl ConsumerContext for Context {
 }
 
 /// Polls for ever: librdkafka serves rebalances and counts the poll interval only while polled.
-pub(crate) async fn poll(clients: Arc<Clients>, shared: Arc<Shared>) {
-    let consumer = &clients.consumer;
+pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>) {
+    let consumer = &**membership;
     let mut paused = false;
     let mut reported: Option<Instant> = None;
     loop {
-        go_back(&clients, &shared).await;
+        go_back(&membership, &shared).await;
         if paused && !shared.state().is_above(2) {
             paused = consumer.assignment().and_then(|all| consumer.resume(&all)).is_err();
         }
@@ -211,13 +330,13 @@ pub(crate) async fn poll(clients: Arc<Clients>, shared: Arc<Shared>) {
 }
 
 /// Goes back to where messages were handed back.
-async fn go_back(clients: &Arc<Clients>, shared: &Arc<Shared>) {
+async fn go_back(membership: &Arc<Membership>, shared: &Arc<Shared>) {
     let seeks = shared.state().lanes.seeks();
     for (partition, offset) in seeks {
         shared.state().discard(partition);
-        let (clients, topic) = (Arc::clone(clients), Arc::clone(&shared.topic));
+        let (membership, topic) = (Arc::clone(membership), Arc::clone(&shared.topic));
         let sought = tokio::task::spawn_blocking(move || {
-            clients.consumer.seek(&topic, partition, Offset::Offset(offset), SEEK_TIMEOUT)
+            membership.seek(&topic, partition, Offset::Offset(offset), SEEK_TIMEOUT)
         });
         match sought.await {
             Ok(Ok(())) => shared.state().lanes.sought(partition, offset),

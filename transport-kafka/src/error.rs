@@ -9,8 +9,8 @@ pub enum KafkaSetupError {
     Configuration(#[source] KafkaError),
     /// A property would break the delivery promise.
     #[error(
-        "kafka.properties must not set {name}: offsets follow confirmed results, and the \
-         producer is idempotent"
+        "kafka.properties must not set {name}: offsets follow confirmed results, the producer is \
+         idempotent, and transactions read what is committed"
     )]
     ReservedProperty {
         /// The property.
@@ -21,6 +21,17 @@ pub enum KafkaSetupError {
         "no broker at {servers} answered; is Kafka running, and is kafka.bootstrap_servers right?"
     )]
     Unreachable {
+        /// The bootstrap servers.
+        servers: String,
+        /// What the client said.
+        source: KafkaError,
+    },
+    /// The broker gives no transactional id.
+    #[error(
+        "no transactions at {servers}: kafka.guarantee = \"exactly_once\" needs the right to write \
+         the transactional ids that begin with the group's name"
+    )]
+    Transactions {
         /// The bootstrap servers.
         servers: String,
         /// What the client said.

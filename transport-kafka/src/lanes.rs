@@ -77,6 +77,27 @@ impl Lanes {
         }
     }
 
+    /// Marks a message as part of the open transaction, which needs every earlier one of its lane:
+    /// a result can't be committed without its offset, nor an offset past a hole. Where one of
+    /// them has no verdict yet, the message is handed back.
+    pub(crate) fn stage(&mut self, claim: Claim) -> Standing {
+        let standing = self.standing(claim);
+        let Some(lane) = self.partitions.get_mut(&claim.partition) else { return standing };
+        if standing != Standing::Valid {
+            return standing;
+        }
+        let mut up_to = lane.outstanding.range_mut(..=claim.offset).rev();
+        let (own, before) = (up_to.next(), up_to.next());
+        if before.is_some_and(|(_, before)| !before.done) {
+            self.pull_back(claim);
+            return Standing::PulledBack;
+        }
+        if let Some((_, own)) = own {
+            own.done = true;
+        }
+        Standing::Valid
+    }
+
     /// Marks a message as done. Gives the last offset of the unbroken run of done messages, once
     /// it has moved: what may be committed.
     pub(crate) fn done(&mut self, claim: Claim) -> Option<i64> {
@@ -190,6 +211,27 @@ mod tests {
         let (again, attempt) = lanes.receive(0, 1);
         assert_eq!((lanes.standing(again), attempt), (Valid, 2));
         assert_eq!(lanes.receive(0, 4).1, 1);
+    }
+
+    #[test]
+    fn a_transaction_takes_unbroken_runs_and_hands_back_what_lies_past_a_hole() {
+        let mut lanes = Lanes::default();
+        let claims = received(&mut lanes, 0..5);
+        use Standing::{PulledBack, Valid};
+        assert_eq!(lanes.stage(claims[0]), Valid);
+        assert_eq!(lanes.stage(claims[1]), Valid);
+        assert_eq!(lanes.stage(claims[3]), PulledBack);
+        assert_eq!(lanes.stage(claims[4]), PulledBack);
+        assert_eq!(lanes.seeks(), [(0, 3)]);
+        // Committed: the first takes the mark to the end of the run.
+        assert_eq!(lanes.done(claims[0]), Some(1));
+        assert_eq!(lanes.stage(claims[2]), Valid);
+        // Aborted:
+        assert!(lanes.pull_back(claims[2]));
+        assert_eq!(lanes.seeks(), [(0, 2)]);
+        lanes.sought(0, 2);
+        let (again, attempt) = lanes.receive(0, 2);
+        assert_eq!((lanes.stage(again), attempt), (Valid, 2));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Kafka for fmnist-core's pipelines: at least once, in order within a partition.
+//! Kafka for fmnist-core's pipelines: at least or exactly once, in order within a partition.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -19,23 +19,30 @@
 //! A task of its own polls the consumer, also while the model is busy. An offset is stored once
 //! the results, or the dead letter, of every message up to it are confirmed, and committed every
 //! second: after a crash no message is lost and those of the last second may be answered twice,
-//! with the same id.
+//! with the same id. With [`KafkaGuarantee::ExactlyOnce`], results, dead letters and offsets are
+//! committed in one transaction, and a reader of committed messages sees each result once.
 
-mod clients;
 mod config;
 mod consumer;
+mod courier;
 mod error;
+mod history;
 mod lanes;
 mod log;
+mod membership;
 mod outbox;
 mod publisher;
+mod refusal;
 mod results;
 mod topics;
+mod transaction;
+mod transactor;
 mod transport;
 mod wire;
 
 pub use config::{KafkaConfig, KafkaGuarantee};
 pub use error::KafkaSetupError;
+pub use history::{KafkaHistory, KafkaRecord, KafkaSpan, KafkaStart, group_lag, set_group_start};
 pub use publisher::KafkaPublisher;
 pub use results::KafkaResults;
 pub use topics::create_topics;

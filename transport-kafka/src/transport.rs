@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, thread, time::Duration};
 
 use fmnist_core::transport::{
     Capabilities, Delivery, Guarantee, Lane, Limits, Outcome, Settlement, Source, Transport,
@@ -6,18 +6,21 @@ use fmnist_core::transport::{
 };
 use rdkafka::error::KafkaResult;
 use tokio::{
+    runtime::Handle,
     sync::oneshot,
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
 
 use crate::{
-    KafkaConfig, KafkaSetupError,
-    clients::Clients,
+    KafkaConfig, KafkaGuarantee, KafkaSetupError,
     consumer::{self, Context, Shared},
+    courier::{Confirming, Courier},
     lanes::Claim,
-    outbox::{Courier, Outbox},
-    topics,
+    membership::Membership,
+    outbox::Outbox,
+    topics, transaction,
+    transactor::Transactor,
     wire::Fetched,
 };
 
@@ -25,8 +28,9 @@ use crate::{
 pub struct KafkaTransport {
     shared: Arc<Shared>,
     outbox: Arc<Outbox>,
-    tasks: [JoinHandle<()>; 2],
-    /// Resolves once the last of the tasks has let go of the clients and they are closed.
+    guarantee: Guarantee,
+    tasks: Vec<JoinHandle<()>>,
+    /// Resolves once the last of the tasks has let go of the consumer and it is closed.
     closed: Option<oneshot::Receiver<KafkaResult<()>>>,
 }
 
@@ -62,25 +66,57 @@ impl KafkaTransport {
     /// # Errors
     /// If the broker is away, a topic is missing or librdkafka refuses the configuration.
     pub async fn connect(config: &KafkaConfig) -> Result<Self, KafkaSetupError> {
-        let checked = config.clone();
-        let check = move || topics::partitions(&checked, checked.topics()).map(drop);
-        tokio::task::spawn_blocking(check).await.map_err(|_| KafkaSetupError::ThreadEnded)??;
-
+        blocking(config, |config| topics::partitions(config, config.topics())).await?;
         let shared = Arc::new(Shared::new(&config.topic));
-        let (clients, closed) = Clients::connect(config, Context(Arc::clone(&shared)))?;
-        let clients = Arc::new(clients);
-        let courier = Courier {
-            shared: Arc::clone(&shared),
-            clients: Arc::clone(&clients),
-            results_topic: config.results_topic().map(Into::into),
-            dead_letter_topic: config.dead_letter_topic.as_str().into(),
-        };
         let outbox = Arc::new(Outbox::default());
-        let tasks = [
-            tokio::spawn(consumer::poll(clients, Arc::clone(&shared))),
-            tokio::spawn(courier.run(Arc::clone(&outbox))),
-        ];
-        Ok(Self { shared, outbox, tasks, closed: Some(closed) })
+        let results_topic = config.results_topic().map(Into::into);
+        let dead_letter_topic = config.dead_letter_topic.as_str().into();
+        let guarantee = match config.guarantee {
+            KafkaGuarantee::AtLeastOnce => Guarantee::AtLeastOnce,
+            KafkaGuarantee::ExactlyOnce => Guarantee::ExactlyOnce,
+        };
+        // Before the group is joined: what a killed process left open holds back its offsets.
+        let transactional = match guarantee {
+            Guarantee::AtLeastOnce => None,
+            Guarantee::ExactlyOnce => Some(blocking(config, transaction::Producer::connect).await?),
+        };
+        let (membership, closed) = Membership::join(config, Context(Arc::clone(&shared)))?;
+        let membership = Arc::new(membership);
+        let mut tasks = Vec::with_capacity(2);
+        match transactional {
+            None => {
+                let courier = Courier {
+                    shared: Arc::clone(&shared),
+                    membership: Arc::clone(&membership),
+                    producer: Arc::new(Confirming::new(config)?),
+                    results_topic,
+                    dead_letter_topic,
+                    commits_batches: config.commits_batches(),
+                };
+                tasks.push(tokio::spawn(courier.run(Arc::clone(&outbox))));
+            }
+            Some(producer) => {
+                let transactor = Transactor {
+                    shared: Arc::clone(&shared),
+                    outbox: Arc::clone(&outbox),
+                    producer,
+                    results_topic,
+                    dead_letter_topic,
+                    large: HashMap::new(),
+                };
+                let runtime = Handle::current();
+                thread::spawn(move || transactor.run(&runtime));
+            }
+        }
+        tasks.push(tokio::spawn(consumer::poll(membership, Arc::clone(&shared))));
+        Ok(Self { shared, outbox, guarantee, tasks, closed: Some(closed) })
+    }
+
+    /// Makes the next `count` transactions abort where they would commit: a fault for tests. What
+    /// they sent was confirmed by the broker, and its messages are delivered again.
+    #[cfg(feature = "faults")]
+    pub fn abort_transactions(&self, count: usize) {
+        self.shared.abort_transactions(count);
     }
 
     fn deliver(&self, fetched: Fetched, claim: Claim, attempt: u32) -> Delivery<KafkaToken> {
@@ -146,6 +182,15 @@ impl KafkaTransport {
     }
 }
 
+async fn blocking<O: Send + 'static>(
+    config: &KafkaConfig,
+    ask: impl FnOnce(&KafkaConfig) -> Result<O, KafkaSetupError> + Send + 'static,
+) -> Result<O, KafkaSetupError> {
+    let config = config.clone();
+    let asked = tokio::task::spawn_blocking(move || ask(&config)).await;
+    asked.map_err(|_| KafkaSetupError::ThreadEnded)?
+}
+
 enum Waiting {
     Nothing,
     Some,
@@ -156,7 +201,7 @@ impl Transport for KafkaTransport {
     type Token = KafkaToken;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true }
+        Capabilities { guarantee: self.guarantee, lanes: true, attempts: true }
     }
 
     async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<KafkaToken>>, TransportError> {
@@ -189,7 +234,7 @@ impl Transport for KafkaTransport {
         batch: Vec<(Delivery<KafkaToken>, Outcome)>,
     ) -> impl Future<Output = Result<Settlement, TransportError>> + Send + use<> {
         let (reply, settlement) = oneshot::channel();
-        self.shared.state().settlements += 1;
+        self.shared.settling();
         self.outbox.push(batch, reply);
         async move {
             settlement.await.unwrap_or_else(|_| {
@@ -205,15 +250,8 @@ impl Transport for KafkaTransport {
             context: format!("draining took longer than {grace:?}: {what}"),
             source: None,
         };
-        loop {
-            let mut confirmed = std::pin::pin!(self.shared.confirmed.notified());
-            confirmed.as_mut().enable();
-            if self.shared.state().settlements == 0 {
-                break;
-            }
-            if timeout_at(deadline, confirmed).await.is_err() {
-                return Err(late("results were not confirmed"));
-            }
+        if !self.shared.all_settled(deadline).await {
+            return Err(late("results were not confirmed"));
         }
         self.stop();
         let Some(closed) = self.closed.take() else { return Ok(()) };
@@ -231,6 +269,8 @@ impl Transport for KafkaTransport {
 impl KafkaTransport {
     fn stop(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        self.shared.close();
+        self.outbox.close();
     }
 }
 

@@ -5,7 +5,7 @@ use fmnist_core::transport::{Attributes, Outbound};
 use rdkafka::{
     Message,
     message::{BorrowedMessage, Header, Headers, OwnedHeaders},
-    producer::FutureRecord,
+    producer::{BaseRecord, FutureRecord},
 };
 
 /// A record on its way from the client's memory to a delivery.
@@ -43,12 +43,35 @@ pub(crate) fn record<'a>(topic: &'a str, message: &'a Outbound) -> FutureRecord<
     if let Some(key) = &message.key {
         record = record.key(&key[..]);
     }
-    if !message.attributes.is_empty() {
-        let mut headers = OwnedHeaders::new_with_capacity(message.attributes.len());
-        for (key, value) in message.attributes.iter() {
-            headers = headers.insert(Header { key, value: value.map(|bytes| &bytes[..]) });
-        }
+    if let Some(headers) = headers(&message.attributes) {
         record = record.headers(headers);
     }
     record
+}
+
+/// As [`record`], with a number that its delivery report carries.
+pub(crate) fn numbered_record<'a>(
+    topic: &'a str,
+    message: &'a Outbound,
+    number: usize,
+) -> BaseRecord<'a, [u8], [u8], usize> {
+    let mut record = BaseRecord::with_opaque_to(topic, number).payload(&message.payload[..]);
+    if let Some(key) = &message.key {
+        record = record.key(&key[..]);
+    }
+    if let Some(headers) = headers(&message.attributes) {
+        record = record.headers(headers);
+    }
+    record
+}
+
+fn headers(attributes: &Attributes) -> Option<OwnedHeaders> {
+    if attributes.is_empty() {
+        return None;
+    }
+    let mut headers = OwnedHeaders::new_with_capacity(attributes.len());
+    for (key, value) in attributes.iter() {
+        headers = headers.insert(Header { key, value: value.map(|bytes| &bytes[..]) });
+    }
+    Some(headers)
 }

@@ -22,6 +22,8 @@ pub struct PubSubConfig {
     pub results_subscription_id: Option<String>,
     /// Where messages go that can't be answered. It needs a subscription, or they are lost.
     pub dead_letter_topic: String,
+    /// `at_least_once`: Pub/Sub has no transaction over a result and an acknowledgement.
+    pub guarantee: PubSubGuarantee,
     /// The emulator, instead of Google's servers; comes from the environment, never from a file.
     #[serde(skip)]
     pub emulator: Option<Emulator>,
@@ -37,7 +39,41 @@ impl Default for PubSubConfig {
             results_topic: Some("MODEL-INFERENCE-RESULTS".to_owned()),
             results_subscription_id: None,
             dead_letter_topic: "MODEL-INFERENCE-DEAD-LETTERS".to_owned(),
+            guarantee: PubSubGuarantee::AtLeastOnce,
             emulator: None,
+        }
+    }
+}
+
+/// See [`PubSubConfig::guarantee`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
+pub enum PubSubGuarantee {
+    /// A message is acknowledged after its result is confirmed; a crash repeats some results.
+    AtLeastOnce,
+}
+
+impl TryFrom<String> for PubSubGuarantee {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "at_least_once" => Ok(Self::AtLeastOnce),
+            "exactly_once" => {
+                Err("pubsub.guarantee can't be exactly_once: Pub/Sub's exactly-once \
+                delivery covers the way to the consumer, and nothing joins the result that the \
+                consumer publishes to its acknowledgement; use at_least_once and drop duplicates \
+                by id, or Kafka")
+            }
+            _ => Err("pubsub.guarantee: expected at_least_once"),
+        }
+    }
+}
+
+impl From<PubSubGuarantee> for &'static str {
+    fn from(guarantee: PubSubGuarantee) -> Self {
+        match guarantee {
+            PubSubGuarantee::AtLeastOnce => "at_least_once",
         }
     }
 }
@@ -114,6 +150,15 @@ impl Emulator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exactly_once_is_refused_with_the_reason() {
+        let asked = serde_json::from_str::<PubSubConfig>(r#"{"guarantee": "exactly_once"}"#);
+        let error = asked.expect_err("refused").to_string();
+        assert!(error.contains("nothing joins the result") && error.contains("Kafka"), "{error}");
+        let default = serde_json::to_value(PubSubConfig::default()).expect("JSON");
+        assert_eq!(default["guarantee"], "at_least_once");
+    }
 
     #[test]
     fn the_old_section_is_read_with_its_meanings() {

@@ -37,7 +37,7 @@ mod topic;
 mod transport;
 mod wire;
 
-pub use config::{Emulator, PubSubConfig};
+pub use config::{Emulator, PubSubConfig, PubSubGuarantee};
 pub use error::PubSubError;
 pub use publisher::PubSubPublisher;
 pub use results::PubSubResults;

@@ -5,11 +5,12 @@
 //! [`Capabilities`]; what does not apply is printed with the reason.
 
 mod cases;
+mod exactly_once;
 mod support;
 
 use std::time::Duration;
 
-use super::{Capabilities, Outbound, Transport};
+use super::{Capabilities, Guarantee, Outbound, Transport};
 
 /// One isolated set of topics on a broker, with everything around the transport under test.
 pub trait Harness: Send + Sync {
@@ -29,6 +30,16 @@ pub trait Harness: Send + Sync {
     /// Everything on the dead-letter topic so far.
     fn dead_letters(&self) -> impl Future<Output = Vec<Outbound>> + Send;
 
+    /// Makes the next `count` settlements of `transport` abort after their results were sent. Called
+    /// where the transport claims [`Guarantee::ExactlyOnce`].
+    fn abort_settlements(
+        &self,
+        _transport: &mut Self::Transport,
+        _count: usize,
+    ) -> impl Future<Output = ()> + Send {
+        async { panic!("a transport that claims exactly once has a way to inject aborts") }
+    }
+
     /// How long the broker may take to deliver an unsettled message again.
     fn patience(&self) -> Duration;
 }
@@ -40,12 +51,18 @@ pub trait Harness: Send + Sync {
 pub async fn run<H: Harness>(capabilities: Capabilities, new: impl AsyncFn() -> H) {
     macro_rules! case {
         ($name:ident) => {
-            cases::$name(&new().await).await;
+            case!(cases::$name);
+        };
+        ($module:ident::$name:ident) => {
+            $module::$name(&new().await).await;
             println!("conformance: {} ... ok", stringify!($name).replace('_', " "));
         };
         ($name:ident if $claim:expr, $reason:literal) => {
+            case!(cases::$name if $claim, $reason);
+        };
+        ($module:ident::$name:ident if $claim:expr, $reason:literal) => {
             if $claim {
-                case!($name);
+                case!($module::$name);
             } else {
                 println!(
                     "conformance: {} ... skipped: {}",
@@ -55,7 +72,8 @@ pub async fn run<H: Harness>(capabilities: Capabilities, new: impl AsyncFn() -> 
             }
         };
     }
-    let Capabilities { lanes, attempts, .. } = capabilities;
+    let Capabilities { guarantee, lanes, attempts } = capabilities;
+    let exactly_once = guarantee == Guarantee::ExactlyOnce;
     assert_eq!(new().await.connect().await.capabilities(), capabilities);
     case!(settled_messages_are_answered_once_and_not_delivered_again);
     case!(recorded_messages_are_acknowledged_without_a_result);
@@ -73,4 +91,15 @@ pub async fn run<H: Harness>(capabilities: Capabilities, new: impl AsyncFn() -> 
     case!(a_retry_pulls_back_later_messages_of_its_lane if lanes, "the transport claims no lanes");
     case!(a_retry_leaves_other_lanes_alone if lanes, "the transport claims no lanes");
     case!(attempts_are_counted if attempts, "the transport claims no attempt counts");
+    macro_rules! exactly_once {
+        ($($name:ident),* $(,)?) => {$(
+            case!(exactly_once::$name if exactly_once, "the transport claims at least once");
+        )*};
+    }
+    exactly_once!(
+        every_id_is_seen_once_under_injected_aborts,
+        an_abort_takes_the_settlements_with_it_that_it_was_merged_with,
+        a_crash_shows_no_id_twice,
+        nothing_is_published_past_a_message_without_a_verdict,
+    );
 }

@@ -44,3 +44,159 @@ fn provenance<T>(
     }
     attributes
 }
+
+/// Counts how often a message was sent again from the dead letters.
+const REDRIVES: &str = "fmnist.redrives";
+/// What [`dead_letter`] and [`dead_letter_stub`] add.
+const ADDED: [&str; 10] = [
+    "__connect.errors.topic",
+    "__connect.errors.partition",
+    "__connect.errors.offset",
+    "__connect.errors.connector.name",
+    "__connect.errors.stage",
+    "__connect.errors.exception.message",
+    "fmnist.id",
+    "fmnist.attempt",
+    "fmnist.payload.sha256",
+    "fmnist.payload.bytes",
+];
+
+/// A dead letter, read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    /// The id of the message that was refused.
+    pub id: String,
+    /// The step that refused it, such as `DECODE`.
+    pub stage: String,
+    /// Why.
+    pub reason: String,
+    /// How often the message was sent again before.
+    pub redrives: u32,
+    /// The payload was too large for the dead letters and is not here.
+    pub is_stub: bool,
+    original: Outbound,
+}
+
+impl DeadLetter {
+    /// Reads what [`dead_letter`] or [`dead_letter_stub`] wrote; `None` if it is something else.
+    pub fn read(letter: Outbound) -> Option<Self> {
+        let text = |name| letter.attributes.text(name).map(str::to_owned);
+        let redrives = text(REDRIVES).and_then(|count| count.parse().ok()).unwrap_or(0);
+        Some(Self {
+            id: text("fmnist.id")?,
+            stage: text("__connect.errors.stage")?,
+            reason: text("__connect.errors.exception.message").unwrap_or_default(),
+            redrives,
+            is_stub: text("fmnist.payload.sha256").is_some(),
+            original: Outbound { attributes: without_added(&letter.attributes), ..letter },
+        })
+    }
+
+    /// The message to send again: key, payload and headers as they came, and the count of redrives.
+    pub fn redriven(&self) -> Outbound {
+        let mut message = self.original.clone();
+        message.attributes.push(REDRIVES, (self.redrives + 1).to_string());
+        message
+    }
+}
+
+/// The attributes without the last of each name that was added. A message that brought the same
+/// name with it, say from another system's dead letters, keeps its own.
+fn without_added(attributes: &Attributes) -> Attributes {
+    let all: Vec<_> = attributes.iter().collect();
+    let added = |index: usize, name: &str| {
+        let is_last = !all[index + 1..].iter().any(|(later, _)| *later == name);
+        (ADDED.contains(&name) && is_last) || name == REDRIVES
+    };
+    let mut kept = Attributes::new();
+    for (index, (name, value)) in all.iter().enumerate() {
+        match value {
+            _ if added(index, name) => {}
+            Some(value) => kept.push(*name, (*value).clone()),
+            None => kept.push_null(*name),
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::transport::{Source, Stage};
+
+    fn delivery(attributes: Attributes) -> Delivery<()> {
+        Delivery {
+            id: "t/0/7".to_owned(),
+            source: Source {
+                transport: "kafka".into(),
+                topic: Arc::from("t"),
+                partition: Some(0),
+                offset: Some(7),
+                message_id: None,
+            },
+            lane: None,
+            attempt: Some(2),
+            key: Some(Bytes::from_static(b"\xc3\x28")),
+            attributes,
+            payload: Bytes::from_static(b"{\xff"),
+            token: (),
+        }
+    }
+
+    fn names(message: &Outbound) -> Vec<&str> {
+        message.attributes.iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn a_redriven_message_is_the_original_and_the_count() {
+        let mut attributes: Attributes = [("trace", "7"), ("trace", "8")].into_iter().collect();
+        attributes.push_null("nothing");
+        let original = delivery(attributes);
+        let letter = dead_letter(&original, &Rejection::new(Stage::Decode, "bad"));
+        let read = DeadLetter::read(letter).expect("a dead letter");
+        assert_eq!((&*read.id, &*read.stage, &*read.reason), ("t/0/7", "DECODE", "bad"));
+        assert_eq!((read.redrives, read.is_stub), (0, false));
+        let again = read.redriven();
+        assert_eq!((again.key, again.payload), (original.key, original.payload));
+        let again = read.redriven();
+        assert_eq!(names(&again), ["trace", "trace", "nothing", "fmnist.redrives"]);
+        assert_eq!(again.attributes.text("fmnist.redrives"), Some("1"));
+    }
+
+    #[test]
+    fn redrives_are_counted_over_several_rounds() {
+        let mut attributes = Attributes::new();
+        for round in 1..=3 {
+            let letter = dead_letter(&delivery(attributes), &Rejection::new(Stage::Infer, "nan"));
+            let read = DeadLetter::read(letter).expect("a dead letter");
+            assert_eq!(read.redrives, round - 1);
+            let again = read.redriven();
+            assert_eq!(names(&again), ["fmnist.redrives"]);
+            attributes = again.attributes;
+        }
+    }
+
+    #[test]
+    fn headers_of_another_systems_dead_letters_stay() {
+        let theirs = [("__connect.errors.topic", "orders"), ("__connect.errors.stage", "VALUE")];
+        let original = delivery(theirs.into_iter().collect());
+        let letter = dead_letter(&original, &Rejection::new(Stage::Decode, "bad"));
+        let read = DeadLetter::read(letter).expect("a dead letter");
+        assert_eq!(read.stage, "DECODE");
+        let again = read.redriven();
+        assert_eq!(again.attributes.text("__connect.errors.topic"), Some("orders"));
+        assert_eq!(again.attributes.len(), 3);
+    }
+
+    #[test]
+    fn a_stub_is_known_and_anything_else_is_no_dead_letter() {
+        let stub =
+            dead_letter_stub(&delivery(Attributes::new()), &Rejection::new(Stage::Decode, ""));
+        assert!(DeadLetter::read(stub).expect("a dead letter").is_stub);
+        assert_eq!(DeadLetter::read(Outbound::default()), None);
+    }
+}

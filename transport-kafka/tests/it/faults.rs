@@ -1,6 +1,6 @@
 //! What the old consumer got wrong, and what a broker can do to this one.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 use fmnist_core::{
@@ -210,6 +210,46 @@ async fn keys_headers_and_tombstones_arrive_as_they_were_sent() {
     assert_eq!(letter.key.as_deref(), Some(&[0xc3, 0x28][..]));
     let kept: Vec<_> = letter.attributes.iter().take(3).map(|(name, _)| name).collect();
     assert_eq!(kept, ["trace", "trace", "empty"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_were_paused_when_they_were_revoked_are_read_when_they_come_back() {
+    // More than a consumer buffers, so that it pauses.
+    const MESSAGES: usize = 40_000;
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.0.bootstrap_servers)
+        .create()
+        .expect("a producer");
+    let mut reports = Vec::new();
+    for number in 0..MESSAGES {
+        let partition = number as i32 % PARTITIONS;
+        let record = FutureRecord::<(), _>::to(&kafka.0.topic).partition(partition).payload("x");
+        reports.push(producer.send_result(record).map_err(|(error, _)| error).expect("queued"));
+    }
+    for report in reports {
+        report.await.expect("reported").expect("confirmed");
+    }
+    let mut first = kafka.connect().await;
+    let mut ended = HashSet::new();
+    let record = async |transport: &mut KafkaTransport, ended: &mut HashSet<String>| {
+        let limits = Limits { max_messages: 500, max_bytes: 1 << 20, max_wait: Duration::ZERO };
+        let received = timeout(PATIENCE, transport.recv(limits)).await.expect("in time");
+        let deliveries = received.expect("received");
+        let ids: Vec<String> = deliveries.iter().map(|delivery| delivery.id.clone()).collect();
+        let batch = deliveries.into_iter().map(|d| (d, Outcome::Recorded)).collect();
+        if transport.settle(batch).await.expect("settled").stale == 0 {
+            ended.extend(ids);
+        }
+    };
+    record(&mut first, &mut ended).await;
+    let mut second = kafka.connect().await;
+    record(&mut second, &mut ended).await;
+    second.drain(PATIENCE).await.expect("drained");
+    while ended.len() < MESSAGES {
+        record(&mut first, &mut ended).await;
+    }
 }
 
 /// As `kafka`, but its producers refuse what is larger than 4,000 bytes.

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -8,11 +9,13 @@ use fmnist_core::transport::{Attributes, Outbound, Publisher, conformance::Harne
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
     message::Headers,
 };
 use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaTransport};
 
 pub(crate) const PARTITIONS: i32 = 4;
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A configuration whose topics and group nobody else uses.
 pub(crate) fn config(servers: &str) -> KafkaConfig {
@@ -63,6 +66,11 @@ impl Harness for Kafka {
         read(&self.0, topics(&self.0)[2]).await
     }
 
+    #[cfg(feature = "faults")]
+    async fn abort_settlements(&self, transport: &mut KafkaTransport, count: usize) {
+        transport.abort_transactions(count);
+    }
+
     fn patience(&self) -> Duration {
         Duration::from_secs(30)
     }
@@ -75,28 +83,34 @@ pub(crate) async fn read(config: &KafkaConfig, topic: &str) -> Vec<Outbound> {
 }
 
 fn read_blocking(servers: &str, topic: &str) -> Vec<Outbound> {
-    let wait = Duration::from_secs(10);
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
         .set("group.id", "test-reader")
         .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
         .create()
         .expect("a consumer");
     let mut assignment = TopicPartitionList::new();
-    let mut missing = 0;
     for partition in 0..PARTITIONS {
-        let (low, high) = consumer.fetch_watermarks(topic, partition, wait).expect("watermarks");
-        missing += high - low;
         assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
     }
     consumer.assign(&assignment).expect("assigned");
-    let deadline = Instant::now() + wait;
+    let mut unread: BTreeSet<i32> = (0..PARTITIONS).collect();
+    let mut deadline = Instant::now() + READ_TIMEOUT;
     let mut messages = Vec::new();
-    while missing > 0 {
-        assert!(Instant::now() < deadline, "{missing} messages of {topic} cannot be read");
+    while !unread.is_empty() {
+        assert!(Instant::now() < deadline, "partitions {unread:?} of {topic} cannot be read");
         let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
-        let Ok(message) = message else { continue };
+        deadline = Instant::now() + READ_TIMEOUT;
+        let message = match message {
+            Ok(message) => message,
+            Err(KafkaError::PartitionEOF(partition)) => {
+                unread.remove(&partition);
+                continue;
+            }
+            Err(_) => continue,
+        };
         let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         let attributes: Attributes = headers
             .map(|h| (h.key.to_owned(), Bytes::copy_from_slice(h.value.unwrap_or_default())))
@@ -106,7 +120,6 @@ fn read_blocking(servers: &str, topic: &str) -> Vec<Outbound> {
             attributes,
             payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
         });
-        missing -= 1;
     }
     messages
 }

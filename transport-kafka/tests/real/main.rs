@@ -7,25 +7,41 @@
 mod constant;
 #[path = "../it/harness.rs"]
 mod harness;
+mod kills;
 mod process;
+mod transactions;
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, process::ExitCode, time::Duration};
+use std::{panic::AssertUnwindSafe, process::ExitCode, time::Duration};
 
 use constant::{Constant, test_set};
 use fmnist_core::{
+    audit::{Account, Ledger},
     message::ResultRecord,
-    pipeline::{Pipeline, PipelineConfig},
+    pipeline::{Pipeline, PipelineConfig, PipelineError, PipelineReport},
     transport::{Capabilities, Guarantee, Limits, Outbound, Publisher, Transport, conformance},
 };
 use futures_util::FutureExt;
 use harness::{Kafka, PARTITIONS, config, read, topics};
+use kills::{
+    twenty_kills_lose_and_double_nothing_in_transactions, twenty_kills_lose_nothing,
+    twenty_kills_lose_nothing_with_a_commit_a_batch,
+};
 use process::Consumer;
-use rand::{RngExt, SeedableRng};
-use tokio::{sync::oneshot, task::JoinSet};
-use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaTransport, create_topics};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
+use transactions::{
+    a_dead_letter_that_the_broker_finds_too_large_goes_as_a_stub,
+    a_second_process_of_the_same_name_ends_the_first, a_zombie_doubles_nothing,
+    consumers_that_join_and_leave_double_nothing_in_transactions,
+};
+use transport_kafka::{KafkaConfig, KafkaGuarantee, KafkaPublisher, KafkaTransport, create_topics};
 
-const CLAIMS: Capabilities =
-    Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true };
+const fn claims(guarantee: Guarantee) -> Capabilities {
+    Capabilities { guarantee, lanes: true, attempts: true }
+}
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -49,9 +65,16 @@ fn main() -> ExitCode {
     }
     tests!(
         the_kafka_transport_conforms,
+        the_kafka_transport_conforms_in_transactions,
         messages_of_every_codec_are_read,
         consumers_that_join_and_leave_lose_nothing,
+        consumers_that_join_and_leave_double_nothing_in_transactions,
+        a_zombie_doubles_nothing,
+        a_second_process_of_the_same_name_ends_the_first,
+        a_dead_letter_that_the_broker_finds_too_large_goes_as_a_stub,
         twenty_kills_lose_nothing,
+        twenty_kills_lose_nothing_with_a_commit_a_batch,
+        twenty_kills_lose_and_double_nothing_in_transactions,
         memory_does_not_grow_with_what_waits,
     );
     let result = if failed == 0 { "ok" } else { "FAILED" };
@@ -81,34 +104,52 @@ async fn send(config: &KafkaConfig, count: usize, payload: &'static [u8]) -> Vec
     ids
 }
 
-/// How often each id was answered.
-async fn answers(config: &KafkaConfig) -> HashMap<String, usize> {
-    let mut answers = HashMap::new();
-    for result in read(config, topics(config)[1]).await {
+/// What became of the messages with these ids, as a reader of committed messages sees it.
+async fn account(config: &KafkaConfig, ids: &[String]) -> Account {
+    let [_, results, dead_letters] = topics(config);
+    let mut ledger = Ledger::default();
+    ids.iter().for_each(|id| ledger.input(id));
+    for result in read(config, results).await {
         let record: ResultRecord = serde_json::from_slice(&result.payload).expect("a result");
-        *answers.entry(record.id).or_default() += 1;
+        ledger.result(&record.id);
     }
-    answers
+    for letter in read(config, dead_letters).await {
+        ledger.dead_letter(letter.attributes.text("fmnist.id").expect("an id"));
+    }
+    ledger.account()
 }
 
-/// Waits until each of `ids` is answered; answers how many results were doubles.
-async fn assert_answered(config: &KafkaConfig, ids: &[String]) -> usize {
-    for _ in 0..120 {
-        let answers = answers(config).await;
-        let missing = ids.iter().filter(|id| !answers.contains_key(*id)).count();
-        if missing == 0 {
-            assert_eq!(answers.len(), ids.len(), "answers to messages that nobody sent");
-            return answers.values().sum::<usize>() - ids.len();
+/// Waits until each of `ids` has an end; answers how many ends were doubles.
+async fn assert_ended(config: &KafkaConfig, ids: &[String]) -> usize {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let account = account(config, ids).await;
+        assert_eq!(account.orphaned, Vec::<String>::new(), "ends of messages that nobody sent");
+        if account.is_complete() {
+            return account.duplicates;
         }
+        let Account { missing, .. } = account;
+        let sample = &missing[..missing.len().min(5)];
+        assert!(Instant::now() < deadline, "{} without an end, such as {sample:?}", missing.len());
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    panic!("messages without an answer after two minutes");
 }
 
 const RANGE: &[u8] = br#"{"start_idx": 0, "end_idx": 1}"#;
 
 async fn the_kafka_transport_conforms(servers: &str) {
-    conformance::run(CLAIMS, async || Kafka(fresh(servers).await)).await;
+    let claims = claims(Guarantee::AtLeastOnce);
+    conformance::run(claims, async || Kafka(fresh(servers).await)).await;
+}
+
+/// As [`fresh`], in transactions.
+async fn exactly_once(servers: &str) -> KafkaConfig {
+    KafkaConfig { guarantee: KafkaGuarantee::ExactlyOnce, ..fresh(servers).await }
+}
+
+async fn the_kafka_transport_conforms_in_transactions(servers: &str) {
+    let claims = claims(Guarantee::ExactlyOnce);
+    conformance::run(claims, async || Kafka(exactly_once(servers).await)).await;
 }
 
 async fn messages_of_every_codec_are_read(servers: &str) {
@@ -133,56 +174,43 @@ async fn messages_of_every_codec_are_read(servers: &str) {
 }
 
 async fn consumers_that_join_and_leave_lose_nothing(servers: &str) {
-    let config = fresh(servers).await;
+    let doubled = join_and_leave(fresh(servers).await).await;
+    println!("rebalances: messages 3000, missing 0, duplicates {doubled}");
+}
+
+/// Answers how many results were doubles.
+async fn join_and_leave(config: KafkaConfig) -> usize {
     let mut consumers = Vec::new();
     let mut ids = Vec::new();
     for round in 0..6 {
         ids.extend(send(&config, 500, RANGE).await);
         if round == 4 {
-            let (stop, running): (oneshot::Sender<()>, tokio::task::JoinHandle<_>) =
-                consumers.remove(0);
-            stop.send(()).expect("it runs");
-            running.await.expect("no panic");
+            consume_no_more(consumers.remove(0)).await;
         } else if round < 3 {
-            let transport = KafkaTransport::connect(&config).await.expect("connected");
-            let model = Constant::new(Duration::from_millis(20));
-            let pipeline = Pipeline::new(transport, model, test_set(), PipelineConfig::default());
-            let (stop, stopped) = oneshot::channel::<()>();
-            let running = tokio::spawn(async move {
-                pipeline.run(async { drop(stopped.await) }).await.expect("drained");
-            });
-            consumers.push((stop, running));
+            consumers.push(consume(&config).await);
         }
     }
-    let doubled = assert_answered(&config, &ids).await;
-    println!("rebalances: messages {}, missing 0, duplicates {doubled}", ids.len());
-    for (stop, running) in consumers {
-        stop.send(()).expect("it runs");
-        running.await.expect("no panic");
+    let doubled = assert_ended(&config, &ids).await;
+    for consumer in consumers {
+        consume_no_more(consumer).await;
     }
+    doubled
 }
 
-async fn twenty_kills_lose_nothing(servers: &str) {
-    const MESSAGES: usize = 50_000;
-    const KILLS: usize = 20;
-    let mut config = fresh(servers).await;
-    config.group_instance_id = Some("the-consumer".to_owned());
-    let ids = send(&config, MESSAGES, RANGE).await;
-    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(20);
-    for _ in 0..KILLS {
-        let consumer = Consumer::start(&config, Duration::from_millis(100));
-        tokio::time::sleep(Duration::from_millis(random.random_range(500..2_000))).await;
-        consumer.kill();
-    }
-    let before = answers(&config).await.len();
-    assert!(before < MESSAGES, "the last kill came after the last message");
-    let consumer = Consumer::start(&config, Duration::ZERO);
-    let doubled = assert_answered(&config, &ids).await;
-    consumer.kill();
-    println!(
-        "kills {KILLS} (the last after {before} messages), messages {MESSAGES}, missing 0, \
-         duplicates {doubled}"
-    );
+type Running = (oneshot::Sender<()>, JoinHandle<Result<PipelineReport, PipelineError>>);
+
+/// A pipeline in this process.
+async fn consume(config: &KafkaConfig) -> Running {
+    let transport = KafkaTransport::connect(config).await.expect("connected");
+    let model = Constant::new(Duration::from_millis(20));
+    let pipeline = Pipeline::new(transport, model, test_set(), PipelineConfig::default());
+    let (stop, stopped) = oneshot::channel::<()>();
+    (stop, tokio::spawn(pipeline.run(async { drop(stopped.await) })))
+}
+
+async fn consume_no_more((stop, running): Running) {
+    stop.send(()).expect("it runs");
+    running.await.expect("no panic").expect("drained");
 }
 
 async fn memory_does_not_grow_with_what_waits(servers: &str) {

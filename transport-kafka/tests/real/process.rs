@@ -50,6 +50,12 @@ impl Consumer {
         self.0.wait().expect("ended");
     }
 
+    /// `-STOP` takes all its time away, `-CONT` gives it back.
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.0.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
     /// The largest resident memory seen during `time`, from /proc.
     pub(crate) async fn peak_memory_kb(&self, time: Duration) -> u64 {
         let begun = Instant::now();
@@ -63,5 +69,13 @@ impl Consumer {
             peak = peak.max(kb);
         }
         peak
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }

@@ -1,0 +1,118 @@
+use std::{str::FromStr, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use jiff::Timestamp;
+use transport_kafka::{
+    KafkaConfig, KafkaHistory, KafkaSpan, KafkaStart, group_lag, set_group_start,
+};
+
+/// How often the group is asked how far it has come.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Reads a topic again from a place, in a group of its own, and may stop at its end.
+#[derive(Debug, Args)]
+pub struct Backfill {
+    /// Begin there, in a new group: beginning, offset:N or time:RFC3339
+    #[arg(long, value_name = "PLACE")]
+    from: Option<From>,
+    /// Stop at the end that the topic has now, with exit code 0
+    #[arg(long)]
+    until_end: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct From(KafkaStart);
+
+impl FromStr for From {
+    type Err = String;
+
+    fn from_str(place: &str) -> Result<Self, String> {
+        let expected = || format!("expected beginning, offset:N or time:RFC3339, found {place}");
+        match place.split_once(':') {
+            None if place == "beginning" => Ok(Self(KafkaStart::Beginning)),
+            Some(("offset", offset)) => {
+                let offset = offset.parse().ok().filter(|offset| *offset >= 0);
+                offset.map(|offset| Self(KafkaStart::Offset(offset))).ok_or_else(expected)
+            }
+            Some(("time", time)) => match time.parse::<Timestamp>() {
+                Ok(time) => Ok(Self(KafkaStart::Time(time.as_millisecond()))),
+                Err(error) => Err(format!("{}: {error}", expected())),
+            },
+            _ => Err(expected()),
+        }
+    }
+}
+
+/// The end of a backfill.
+pub struct End(Option<(KafkaConfig, Vec<KafkaSpan>)>);
+
+impl Backfill {
+    /// Gives the consumer a group that begins where it was told to.
+    ///
+    /// # Errors
+    /// If the broker is away or the topic does not exist.
+    pub async fn prepare(&self, kafka: &mut KafkaConfig) -> anyhow::Result<End> {
+        if let Some(From(start)) = self.from {
+            let now = Timestamp::now().as_millisecond();
+            kafka.group_id = format!("{}-backfill-{now}", kafka.group_id);
+            eprintln!("backfill in group {}", kafka.group_id);
+            let config = kafka.clone();
+            let set = move || set_group_start(&config, start);
+            tokio::task::spawn_blocking(set).await?.context("the group's place was not set")?;
+        }
+        if !self.until_end {
+            return Ok(End(None));
+        }
+        let config = kafka.clone();
+        let open = move || -> anyhow::Result<Vec<KafkaSpan>> {
+            let mut history =
+                KafkaHistory::open(&config, &config.topic, KafkaStart::Beginning, None)?;
+            // Transactions leave marks at the end that no consumer ever commits past.
+            let mut ends = history.spans().to_vec();
+            ends.iter_mut().for_each(|span| span.end = span.start);
+            while let Some(record) = history.next_record()? {
+                if let Some(span) = ends.iter_mut().find(|s| s.partition == record.partition) {
+                    span.end = record.offset + 1;
+                }
+            }
+            Ok(ends)
+        };
+        let spans = tokio::task::spawn_blocking(open).await??;
+        Ok(End(Some((kafka.clone(), spans))))
+    }
+}
+
+impl End {
+    /// Waits until the group has committed everything up to the end; for ever without one.
+    pub async fn reached(self) {
+        let Some((config, spans)) = self.0 else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let (config, spans) = (config.clone(), spans.clone());
+            let lag = tokio::task::spawn_blocking(move || group_lag(&config, &spans)).await;
+            match lag {
+                Ok(Ok(0)) => return,
+                Ok(Ok(lag)) => tracing::info!(lag, "backfill"),
+                Ok(Err(error)) => tracing::warn!(%error, "the group's place is not known"),
+                Err(error) => tracing::warn!(%error, "the group's place is not known"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_and_others_refused_with_what_is_expected() {
+        let start = |place: &str| place.parse::<From>().map(|From(start)| start);
+        assert_eq!(start("beginning"), Ok(KafkaStart::Beginning));
+        assert_eq!(start("offset:7"), Ok(KafkaStart::Offset(7)));
+        assert_eq!(start("time:1970-01-01T00:00:02Z"), Ok(KafkaStart::Time(2_000)));
+        for place in ["", "end", "offset:", "offset:-1", "time:yesterday", "offset"] {
+            assert!(start(place).expect_err(place).contains("expected beginning"), "{place}");
+        }
+    }
+}

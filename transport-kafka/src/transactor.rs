@@ -1,0 +1,289 @@
+//! Exactly once: carries out verdicts and commits offsets in transactions, on a thread of its own.
+//!
+//! A transaction costs 10–20 ms however small, so batches that were accepted while one was open are
+//! merged into the next. What an aborted transaction held is delivered again.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use fmnist_core::transport::{
+    Delivery, Outbound, Outcome, Settlement, TransportError, dead_letter, dead_letter_stub,
+};
+use rdkafka::{
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use tokio::runtime::Handle;
+
+use crate::{
+    KafkaToken,
+    consumer::Shared,
+    lanes::{Claim, Standing},
+    outbox::{Outbox, Reply, Verdicts},
+    refusal::is_too_large,
+    transaction::{Failure, Producer},
+};
+
+/// Messages of one transaction at most.
+const MERGED_MESSAGES: usize = 10_000;
+/// How long a transaction waits for the group to assign partitions before it gives up.
+const MEMBER_WAIT: Duration = Duration::from_secs(10);
+
+pub(crate) struct Transactor {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) producer: Producer,
+    pub(crate) results_topic: Option<Arc<str>>,
+    pub(crate) dead_letter_topic: Arc<str>,
+    /// Dead letters in a batch that the broker refused as too large, by their messages' partition
+    /// and offset.
+    pub(crate) large: HashMap<(i32, i64), Large>,
+}
+
+/// A broker refuses a whole batch for one large letter, so each is tried by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Large {
+    Suspected,
+    Proved,
+}
+
+/// A message whose end is in the open transaction.
+struct Staged {
+    batch: usize,
+    claim: Claim,
+    delivery: Delivery<KafkaToken>,
+    outcome: Outcome,
+}
+
+impl Transactor {
+    /// Carries out verdicts until the outbox is closed.
+    pub(crate) fn run(mut self, runtime: &Handle) {
+        while let Some(first) = runtime.block_on(self.outbox.pop()) {
+            let (verdicts, replies): (Vec<_>, Vec<_>) = self.merge(first).into_iter().unzip();
+            let mut settlements = vec![Settlement::default(); verdicts.len()];
+            let (staged, member) = self.stage(verdicts, &mut settlements);
+            let batches: Vec<usize> = staged.iter().map(|staged| staged.batch).collect();
+            let committed = self.carry_out(staged, member.as_deref(), &mut settlements);
+            self.shared.end();
+            for (batch, (reply, settlement)) in replies.into_iter().zip(settlements).enumerate() {
+                let result = match &committed {
+                    Err(failure) if batches.contains(&batch) => Err(self.error(failure)),
+                    _ => Ok(settlement),
+                };
+                self.shared.settled(reply, result);
+            }
+        }
+    }
+
+    fn merge(&self, first: (Verdicts, Reply)) -> Vec<(Verdicts, Reply)> {
+        let mut room = MERGED_MESSAGES.saturating_sub(first.0.len());
+        let mut merged = vec![first];
+        while let Some(next) = self.outbox.pop_waiting(room) {
+            room -= next.0.len();
+            merged.push(next);
+        }
+        merged
+    }
+
+    /// The verdicts that count, in call order, and the member of the group that they count for.
+    fn stage(
+        &self,
+        batches: Vec<Verdicts>,
+        settlements: &mut [Settlement],
+    ) -> (Vec<Staged>, Option<Arc<ConsumerGroupMetadata>>) {
+        let mut staged = Vec::with_capacity(batches.iter().map(Vec::len).sum());
+        let mut state = self.shared.begin(MEMBER_WAIT);
+        // Taken no later than the claims are looked at: should the partitions get another owner
+        // from here on, the broker refuses the offsets.
+        let member = state.member.clone();
+        for (batch, verdicts) in batches.into_iter().enumerate() {
+            for (mut delivery, outcome) in verdicts {
+                let Some(claim) = delivery.token.take() else { continue };
+                let standing = match outcome {
+                    Outcome::Retry => state.lanes.standing(claim),
+                    _ => state.lanes.stage(claim),
+                };
+                match (standing, &outcome) {
+                    (Standing::Valid, Outcome::Retry) => {
+                        state.lanes.pull_back(claim);
+                        settlements[batch].retried += 1;
+                    }
+                    (Standing::Valid, _) => {
+                        staged.push(Staged { batch, claim, delivery, outcome });
+                        continue;
+                    }
+                    (Standing::PulledBack, _) => settlements[batch].retried += 1,
+                    (Standing::Stale, _) => settlements[batch].stale += 1,
+                }
+            }
+        }
+        drop(state);
+        self.shared.handed_back();
+        (staged, member)
+    }
+
+    fn carry_out(
+        &mut self,
+        staged: Vec<Staged>,
+        member: Option<&ConsumerGroupMetadata>,
+        settlements: &mut [Settlement],
+    ) -> Result<(), Failure> {
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let committed = match member {
+            Some(member) => self.transact(&staged, member),
+            None => Err(Failure::NotAMember),
+        };
+        match committed {
+            Ok(()) => {
+                self.acknowledge(&staged, settlements);
+                Ok(())
+            }
+            Err(failure) => {
+                tracing::warn!(
+                    messages = staged.len(),
+                    error = &failure as &dyn std::error::Error,
+                    "transaction aborted; its messages are delivered again"
+                );
+                for staged in &staged {
+                    self.shared.pull_back(staged.claim);
+                }
+                if let Failure::Fatal(cause) | Failure::Refused(cause) = &failure {
+                    self.shared.fail(format!("{}: {cause}", self.error(&failure)));
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// One transaction, committed or aborted.
+    fn transact(
+        &mut self,
+        staged: &[Staged],
+        member: &ConsumerGroupMetadata,
+    ) -> Result<(), Failure> {
+        self.producer.begin()?;
+        let sent = self.send(staged);
+        let mut offsets = BTreeMap::new();
+        for Staged { claim, .. } in staged {
+            offsets.insert(claim.partition, claim.offset + 1);
+        }
+        let injected = self.shared.take_abort();
+        let committed = sent.and_then(|()| match injected {
+            true => Err(Failure::Injected),
+            false => self.producer.commit(&self.shared.topic, &offsets, member),
+        });
+        match committed {
+            Err(failure @ Failure::Fatal(_)) => Err(failure),
+            Err(failure) => {
+                self.producer.abort()?;
+                Err(failure)
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Sends every message of the transaction and waits for the reports.
+    fn send(&mut self, staged: &[Staged]) -> Result<(), Failure> {
+        let mut sending = staged.iter().enumerate();
+        let sent = sending.try_for_each(|(number, staged)| self.send_one(number, staged));
+        let mut first = None;
+        for (number, error) in self.producer.failures() {
+            let Staged { claim, outcome, .. } = &staged[number];
+            if is_too_large(&error) && matches!(outcome, Outcome::Reject(_)) {
+                // A transaction with a failed message can't commit: the next one knows better.
+                let known = self.large.entry((claim.partition, claim.offset));
+                known.and_modify(|large| *large = Large::Proved).or_insert(Large::Suspected);
+                first.get_or_insert(Failure::Aborted(error));
+            } else if !matches!(first, Some(Failure::Refused(_))) {
+                // One that is refused decides over those that went with it.
+                match Failure::from(error) {
+                    failure @ Failure::Refused(_) => first = Some(failure),
+                    failure => drop(first.get_or_insert(failure)),
+                }
+            }
+        }
+        // After a failed report, the client refuses what comes next.
+        first.map_or(sent, Err)
+    }
+
+    fn send_one(&self, number: usize, staged: &Staged) -> Result<(), Failure> {
+        match &staged.outcome {
+            Outcome::Recorded | Outcome::Retry => {}
+            Outcome::Publish(messages) => {
+                let unknown = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
+                let topic = self.results_topic.as_ref().ok_or(unknown)?;
+                for message in messages {
+                    self.producer.send(topic, message, number)?;
+                }
+            }
+            Outcome::Reject(_) => self.send_dead_letter(staged, number)?,
+        }
+        Ok(())
+    }
+
+    fn send_dead_letter(&self, staged: &Staged, number: usize) -> Result<(), Failure> {
+        let Staged { delivery, outcome: Outcome::Reject(rejection), claim, .. } = staged else {
+            return Ok(());
+        };
+        let send =
+            |message: Outbound| self.producer.send(&self.dead_letter_topic, &message, number);
+        let letter = || send(dead_letter(delivery, rejection));
+        let stub = || send(dead_letter_stub(delivery, rejection));
+        match self.large.get(&(claim.partition, claim.offset)) {
+            Some(Large::Proved) => stub()?,
+            Some(Large::Suspected) => {
+                self.producer.wait();
+                letter()?;
+                self.producer.wait();
+            }
+            None => match letter() {
+                Err(error) if is_too_large(&error) => stub()?,
+                sent => sent?,
+            },
+        }
+        Ok(())
+    }
+
+    /// Moves the marks: what was committed is over, even if its partition was revoked meanwhile.
+    fn acknowledge(&mut self, staged: &[Staged], settlements: &mut [Settlement]) {
+        let mut state = self.shared.state();
+        for Staged { batch, claim, outcome, .. } in staged {
+            state.lanes.done(*claim);
+            self.large.remove(&(claim.partition, claim.offset));
+            let settlement = &mut settlements[*batch];
+            match outcome {
+                Outcome::Publish(_) => settlement.published += 1,
+                Outcome::Recorded => settlement.recorded += 1,
+                Outcome::Reject(_) => settlement.rejected += 1,
+                Outcome::Retry => {}
+            }
+        }
+    }
+
+    fn error(&self, failure: &Failure) -> TransportError {
+        let topic = &self.shared.topic;
+        match failure {
+            Failure::Refused(source) => TransportError::Fatal {
+                context: format!("Kafka refused an answer to {topic} for good"),
+                source: Some(source.clone().into()),
+            },
+            Failure::Fatal(source) => TransportError::Fatal {
+                context: format!("no more transactions for {topic}: {failure}"),
+                source: Some(source.clone().into()),
+            },
+            Failure::Aborted(source) => TransportError::Aborted {
+                context: format!("the transaction of answers to {topic} was aborted"),
+                source: Some(source.clone().into()),
+            },
+            Failure::NotAMember | Failure::Injected => TransportError::Aborted {
+                context: format!("the transaction of answers to {topic} was aborted: {failure}"),
+                source: None,
+            },
+        }
+    }
+}

@@ -116,8 +116,10 @@ impl<'a> Compiler<'a> {
             .tensors
             .remove(name)
             .ok_or_else(|| WeightsError::MissingTensor { name: name.to_owned() })?;
-        if tensor.shape != shape {
-            let (name, expected, found) = (name.to_owned(), shape.to_vec(), tensor.shape.clone());
+        let complete = tensor.values.len() == shape.iter().product::<usize>();
+        if tensor.shape != shape || !complete {
+            let found = if complete { tensor.shape.clone() } else { vec![tensor.values.len()] };
+            let (name, expected) = (name.to_owned(), shape.to_vec());
             return Err(WeightsError::Shape { name, expected, found });
         }
         Ok(&tensor.values)

@@ -247,6 +247,8 @@ fn callers_that_share_helpers_get_their_own_logits() {
         }
     };
     std::thread::scope(|scope| {
-        [0, 10, 20, 30].map(|first| scope.spawn(move || ask(first)));
+        for first in [0, 10, 20, 30] {
+            scope.spawn(move || ask(first));
+        }
     });
 }

@@ -106,7 +106,9 @@ impl KafkaConfig {
             .set("queued.min.messages", "10000")
             .set("queued.max.messages.kbytes", "8192")
             .set("fetch.max.bytes", "4194304")
-            .set("fetch.wait.max.ms", "100");
+            .set("fetch.wait.max.ms", "100")
+            // With enough fetched ahead, librdkafka would look again after a second only.
+            .set("fetch.queue.backoff.ms", "10");
         if let Some(id) = &self.group_instance_id {
             client.set("group.instance.id", id);
         }

@@ -30,6 +30,9 @@ use crate::{
 /// Intake pauses above these and resumes below half of them.
 const BUFFERED_MESSAGES: usize = 10_000;
 const BUFFERED_BYTES: usize = 8 << 20;
+/// How long room in the buffer is waited for, without polling, before partitions are paused: pausing
+/// throws away what the client has fetched ahead.
+const ROOM_WAIT: Duration = Duration::from_millis(500);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a revocation waits for the open transaction. Far below the session's timeout.
 const REVOKE_WAIT: Duration = Duration::from_secs(3);
@@ -224,6 +227,24 @@ impl Shared {
         self.arrived.notify_waiters();
     }
 
+    /// Waits a moment until the buffer takes more, or something else is to be done before that.
+    async fn has_room(&self) -> bool {
+        let deadline = Instant::now() + ROOM_WAIT;
+        loop {
+            if self.is_ready() {
+                return true;
+            }
+            if timeout_at(deadline, self.work.notified()).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        let state = self.state();
+        !state.is_full() || !state.lanes.seeks().is_empty()
+    }
+
     fn push(&self, fetched: Fetched) -> bool {
         let mut state = self.state();
         if !state.lanes.is_seeking(fetched.partition) {
@@ -308,8 +329,8 @@ pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>) {
             message = consumer.recv() => match message {
                 Ok(message) => {
                     let full = shared.push(Fetched::from(&message));
-                    if full && consumer.assignment().and_then(|all| consumer.pause(&all)).is_ok() {
-                        paused = true;
+                    if full && !shared.has_room().await {
+                        paused = consumer.assignment().and_then(|all| consumer.pause(&all)).is_ok();
                     }
                 }
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => {

@@ -123,21 +123,19 @@ impl Arguments {
         };
         let is_chosen = self.stage.is_empty()
             || self.stage.iter().any(|stage| stage.eq_ignore_ascii_case(&letter.stage));
-        let count = match () {
-            () if !is_chosen => &mut counts.not_chosen,
-            () if letter.is_stub => &mut counts.stubs,
-            () if letter.redrives >= self.max_redrives => &mut counts.capped,
-            () => &mut counts.sent,
+        let left = match () {
+            () if !is_chosen => Some(&mut counts.not_chosen),
+            () if letter.is_stub => Some(&mut counts.stubs),
+            () if letter.redrives >= self.max_redrives => Some(&mut counts.capped),
+            () => None,
         };
-        *count += 1;
-        let is_sent = is_chosen && !letter.is_stub && letter.redrives < self.max_redrives;
-        if is_sent {
-            println!(
-                "{} {} redrives {}: {}",
-                letter.id, letter.stage, letter.redrives, letter.reason
-            );
+        if let Some(left) = left {
+            *left += 1;
+            return None;
         }
-        is_sent.then(|| letter.redriven())
+        counts.sent += 1;
+        println!("{} {} redrives {}: {}", letter.id, letter.stage, letter.redrives, letter.reason);
+        Some(letter.redriven())
     }
 
     fn pace(&self) -> tokio::time::Interval {

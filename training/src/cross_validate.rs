@@ -5,7 +5,7 @@ mod plots;
 mod report;
 mod sheet;
 
-use std::{num::NonZeroUsize, path::PathBuf, thread};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use fmnist_core::{
@@ -16,7 +16,7 @@ use fmnist_core::{
 };
 
 use crate::{
-    options::RecipeArguments,
+    options::{RecipeArguments, RunArguments},
     run::Epoch,
     sampling,
     score::{Judged, argmax},
@@ -33,12 +33,8 @@ pub(crate) struct CrossValidateArguments {
     folds: usize,
     #[command(flatten)]
     recipe: RecipeArguments,
-    /// Seed of folds, weights and order
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Cores to train on; with the seed, their number decides the result [default: all]
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    run: RunArguments,
     /// Folder of the data set's IDX files
     #[arg(long)]
     data: Option<PathBuf>,
@@ -96,10 +92,7 @@ struct Outcome<'a> {
 
 pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
     let recipe = arguments.recipe.recipe(arguments.model)?;
-    let threads = match arguments.threads {
-        Some(threads) => threads,
-        None => thread::available_parallelism()?,
-    };
+    let threads = arguments.run.threads()?;
     let data = dataset::open(arguments.data.as_deref(), Split::Train)?;
     let test = dataset::open(arguments.data.as_deref(), Split::Test)?;
     let count = arguments.folds;
@@ -109,7 +102,7 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
         data.images.len()
     );
 
-    let parts = sampling::folds(data.images.len(), count, arguments.seed);
+    let parts = sampling::folds(data.images.len(), count, arguments.run.seed);
     let (mut folds, mut answers) = (Vec::new(), Vec::new());
     let mut first_test_answer = (0, 0.0);
     for (number, held_out) in parts.iter().enumerate() {
@@ -120,7 +113,7 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
             data: &data,
             classes: CLASSES,
             train: &train,
-            seed: arguments.seed + number as u64,
+            seed: arguments.run.seed + number as u64,
             threads,
             teacher: None,
         })?;
@@ -153,7 +146,7 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
         command: format!(
             "training cross-validate --model {name} --folds {count}{} --seed {} --threads {threads}",
             arguments.recipe.typed(),
-            arguments.seed
+            arguments.run.seed
         ),
         folds,
         answers,

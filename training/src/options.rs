@@ -1,5 +1,7 @@
 //! The part of a recipe that the command line may change.
 
+use std::{io, num::NonZeroUsize, thread};
+
 use anyhow::{Context, Result, ensure};
 use fmnist_core::{Classifier, model::Architecture};
 
@@ -39,6 +41,23 @@ pub(crate) struct RecipeArguments {
     /// Share of every label that is spread over all classes
     #[arg(long, value_name = "SHARE")]
     smoothing: Option<f32>,
+}
+
+/// What decides a run beside its recipe.
+#[derive(clap::Args)]
+pub(crate) struct RunArguments {
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Cores to train on; with the seed, their number decides the result [default: all]
+    #[arg(long)]
+    threads: Option<NonZeroUsize>,
+}
+
+impl RunArguments {
+    pub(crate) fn threads(&self) -> io::Result<NonZeroUsize> {
+        self.threads.map_or_else(thread::available_parallelism, Ok)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

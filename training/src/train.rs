@@ -1,6 +1,6 @@
 //! From the training images to a weights file.
 
-use std::{collections::BTreeMap, fs, num::NonZeroUsize, path::PathBuf, thread, time::Duration};
+use std::{collections::BTreeMap, fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use fmnist_core::{
@@ -16,7 +16,7 @@ use crate::{
     card::card,
     checkpoint,
     evaluate::judge,
-    options::{RecipeArguments, TeacherArguments},
+    options::{RecipeArguments, RunArguments, TeacherArguments},
     recipe::Recipe,
     run, sampling,
     trainer::{Setup, Trainer},
@@ -37,12 +37,8 @@ pub(crate) struct TrainArguments {
     model: Architecture,
     #[command(flatten)]
     recipe: RecipeArguments,
-    /// Seed of weights, order and augmentation
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Cores to train on; with the seed, their number decides the result [default: all]
-    #[arg(long)]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    run: RunArguments,
     #[command(flatten)]
     teacher: TeacherArguments,
     /// Folder of the data set's IDX files
@@ -64,10 +60,7 @@ pub(crate) struct TrainArguments {
 
 pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     let recipe = arguments.recipe.recipe(arguments.model)?;
-    let threads = match arguments.threads {
-        Some(threads) => threads,
-        None => thread::available_parallelism()?,
-    };
+    let threads = arguments.run.threads()?;
     let name = recipe.architecture.name();
     let folder =
         arguments.checkpoint_dir.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(name));
@@ -83,7 +76,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         data: &data,
         classes: classes.len(),
         train: &train,
-        seed: arguments.seed,
+        seed: arguments.run.seed,
         threads,
         teacher: arguments.teacher.teacher(&classes)?,
     };
@@ -150,10 +143,10 @@ fn finish(
                 "training train --model {}{} --seed {} --threads {threads}{}",
                 recipe.architecture,
                 arguments.recipe.typed(),
-                arguments.seed,
+                arguments.run.seed,
                 arguments.teacher.typed()
             ),
-            seed: arguments.seed,
+            seed: arguments.run.seed,
             epochs: recipe.epochs,
             batch: recipe.batch,
             held_out: held_out.len(),

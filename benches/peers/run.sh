@@ -8,6 +8,7 @@ environment="${XDG_CACHE_HOME:-$HOME/.cache}/fmnist-stream/peers"
 usage() {
     cat <<'HELP'
 usage: benches/peers/run.sh [--quick] [--write] [--json FILE] [--only PEER,PEER…]
+       benches/peers/run.sh --training [--write] [--rounds N] [--seconds S]
 
 Sets up the peers (ten minutes or more the first time), makes every peer's model from fmnist-core's
 weights, checks that all compute the same, times them in turns and prints the tables.
@@ -16,6 +17,7 @@ weights, checks that all compute the same, times them in turns and prints the ta
   --write      also put the section `peers` into benches/RESULTS.md (whole runs only)
   --json FILE  also write every call's time
   --only LIST  only these, by the names that a wrong one lists; plain Burn is always there
+  --training   time training steps beside PyTorch's instead: the section `training`, two minutes
   --help       this text
 
 examples:
@@ -67,5 +69,9 @@ done
 export CI=true
 export PYTHONDONTWRITEBYTECODE=1
 python_environment
+if [ "${1:-}" = --training ]; then
+    cargo build --release --quiet --manifest-path "$here/../../Cargo.toml" --workspace --bin training
+    exec "$environment/bin/python" "$here/training.py" "${@:2}"
+fi
 rust_peers
 exec "$environment/bin/python" "$here/peers.py" "$@"

@@ -12,12 +12,15 @@
 //! | matrix | a 1×1 convolution or a dense layer |
 //! | sparse dense | a dense layer behind a ReLU, which skips inputs that are zero |
 //!
+//! A [`Tape`] is training's side: the same kernels forward with batch statistics, and back.
+//!
 //! `unsafe` lives in `kernel` alone.
 
 mod compile;
 mod kernel;
 mod layout;
 mod plan;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -25,4 +28,5 @@ mod threads;
 pub use compile::{Precision, activations};
 pub use kernel::{Kernel, UnknownKernel};
 pub use plan::Plan;
+pub use tape::Tape;
 pub use threads::Threads;

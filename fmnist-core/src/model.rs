@@ -150,18 +150,25 @@ pub struct Normalisation {
 }
 
 impl Normalisation {
+    /// Normalises a batch.
+    ///
+    /// # Shapes
+    /// - output: `[batch, 28, 28]`
+    pub fn values(self, images: &[Image]) -> Vec<f32> {
+        let scale = 1.0 / (255.0 * self.deviation);
+        let offset = -self.mean / self.deviation;
+        images
+            .iter()
+            .flat_map(|image| image.pixels().iter().map(|&pixel| f32::from(pixel) * scale + offset))
+            .collect()
+    }
+
     /// Puts a batch on a device.
     ///
     /// # Shapes
     /// - output: `[batch, 1, 28, 28]` `f32`, normalised
     pub fn tensor(self, images: &[Image], device: &Device) -> Tensor<4> {
-        let scale = 1.0 / (255.0 * self.deviation);
-        let offset = -self.mean / self.deviation;
-        let values: Vec<f32> = images
-            .iter()
-            .flat_map(|image| image.pixels().iter().map(|&pixel| f32::from(pixel) * scale + offset))
-            .collect();
         let shape = [images.len(), 1, Image::HEIGHT, Image::WIDTH];
-        Tensor::from_data(TensorData::new(values, shape), device)
+        Tensor::from_data(TensorData::new(self.values(images), shape), device)
     }
 }

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 pub use error::WeightsError;
 pub use metadata::{Metadata, Origin, Score};
-pub use tensors::{NamedTensor, Tensors, tensors_of, with_tensors};
+pub use tensors::{NamedTensor, Tensors, ids_of, tensors_of, with_tensors};
 
 use crate::{
     image::Image,

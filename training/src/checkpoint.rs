@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Parts that a batch is cut into.
     pub(crate) threads: usize,
+    /// Whether Burn's autodiff computes everything.
+    pub(crate) burn: bool,
     /// The identity of the teacher, if there is one.
     pub(crate) teacher: Option<String>,
     /// SHA-256 of the images that are trained on, and of their labels.

@@ -115,6 +115,7 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
             train: &train,
             seed: arguments.run.seed + number as u64,
             threads,
+            burn: arguments.run.burn,
             teacher: None,
         })?;
         while !trainer.is_done() {

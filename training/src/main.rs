@@ -16,6 +16,7 @@ mod sampling;
 mod schedule;
 mod score;
 mod shards;
+mod speed;
 #[cfg(test)]
 mod tests;
 mod train;
@@ -38,6 +39,7 @@ const EXAMPLES: &str = "Examples:
   training train --model base                  train the default model as it was shipped
   training train --model notebook --out n.safetensors
   training train --model base --resume         go on from the last checkpoint
+  training speed --model large --threads 1     how long would it take here?
   training cross-validate                      reproduce the old notebook, with its figures
   training evaluate --model base               judge the shipped weights on the test set
   training evaluate --model my.safetensors --engine int8
@@ -49,6 +51,8 @@ enum Command {
     Download(download::DownloadArguments),
     /// Train a model and write its weights file.
     Train(train::TrainArguments),
+    /// Train for a few seconds and print how many images a second that makes.
+    Speed(speed::SpeedArguments),
     /// Train k networks, each without one k-th of the training images, and report how they do.
     CrossValidate(cross_validate::CrossValidateArguments),
     /// Measure a network's activations for the engine int8, as `train` does at its end.
@@ -63,6 +67,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Download(arguments) => download::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Speed(arguments) => speed::run(&arguments),
         Command::CrossValidate(arguments) => cross_validate::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Card(arguments) => card::run(&arguments),

@@ -52,6 +52,10 @@ pub(crate) struct RunArguments {
     /// Cores to train on; with the seed, their number decides the result [default: all]
     #[arg(long)]
     threads: Option<NonZeroUsize>,
+    /// Leave all to Burn's autodiff; slower where the fast engine could compute convolutions and
+    /// their gradients
+    #[arg(long)]
+    pub(crate) burn: bool,
 }
 
 impl RunArguments {

@@ -4,20 +4,46 @@
 //! the network on one thread, and what they find is added up in the order of the parts: the result
 //! depends on the number of workers, not on which is done first. Batch normalisation sees its own
 //! part alone, as in PyTorch's `DistributedDataParallel`; running statistics are averaged.
+//!
+//! Features and their gradient come from the fast engine's [`Tape`] where there is one for the
+//! network, else from Burn's autodiff, which differentiates the last layer and the loss in any case.
 
-use std::{collections::HashMap, num::NonZeroUsize, thread};
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
+    thread,
+};
 
 use anyhow::{Context, Result};
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
+    nn::{BatchNormConfig, Linear},
     optim::{GradientsAccumulator, GradientsParams},
-    tensor::{Tensor, TensorData},
+    tensor::{Device, Tensor, TensorData},
 };
-use fmnist_core::model::Network;
+use fmnist_core::{
+    Image,
+    engine::{Kernel, Tape},
+    model::{Architecture, Network},
+    weights::{Tensors, ids_of, tensors_of},
+};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Threads that compute gradients, each by itself.
-pub(crate) struct Workers(Vec<ThreadPool>);
+pub(crate) struct Workers(Vec<Worker>);
+
+struct Worker {
+    pool: ThreadPool,
+    tape: Option<Tape>,
+}
+
+/// What one worker computes on.
+pub(crate) struct Part<T> {
+    /// Normalised images, `[images, 28, 28]`.
+    pub(crate) pixels: Vec<f32>,
+    /// What else the loss has to know.
+    pub(crate) rest: T,
+}
 
 /// What all parts of a batch came to.
 pub(crate) struct Gradient {
@@ -30,10 +56,19 @@ pub(crate) struct Gradient {
 }
 
 impl Workers {
-    pub(crate) fn new(count: NonZeroUsize) -> Result<Self> {
+    /// Starts them; given a kernel, they use the architecture's tape if there is one.
+    pub(crate) fn new(
+        count: NonZeroUsize,
+        architecture: Architecture,
+        kernel: Option<Kernel>,
+    ) -> Result<Self> {
         // Flex shares its work out over the pool that calls it: a pool of one thread is one core.
-        let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().context("cannot start");
-        Ok(Self((0..count.get()).map(pool).collect::<Result<_>>()?))
+        let worker = |_| {
+            let pool = ThreadPoolBuilder::new().num_threads(1).build().context("cannot start")?;
+            let tape = kernel.and_then(|kernel| Tape::new(architecture, kernel));
+            Ok(Worker { pool, tape })
+        };
+        Ok(Self((0..count.get()).map(worker).collect::<Result<_>>()?))
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -42,30 +77,28 @@ impl Workers {
 
     /// Computes the gradient of a loss, the mean over one part, weighted by the parts' images.
     ///
-    /// `parts` come with their numbers of images; `loss` answers how many answers were right, too.
-    pub(crate) fn gradient<Part: Send>(
-        &self,
+    /// `loss` sees the last layer and the features, and answers how many answers were right, too.
+    pub(crate) fn gradient<T: Send>(
+        &mut self,
         network: &Network,
-        parts: Vec<(usize, Part)>,
-        loss: impl Fn(&Network, Part) -> (Tensor<1>, usize) + Sync,
+        parts: Vec<Part<T>>,
+        device: &Device,
+        loss: impl Fn(&Linear, Tensor<2>, T) -> (Tensor<1>, usize) + Sync,
     ) -> Gradient {
-        let images: usize = parts.iter().map(|(images, _)| images).sum();
-        let loss = &loss;
+        let images: usize = parts.iter().map(|part| part.pixels.len()).sum();
+        let (tensors, ids) = (tensors_of(network), ids_of(network));
+        let (tensors, ids, loss) = (&tensors, &ids, &loss);
         let found: Vec<_> = thread::scope(|scope| {
             let spawned: Vec<_> = parts
                 .into_iter()
-                .zip(&self.0)
-                .map(|((count, part), pool)| {
-                    let share = count as f64 / images as f64;
+                .zip(&mut self.0)
+                .map(|(part, Worker { pool, tape })| {
+                    let share = part.pixels.len() as f64 / images as f64;
                     let replica = network.valid().train();
-                    scope.spawn(move || {
-                        pool.install(|| {
-                            let (loss, right) = loss(&replica, part);
-                            let loss = loss * share;
-                            let value = f64::from(loss.clone().into_scalar::<f32>());
-                            let gradients = GradientsParams::from_grads(loss.backward(), &replica);
-                            (value, right, gradients, Statistics::of(&replica, share as f32))
-                        })
+                    let step = Step { replica, tensors, ids, share, device };
+                    scope.spawn(move || match tape {
+                        Some(tape) => pool.install(|| step.on_tape(tape, part, loss)),
+                        None => pool.install(|| step.on_burn(part, loss)),
                     })
                 })
                 .collect();
@@ -74,13 +107,83 @@ impl Workers {
 
         let mut sum = GradientsAccumulator::new();
         let (mut loss, mut right, mut statistics) = (0.0, 0, Statistics::default());
-        for (value, hits, gradients, part) in found {
-            loss += value;
-            right += hits;
-            sum.accumulate(network, gradients);
-            statistics.add(part);
+        for part in found {
+            loss += part.loss;
+            right += part.right;
+            sum.accumulate(network, part.parameters);
+            statistics.add(part.statistics);
         }
         Gradient { loss, right, parameters: sum.grads(), statistics }
+    }
+}
+
+/// One worker's share of a step.
+struct Step<'a> {
+    replica: Network,
+    tensors: &'a Tensors,
+    ids: &'a BTreeMap<String, ParamId>,
+    /// Of the batch, 0.0–1.0.
+    share: f64,
+    device: &'a Device,
+}
+
+impl Step<'_> {
+    fn on_burn<T>(
+        self,
+        part: Part<T>,
+        loss: impl Fn(&Linear, Tensor<2>, T) -> (Tensor<1>, usize),
+    ) -> Gradient {
+        let shape = [part.pixels.len() / Image::PIXELS, 1, Image::HEIGHT, Image::WIDTH];
+        let images = Tensor::from_data(TensorData::new(part.pixels, shape), self.device);
+        let features = self.replica.features(images); // [part, features]
+        let (loss, right) = loss(self.replica.head(), features, part.rest);
+        let loss = loss * self.share;
+        let value = f64::from(loss.clone().into_scalar::<f32>());
+        let parameters = GradientsParams::from_grads(loss.backward(), &self.replica);
+        let statistics = Statistics::of(&self.replica, self.share as f32);
+        Gradient { loss: value, right, parameters, statistics }
+    }
+
+    fn on_tape<T>(
+        self,
+        tape: &mut Tape,
+        part: Part<T>,
+        loss: impl Fn(&Linear, Tensor<2>, T) -> (Tensor<1>, usize),
+    ) -> Gradient {
+        let values = tape.forward(self.tensors, &part.pixels).expect("the network's own tensors");
+        let images = part.pixels.len() / Image::PIXELS;
+        let data = TensorData::new(values, [images, self.replica.head().weight.dims()[0]]);
+        let features = Tensor::from_data(data, self.device).require_grad(); // [part, features]
+        let (loss, right) = loss(self.replica.head(), features.clone(), part.rest);
+        let loss = loss * self.share;
+        let value = f64::from(loss.clone().into_scalar::<f32>());
+        let gradients = loss.backward();
+        let outer = features.grad(&gradients).expect("the loss depends on the features");
+        let outer: Vec<f32> = outer.into_data().iter::<f32>().collect();
+        let mut parameters = GradientsParams::from_grads(gradients, &self.replica);
+        for (name, tensor) in tape.backward(&outer) {
+            let device = self.device.clone().without_autodiff();
+            let data = TensorData::new(tensor.values, tensor.shape.clone());
+            match tensor.shape.len() {
+                4 => parameters.register::<4>(self.ids[&name], Tensor::from_data(data, &device)),
+                _ => parameters.register::<1>(self.ids[&name], Tensor::from_data(data, &device)),
+            }
+        }
+        let statistics = self.moved(tape.statistics());
+        Gradient { loss: value, right, parameters, statistics }
+    }
+
+    /// The network's running statistics, moved towards a part's as Burn moves them.
+    fn moved(&self, part: impl Iterator<Item = (String, Vec<f32>)>) -> Statistics {
+        let momentum = BatchNormConfig::new(1).momentum as f32;
+        let values = part.map(|(name, part)| {
+            let running = &self.tensors[&name].values;
+            let moved = running.iter().zip(part).map(|(running, part)| {
+                ((1.0 - momentum) * running + momentum * part) * self.share as f32
+            });
+            (self.ids[&name], moved.collect())
+        });
+        Statistics { share: self.share as f32, values: values.collect() }
     }
 }
 
@@ -134,5 +237,83 @@ impl ModuleMapper for Statistics {
             }
             None => param,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use burn::tensor::Distribution;
+    use rand::RngExt;
+
+    use super::*;
+    use crate::sampling::{self, Stream};
+
+    /// Every gradient and moved statistic of a batch, by name.
+    fn gradient(architecture: Architecture, kernel: Option<Kernel>) -> BTreeMap<String, Vec<f32>> {
+        let device = Device::flex().autodiff();
+        device.seed(7);
+        let network = Network::new(architecture, 10, &device);
+        let tensors = tensors_of(&network); // draws them
+        let mut random = sampling::generator(1, Stream::Step, 0);
+        let mut part = |images: usize| Part {
+            pixels: (0..images * Image::PIXELS).map(|_| random.random_range(-1.0..2.0)).collect(),
+            rest: images,
+        };
+        let parts = vec![part(6), part(4)];
+        let threads = NonZeroUsize::new(2).expect("two");
+        let mut workers = Workers::new(threads, architecture, kernel).expect("threads");
+        let weights = Tensor::<2>::random([6, 10], Distribution::Default, &device);
+        let loss = |head: &Linear, features, images| {
+            let weights = weights.clone().narrow(0, 0, images);
+            ((head.forward(features).powf_scalar(2.0) * weights).mean(), images)
+        };
+        let found = workers.gradient(&network, parts, &device, loss);
+        assert_eq!(found.right, 10);
+
+        let ids = ids_of(&network);
+        let of = |name: &String| match (found.statistics.values.get(&ids[name]), &tensors[name]) {
+            (Some(values), _) => values.clone(),
+            (None, tensor) => match tensor.shape.len() {
+                4 => values(found.parameters.get::<4>(ids[name])),
+                2 => values(found.parameters.get::<2>(ids[name])),
+                _ => values(found.parameters.get::<1>(ids[name])),
+            },
+        };
+        let mut all: BTreeMap<_, _> = ids.keys().map(|name| (name.clone(), of(name))).collect();
+        all.insert("loss".to_owned(), vec![found.loss as f32]);
+        all
+    }
+
+    fn values<const D: usize>(tensor: Option<Tensor<D>>) -> Vec<f32> {
+        tensor.expect("a gradient of each parameter").into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn the_tapes_gradient_is_that_of_burns_autodiff() {
+        let _lock = crate::tests::lock_device_generator();
+        for architecture in [Architecture::Tiny, Architecture::Base, Architecture::Large] {
+            let expected = gradient(architecture, None);
+            for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()) {
+                let found = gradient(architecture, Some(kernel));
+                assert!(found.keys().eq(expected.keys()));
+                for (name, expected) in &expected {
+                    let length = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>().sqrt();
+                    let difference: Vec<f32> =
+                        expected.iter().zip(&found[name]).map(|(e, f)| e - f).collect();
+                    let (off, whole) = (length(&difference), length(expected));
+                    assert!(
+                        expected.len() == found[name].len() && whole > 0.0 && off < 1e-3 * whole,
+                        "{architecture}, {kernel}: {name} is off by {off} of {whole}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_notebooks_gradient_is_burns() {
+        assert!(Tape::new(Architecture::Notebook, Kernel::Portable).is_none());
     }
 }

@@ -107,7 +107,7 @@ fn run(mut trainer: Trainer<'_>, stop_at: usize) -> Trainer<'_> {
 }
 
 /// Burn's Flex has one generator for the whole process: one test at a time may draw from it.
-fn lock_device_generator() -> MutexGuard<'static, ()> {
+pub(crate) fn lock_device_generator() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -119,7 +119,7 @@ fn setup<'a>(
     threads: usize,
 ) -> Setup<'a> {
     let threads = NonZeroUsize::new(threads).expect("a thread");
-    Setup { recipe, data, classes: CLASSES, train, seed: 1, threads, teacher: None }
+    Setup { recipe, data, classes: CLASSES, train, seed: 1, threads, burn: false, teacher: None }
 }
 
 #[test]

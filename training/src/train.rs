@@ -78,6 +78,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         train: &train,
         seed: arguments.run.seed,
         threads,
+        burn: arguments.run.burn,
         teacher: arguments.teacher.teacher(&classes)?,
     };
     let mut trainer = Trainer::new(setup)?;

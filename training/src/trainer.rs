@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, path::Path};
 
 use anyhow::Result;
 use burn::{
+    nn::Linear,
     optim::{
         AdamWConfig, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig, momentum::MomentumConfig,
     },
@@ -12,6 +13,7 @@ use burn::{
 use fmnist_core::{
     Image,
     dataset::Dataset,
+    engine::Kernel,
     model::Network,
     weights::{Tensors, tensors_of, with_tensors},
 };
@@ -26,7 +28,7 @@ use crate::{
     sampling::{self, Stream},
     schedule::{Plateau, one_cycle},
     score::Judged,
-    shards::{Gradient, Workers},
+    shards::{Gradient, Part, Workers},
 };
 
 /// What a run is made of.
@@ -39,6 +41,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) train: &'a [usize],
     pub(crate) seed: u64,
     pub(crate) threads: NonZeroUsize,
+    /// Whether Burn's autodiff computes everything, even where the fast engine could.
+    pub(crate) burn: bool,
     pub(crate) teacher: Option<Teacher>,
 }
 
@@ -56,7 +60,7 @@ pub(crate) struct Trainer<'a> {
 
 impl<'a> Trainer<'a> {
     pub(crate) fn new(setup: Setup<'a>) -> Result<Self> {
-        let Setup { recipe, data, train, seed, threads, .. } = setup;
+        let Setup { recipe, data, train, seed, threads, burn, .. } = setup;
         let device = Device::flex().autodiff();
         device.seed(sampling::generator(seed, Stream::Weights, 0).random());
         let network = Network::new(recipe.architecture, setup.classes, &device);
@@ -66,12 +70,14 @@ impl<'a> Trainer<'a> {
             recipe: recipe.clone(),
             seed,
             threads: threads.get(),
+            burn,
             teacher: setup.teacher.as_ref().map(Teacher::identity),
             data_sha256: sampling::sha256(data, train),
         };
         let (optimiser, plateau) = optimiser(recipe.optimiser);
+        let kernel = if burn { None } else { Some(Kernel::from_env()?) };
         Ok(Self {
-            workers: Workers::new(threads)?,
+            workers: Workers::new(threads, recipe.architecture, kernel)?,
             average: recipe.average_decay.map(|_| drawn),
             order: (0, sampling::order(seed, 0, train)),
             state: State { plan, step: 0, loss_sum: 0.0, right: 0, plateau, history: Vec::new() },
@@ -132,18 +138,16 @@ impl<'a> Trainer<'a> {
         let parts = self.next_batch()?;
         let Setup { recipe, teacher, .. } = &self.setup;
         let keep = 1.0 - recipe.dropout;
-        let loss = |network: &Network, part: Part| {
-            let images = recipe.normalisation.tensor(&part.images, &self.device);
-            let mut features = network.features(images); // [part, features]
-            if let Some(kept) = part.kept {
+        let loss = |head: &Linear, mut features: Tensor<2>, Aims { targets, kept }| {
+            if let Some(kept) = kept {
                 features = features * kept * (1.0 / keep);
             }
-            let logits = network.head().forward(features); // [part, classes]
-            let right = part.targets.right(&logits);
-            (part.targets.loss(logits, teacher.as_ref(), &self.device), right)
+            let logits = head.forward(features); // [part, classes]
+            let right = targets.right(&logits);
+            (targets.loss(logits, teacher.as_ref(), &self.device), right)
         };
         let Gradient { loss, right, parameters, statistics } =
-            self.workers.gradient(&self.network, parts, loss);
+            self.workers.gradient(&self.network, parts, &self.device, loss);
         self.network = self.optimiser.step(self.rate(), self.network.clone(), parameters);
         if let (Some(average), Some(decay)) = (&mut self.average, recipe.average_decay) {
             average::update(average, &tensors_of(&self.network), decay, self.state.step);
@@ -210,7 +214,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// The next images with what is to be said of them, cut into parts for the workers.
-    fn next_batch(&mut self) -> Result<Vec<(usize, Part)>> {
+    fn next_batch(&mut self) -> Result<Vec<Part<Aims>>> {
         let (epoch, seed) = (self.epoch(), self.setup.seed);
         let Setup { recipe, data, classes, train, .. } = self.setup;
         if self.order.0 != epoch {
@@ -243,15 +247,14 @@ impl<'a> Trainer<'a> {
             let kept = (recipe.dropout > 0.0)
                 .then(|| Tensor::random([images.len(), features], keep, &self.device));
             let targets = targets.part(index * size..index * size + images.len());
-            (images.len(), Part { images: images.to_vec(), targets, kept })
+            Part { pixels: recipe.normalisation.values(images), rest: Aims { targets, kept } }
         };
         Ok(images.chunks(size).enumerate().map(part).collect())
     }
 }
 
-/// What one worker computes on.
-struct Part {
-    images: Vec<Image>,
+/// What a part's images are to give.
+struct Aims {
     targets: Targets,
     /// 1 for each feature that dropout keeps, else 0: `[images, features]`.
     kept: Option<Tensor<2>>,

@@ -1,7 +1,9 @@
 //! What the steps of a plan compute with, and for which processor.
 
 mod bytes;
+mod convolve;
 mod matrix;
+mod normalise;
 mod sparse;
 mod stem;
 mod sums;
@@ -13,7 +15,9 @@ use std::{env, fmt, str::FromStr};
 pub(super) use bytes::{
     ByteLayer, ByteStem, Bytes, Numbers, Real, Steps, byte_layer, byte_pool, byte_stem,
 };
+pub(super) use convolve::{Convolve, Correlate, Taps};
 pub(super) use matrix::{Matrix, multiply};
+pub(super) use normalise::{Activate, Moments, Normalised, Route, Shape, Unscale};
 pub(super) use sparse::{Nonzero, SparseDense, sparse_dense};
 pub(super) use stem::{Stem, stem};
 pub(super) use sums::Sums;

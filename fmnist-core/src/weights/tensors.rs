@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::{Tensor, TensorData},
 };
 
@@ -27,6 +27,13 @@ pub fn tensors_of(network: &Network) -> Tensors {
     let mut reader = Reader::default();
     network.visit(&mut reader);
     reader.tensors
+}
+
+/// The identity of every tensor of a network, by its path in the modules.
+pub fn ids_of(network: &Network) -> BTreeMap<String, ParamId> {
+    let mut reader = IdReader::default();
+    network.visit(&mut reader);
+    reader.ids
 }
 
 /// Puts `tensors` in the place of every tensor of `network`.
@@ -86,6 +93,26 @@ impl ModuleVisitor for Reader {
         let shape = tensor.dims().to_vec();
         let values = tensor.into_data().iter::<f32>().collect();
         self.tensors.insert(self.path.name(), NamedTensor { shape, values });
+    }
+}
+
+#[derive(Default)]
+struct IdReader {
+    path: Path,
+    ids: BTreeMap<String, ParamId>,
+}
+
+impl ModuleVisitor for IdReader {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.ids.insert(self.path.name(), param.id);
     }
 }
 

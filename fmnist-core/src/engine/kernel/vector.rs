@@ -57,6 +57,8 @@ pub(in crate::engine) trait Vector: Copy {
     fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// The larger of both; of a NaN and a number, either.
     fn max(self, other: Self) -> Self;
+    /// Its lanes where `condition`'s are above zero, zeros elsewhere.
+    fn where_positive(self, condition: Self) -> Self;
     /// To bytes: limited to 0–255, and rounded to the nearest, halves to the even one.
     fn store_bytes(self, bytes: &mut [u8; Block::LANES]);
     /// Writes the positions of the lanes that are not zero, plus `first`, to the front of
@@ -119,6 +121,11 @@ impl Vector for Portable {
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         self.zip(other, |left, right| if left > right { left } else { right })
+    }
+
+    #[inline(always)]
+    fn where_positive(self, condition: Self) -> Self {
+        self.zip(condition, |number, condition| if condition > 0.0 { number } else { 0.0 })
     }
 
     #[inline(always)]
@@ -202,6 +209,15 @@ mod x86 {
         fn max(self, other: Self) -> Self {
             // SAFETY: as said above.
             Self(unsafe { _mm512_max_ps(self.0, other.0) })
+        }
+
+        #[inline(always)]
+        fn where_positive(self, condition: Self) -> Self {
+            // SAFETY: as said above.
+            unsafe {
+                let mask = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(condition.0, _mm512_setzero_ps());
+                Self(_mm512_maskz_mov_ps(mask, self.0))
+            }
         }
 
         #[inline(always)]
@@ -297,6 +313,17 @@ mod x86 {
         fn max(self, other: Self) -> Self {
             // SAFETY: as said above.
             unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+        }
+
+        #[inline(always)]
+        fn where_positive(self, condition: Self) -> Self {
+            // SAFETY: as said above.
+            unsafe {
+                let zero = _mm256_setzero_ps();
+                let low = _mm256_cmp_ps::<_CMP_GT_OQ>(condition.0, zero);
+                let high = _mm256_cmp_ps::<_CMP_GT_OQ>(condition.1, zero);
+                Self(_mm256_and_ps(self.0, low), _mm256_and_ps(self.1, high))
+            }
         }
 
         #[inline(always)]

@@ -1,0 +1,131 @@
+//! Training's side of the engine: a network's features of a batch, and on the way back the gradient
+//! of its parameters.
+//!
+//! It computes what Burn's autodiff computes through
+//! [`Network::features`](crate::model::Network::features), with
+//! batch statistics, on this engine's kernels: maps are `[rows, columns, blocks of channels]`, a
+//! convolution reads a frame of zeros, and normalisation, ReLU and pool are one pass forward and one
+//! back.
+
+mod branch;
+mod networks;
+mod unit;
+
+use unit::Unit;
+
+use super::kernel::Kernel;
+use crate::{
+    image::Image,
+    model::Architecture,
+    weights::{Tensors, WeightsError},
+};
+
+/// A network whose last forward pass is remembered.
+pub struct Tape {
+    kernel: Kernel,
+    units: Vec<Unit>,
+    /// Channels of the last unit's output.
+    channels: usize,
+    /// Normalised images, each in a frame of zeros.
+    pixels: Vec<f32>,
+}
+
+/// What a branch reads.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Pixels,
+    /// What the unit of this index gave.
+    Unit(usize),
+}
+
+/// Mean and biased variance of a batch, `[channels]`.
+#[derive(Default)]
+struct Normalisation {
+    mean: Vec<f64>,
+    variance: Vec<f64>,
+}
+
+impl Tape {
+    /// For a network of normalised convolutions, which [`Architecture::Notebook`] is not.
+    pub fn new(architecture: Architecture, kernel: Kernel) -> Option<Self> {
+        let (units, channels) = networks::units(architecture)?;
+        Some(Self { kernel, units, channels, pixels: Vec::new() })
+    }
+
+    /// Computes the features of a batch with its own statistics.
+    ///
+    /// # Shapes
+    /// - `images`: `[batch, 28, 28]`, normalised; more than none
+    /// - output: `[batch, features]`, at least 0, in Burn's order
+    ///
+    /// # Errors
+    /// [`WeightsError::MissingTensor`] or [`WeightsError::Shape`] where `parameters` are not the
+    /// architecture's. Others, as running statistics and the last layer's, are not looked at.
+    pub fn forward(
+        &mut self,
+        parameters: &Tensors,
+        images: &[f32],
+    ) -> Result<Vec<f32>, WeightsError> {
+        const FRAMED: usize = Image::WIDTH + 2;
+        let count = images.len() / Image::PIXELS;
+        self.pixels.resize(count * FRAMED * FRAMED, 0.0);
+        let framed = self.pixels.chunks_exact_mut(FRAMED * FRAMED);
+        for (framed, image) in framed.zip(images.chunks_exact(Image::PIXELS)) {
+            let rows = framed.chunks_exact_mut(FRAMED).skip(1);
+            for (framed, row) in rows.zip(image.chunks_exact(Image::WIDTH)) {
+                framed[1..=Image::WIDTH].copy_from_slice(row);
+            }
+        }
+        for unit in 0..self.units.len() {
+            let (earlier, rest) = self.units.split_at_mut(unit);
+            rest[0].forward(self.kernel, parameters, earlier, &self.pixels)?;
+        }
+        let last = self.last();
+        Ok((0..count).flat_map(|image| last.features(image, self.channels)).collect())
+    }
+
+    /// Computes the gradient of every parameter, by name, of the last forward pass.
+    ///
+    /// # Shapes
+    /// - `features`: the gradient by the features, `[batch, features]`
+    pub fn backward(&mut self, features: &[f32]) -> Tensors {
+        let channels = self.channels;
+        self.units.last_mut().expect("a network has units").begin(channels, features);
+        let mut gradients = Tensors::new();
+        for unit in (0..self.units.len()).rev() {
+            let (earlier, rest) = self.units.split_at_mut(unit);
+            gradients.append(&mut rest[0].backward(self.kernel, earlier, &self.pixels));
+        }
+        gradients
+    }
+
+    /// Batch mean and biased variance of the last forward pass, under the names of the running
+    /// ones.
+    pub fn statistics(&self) -> impl Iterator<Item = (String, Vec<f32>)> {
+        self.units.iter().flat_map(Unit::statistics)
+    }
+
+    fn last(&self) -> &Unit {
+        self.units.last().expect("a network has units")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::weights::NamedTensor;
+
+    #[test]
+    fn parameters_of_another_network_are_refused_by_name() {
+        let mut tape = Tape::new(Architecture::Base, Kernel::Portable).expect("a tape");
+        let image = [0.0; Image::PIXELS];
+        let refused = |tape: &mut Tape, tensors: &Tensors| {
+            tape.forward(tensors, &image).expect_err("refused").to_string()
+        };
+        let message = refused(&mut tape, &Tensors::new());
+        assert!(message.contains("stem.conv.weight"), "{message}");
+        let narrow = NamedTensor { shape: vec![8, 1, 3, 3], values: vec![0.0; 72] };
+        let message = refused(&mut tape, &Tensors::from([("stem.conv.weight".into(), narrow)]));
+        assert!(message.contains("[16, 1, 3, 3]") && message.contains("[8, 1, 3, 3]"), "{message}");
+    }
+}

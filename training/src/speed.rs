@@ -1,0 +1,66 @@
+//! How many images a second a run would go through here.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use fmnist_core::{
+    dataset::{self, Split},
+    label::CLASSES,
+    model::Architecture,
+};
+
+use crate::{
+    options::{RecipeArguments, RunArguments},
+    trainer::{Setup, Trainer},
+};
+
+/// Steps that are not counted: buffers grow and caches fill.
+const WARM_UP: usize = 3;
+
+#[derive(clap::Args)]
+pub(crate) struct SpeedArguments {
+    /// The network: tiny, base, large or notebook
+    #[arg(long, default_value = "base")]
+    model: Architecture,
+    #[command(flatten)]
+    recipe: RecipeArguments,
+    #[command(flatten)]
+    run: RunArguments,
+    /// How long to train
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    seconds: f64,
+    /// Folder of the data set's IDX files
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+/// Trains for a while, augmentation and optimiser included, and prints images/s.
+pub(crate) fn run(arguments: &SpeedArguments) -> Result<()> {
+    let recipe = arguments.recipe.recipe(arguments.model)?;
+    let data = dataset::open(arguments.data.as_deref(), Split::Train)?;
+    let train = Vec::from_iter(0..data.images.len());
+    let mut trainer = Trainer::new(Setup {
+        recipe: &recipe,
+        data: &data,
+        classes: CLASSES,
+        train: &train,
+        seed: arguments.run.seed,
+        threads: arguments.run.threads()?,
+        burn: arguments.run.burn,
+        teacher: None,
+    })?;
+    for _ in 0..WARM_UP {
+        trainer.step()?;
+    }
+    let (start, first) = (Instant::now(), trainer.step_count());
+    let seconds = Duration::try_from_secs_f64(arguments.seconds)?;
+    while start.elapsed() < seconds || trainer.step_count() == first {
+        trainer.step()?;
+    }
+    let images = (trainer.step_count() - first) * trainer.batch();
+    println!("{:.0} images/s", images as f64 / start.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -7,8 +7,16 @@
 //! 4. `fashion-mnist` in the user's cache folder, where `training download` puts them.
 //!
 //! A folder that somebody named (1, 2) is the only one looked into.
+//!
+//! Data of one's own, of 2 to 256 classes, comes in either of two forms:
+//! - the same four IDX files with `labels.txt` beside them, one class name a line;
+//! - pictures in folders, `train/CLASS/…` and `test/CLASS/…`, each read as
+//!   [`decode_upload`](crate::image::decode_upload) reads an upload. Without `test`, every fifth
+//!   picture of each class, from the second on in the order of their names, is for the test.
 
+mod classes;
 mod idx;
+mod pictures;
 mod search;
 mod synthetic;
 
@@ -21,7 +29,10 @@ use std::{
 pub use search::{SearchPath, cache_folder_from_env};
 pub use synthetic::{SYNTHETIC_TEST_IMAGES, synthetic};
 
-use crate::image::Image;
+use crate::image::{Image, ImageError};
+
+/// Images that a split may hold; bounds the memory that a small gzip file can ask for.
+const MAX_COUNT: usize = 100_000;
 
 /// Labelled images.
 #[derive(Clone, Debug)]
@@ -30,6 +41,8 @@ pub struct Dataset {
     pub images: Arc<[Image]>,
     /// One class for each image.
     pub labels: Arc<[u8]>,
+    /// The class names; the index is the class.
+    pub classes: Arc<[String]>,
     /// Where they came from.
     pub origin: Origin,
 }
@@ -37,7 +50,7 @@ pub struct Dataset {
 /// Where a data set came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// IDX files in this folder.
+    /// IDX files or pictures in this folder.
     Files(PathBuf),
     /// Drawn by this library; everything that shows it says `synthetic`.
     Synthetic,
@@ -78,7 +91,7 @@ pub enum DatasetError {
     /// No folder of the search path has a file of the split.
     #[error(
         "Fashion-MNIST is not in {}: fetch it with `cargo run --release -p training -- download`, \
-         or set FMNIST_DATA to the folder that has {}.gz",
+         or set FMNIST_DATA to the folder that has {}.gz, or pictures in train/CLASS/",
         folders(tried), split.file_names()[0]
     )]
     NotFound {
@@ -96,13 +109,31 @@ pub enum DatasetError {
         source: io::Error,
     },
     /// A file is not what its name says.
-    #[error("{} is damaged: expected {expected}, found {found}; fetch it again", path.display())]
+    #[error("{} is damaged: expected {expected}, found {found}; repair it or fetch it again", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
         /// What a sound file has.
         expected: String,
         /// What this file has.
+        found: String,
+    },
+    /// A picture cannot be decoded.
+    #[error("cannot take the picture {}: repair or remove it", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        source: ImageError,
+    },
+    /// A file or folder of one's own data has not what is needed.
+    #[error("{}: expected {expected}, found {found}", path.display())]
+    Content {
+        /// The file or folder.
+        path: PathBuf,
+        /// What would have been right.
+        expected: String,
+        /// What is there.
         found: String,
     },
 }

@@ -9,6 +9,8 @@ use fmnist_core::{
     weights::{Weights, WeightsError},
 };
 
+use crate::data;
+
 /// Training images that are looked at.
 const IMAGES: usize = 5000;
 
@@ -20,8 +22,7 @@ pub(crate) struct CalibrateArguments {
     /// Where the calibrated weights go
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Folder of the data set's IDX files
-    #[arg(long)]
+    #[arg(long, value_name = "DIR", help = data::HELP)]
     data: Option<PathBuf>,
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn card(metadata: &Metadata, sha256: &str) -> Result<String> {
     let mut text = String::new();
     let Metadata { architecture, version, normalisation, temperature, .. } = metadata;
     writeln!(text, "# {architecture} {version}\n")?;
-    writeln!(text, "Classifies 28×28 grey images, bright on black, one garment each.\n")?;
+    writeln!(text, "Classifies 28×28 grey images, bright on black, one thing each.\n")?;
     writeln!(text, "| | |\n|---|---|")?;
     writeln!(text, "| SHA-256 | `{sha256}` |")?;
     writeln!(text, "| classes | {} |", metadata.classes.join(", "))?;
@@ -57,9 +57,9 @@ pub(crate) fn card(metadata: &Metadata, sha256: &str) -> Result<String> {
     }
     writeln!(
         text,
-        "\nPhotographs have to be prepared first, as `fmnist_core::image` does. What is no"
+        "\nPhotographs have to be prepared first, as `fmnist_core::image` does. What is of none"
     )?;
-    writeln!(text, "garment of these classes gets one of their names all the same.")?;
+    writeln!(text, "of these classes gets one of their names all the same.")?;
     Ok(text)
 }
 

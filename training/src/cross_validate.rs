@@ -3,19 +3,14 @@
 
 mod plots;
 mod report;
-mod sheet;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use fmnist_core::{
-    Image,
-    dataset::{self, Split},
-    label::{CLASSES, LABELS},
-    model::Architecture,
-};
+use fmnist_core::{Image, model::Architecture};
 
 use crate::{
+    data::{self, open_both},
     options::{RecipeArguments, RunArguments},
     run::Epoch,
     sampling,
@@ -35,8 +30,7 @@ pub(crate) struct CrossValidateArguments {
     recipe: RecipeArguments,
     #[command(flatten)]
     run: RunArguments,
-    /// Folder of the data set's IDX files
-    #[arg(long)]
+    #[arg(long, value_name = "DIR", help = data::HELP)]
     data: Option<PathBuf>,
     /// Folder of the report [default: training/reports/cross-validation-MODEL]
     #[arg(long)]
@@ -84,6 +78,8 @@ struct Outcome<'a> {
     command: String,
     folds: Vec<Fold>,
     answers: Vec<Answer>,
+    /// The class names; the index is the class.
+    classes: &'a [String],
     images: &'a [Image],
     first_test_image: &'a Image,
     /// The last network's answer to it and that answer's probability.
@@ -93,8 +89,7 @@ struct Outcome<'a> {
 pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
     let recipe = arguments.recipe.recipe(arguments.model)?;
     let threads = arguments.run.threads()?;
-    let data = dataset::open(arguments.data.as_deref(), Split::Train)?;
-    let test = dataset::open(arguments.data.as_deref(), Split::Test)?;
+    let (data, test) = open_both(arguments.data.as_deref())?;
     let count = arguments.folds;
     ensure!(
         count >= 2 && count <= data.images.len(),
@@ -111,7 +106,7 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
         let mut trainer = Trainer::new(Setup {
             recipe: &recipe,
             data: &data,
-            classes: CLASSES,
+            classes: data.classes.len(),
             train: &train,
             seed: arguments.run.seed + number as u64,
             threads,
@@ -151,6 +146,7 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
         ),
         folds,
         answers,
+        classes: &data.classes,
         images: &data.images,
         first_test_image: &test.images[0],
         first_test_answer,
@@ -170,8 +166,8 @@ fn answered<'a>(images: &'a [usize], judged: &'a Judged) -> impl Iterator<Item =
 }
 
 /// Right and wrong answers: a row for each class, a column for each answer.
-fn confusion(answers: &[Answer]) -> [[usize; CLASSES]; CLASSES] {
-    let mut matrix = [[0; CLASSES]; CLASSES];
+fn confusion(answers: &[Answer], classes: usize) -> Vec<Vec<usize>> {
+    let mut matrix = vec![vec![0; classes]; classes];
     answers.iter().for_each(|answer| matrix[answer.label][answer.class] += 1);
     matrix
 }
@@ -181,11 +177,6 @@ fn mistakes(answers: &[Answer]) -> Vec<&Answer> {
     let mut wrong: Vec<&Answer> = answers.iter().filter(|a| a.class != a.label).collect();
     wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.image.cmp(&b.image)));
     wrong
-}
-
-/// A class's name.
-fn name(class: usize) -> &'static str {
-    LABELS[class]
 }
 
 #[cfg(test)]
@@ -213,7 +204,7 @@ mod tests {
         ];
         let order: Vec<usize> = mistakes(&answers).iter().map(|answer| answer.image).collect();
         assert_eq!(order, [2, 1, 3]);
-        let matrix = confusion(&answers);
+        let matrix = confusion(&answers, 10);
         assert_eq!((matrix[1][1], matrix[6][0], matrix[2][4], matrix[0][6]), (1, 2, 1, 0));
     }
 

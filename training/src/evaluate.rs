@@ -1,4 +1,4 @@
-//! How good a weights file is on the official test set.
+//! How good a weights file is on the test set.
 
 use std::{
     fmt::Write as _,
@@ -6,15 +6,15 @@ use std::{
     path::PathBuf,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use fmnist_core::{
-    Classifier, Engine, Image, Prediction,
-    dataset::{self, Dataset, Split},
-    engine::Kernel,
-    weights::Score,
+    Classifier, Engine, Image, Prediction, dataset::Dataset, engine::Kernel, weights::Score,
 };
 
-use crate::score::{argmax, calibration_error};
+use crate::{
+    data::{self, open_test},
+    score::{argmax, calibration_error},
+};
 
 #[derive(clap::Args)]
 pub(crate) struct EvaluateArguments {
@@ -24,8 +24,7 @@ pub(crate) struct EvaluateArguments {
     /// The engine that computes: fused, int8, flex or ndarray
     #[arg(long, default_value_t)]
     engine: Engine,
-    /// Folder of the data set's IDX files
-    #[arg(long)]
+    #[arg(long, value_name = "DIR", help = data::HELP)]
     data: Option<PathBuf>,
 }
 
@@ -33,7 +32,7 @@ pub(crate) fn run(arguments: &EvaluateArguments) -> Result<()> {
     let classifier = Classifier::open(&arguments.model)?
         .with_engine(arguments.engine)?
         .with_kernel(Kernel::from_env()?)?;
-    let test = dataset::open(arguments.data.as_deref(), Split::Test)?;
+    let test = open_test(arguments.data.as_deref(), &classifier)?;
     let (score, predictions) = judge(&classifier, &test)?;
     let flipped = flip_averaged(&classifier, &test, &predictions)?;
     let report = report(&classifier, &test, score, flipped, &predictions)?;
@@ -58,7 +57,9 @@ fn report(
     writeln!(text, "images {}", score.images)?;
     writeln!(text, "model {} {} {}", identity.name, identity.version, identity.sha256)?;
     writeln!(text, "engine {}", classifier.engine())?;
-    writeln!(text, "\n{:<12} {:>9} {:>9} {:>7}", "class", "precision", "recall", "images")?;
+    let width = classifier.labels().iter().map(|label| label.chars().count()).max().unwrap_or(0);
+    let width = width.max(12);
+    writeln!(text, "\n{:<width$} {:>9} {:>9} {:>7}", "class", "precision", "recall", "images")?;
     for (class, label) in classifier.labels().iter().enumerate() {
         let pairs = predictions.iter().map(|p| p.class).zip(test.labels.iter().copied());
         let (mut answered, mut labelled, mut right) = (0, 0, 0);
@@ -70,19 +71,14 @@ fn report(
         }
         let share = |of: usize| 100.0 * right as f64 / (of.max(1) as f64);
         let (precision, recall) = (share(answered), share(labelled));
-        writeln!(text, "{label:<12} {precision:>7.2} % {recall:>7.2} % {labelled:>7}")?;
+        writeln!(text, "{label:<width$} {precision:>7.2} % {recall:>7.2} % {labelled:>7}")?;
     }
     Ok(text)
 }
 
 /// Classifies every image of `test` and compares.
 pub(crate) fn judge(classifier: &Classifier, test: &Dataset) -> Result<(Score, Vec<Prediction>)> {
-    let classes = classifier.labels().len();
-    let largest = test.labels.iter().copied().max().context("the test set is empty")?;
-    ensure!(
-        usize::from(largest) < classes,
-        "expected labels below {classes}, the model's number of classes, found {largest}"
-    );
+    ensure!(!test.images.is_empty(), "{}: expected images to judge by, found none", test.origin);
     let predictions = classifier.classify(&test.images)?;
     let answers: Vec<(f32, bool)> = predictions
         .iter()
@@ -121,7 +117,7 @@ fn mirror(image: &Image) -> Image {
 
 #[cfg(test)]
 mod tests {
-    use fmnist_core::dataset::synthetic;
+    use fmnist_core::dataset::{Split, synthetic};
 
     use super::*;
 

@@ -6,16 +6,19 @@ mod calibrate;
 mod card;
 mod checkpoint;
 mod cross_validate;
+mod data;
 mod download;
 mod evaluate;
 mod objective;
 mod options;
+mod plot;
 mod recipe;
 mod run;
 mod sampling;
 mod schedule;
 mod score;
 mod shards;
+mod sheet;
 mod speed;
 #[cfg(test)]
 mod tests;
@@ -40,6 +43,7 @@ const EXAMPLES: &str = "Examples:
   training train --model notebook --out n.safetensors
   training train --model base --resume         go on from the last checkpoint
   training speed --model large --threads 1     how long would it take here?
+  training train --model tiny --data my-shoes  pictures of one's own, a folder a class in my-shoes/train
   training cross-validate                      reproduce the old notebook, with its figures
   training evaluate --model base               judge the shipped weights on the test set
   training evaluate --model my.safetensors --engine int8
@@ -59,7 +63,7 @@ enum Command {
     Calibrate(calibrate::CalibrateArguments),
     /// Print a model's card: what its weights file says of itself, as Markdown.
     Card(card::CardArguments),
-    /// Judge a model on the official test set; the first line is its accuracy.
+    /// Judge a model on the test set; the first line is its accuracy.
     Evaluate(evaluate::EvaluateArguments),
 }
 

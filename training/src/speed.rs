@@ -8,11 +8,11 @@ use std::{
 use anyhow::Result;
 use fmnist_core::{
     dataset::{self, Split},
-    label::CLASSES,
     model::Architecture,
 };
 
 use crate::{
+    data,
     options::{RecipeArguments, RunArguments},
     trainer::{Setup, Trainer},
 };
@@ -32,8 +32,7 @@ pub(crate) struct SpeedArguments {
     /// How long to train
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     seconds: f64,
-    /// Folder of the data set's IDX files
-    #[arg(long)]
+    #[arg(long, value_name = "DIR", help = data::HELP)]
     data: Option<PathBuf>,
 }
 
@@ -45,7 +44,7 @@ pub(crate) fn run(arguments: &SpeedArguments) -> Result<()> {
     let mut trainer = Trainer::new(Setup {
         recipe: &recipe,
         data: &data,
-        classes: CLASSES,
+        classes: data.classes.len(),
         train: &train,
         seed: arguments.run.seed,
         threads: arguments.run.threads()?,

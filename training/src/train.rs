@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, fs, num::NonZeroUsize, path::PathBuf, time::Dur
 use anyhow::{Context, Result, ensure};
 use fmnist_core::{
     Classifier, Engine,
-    dataset::{self, Dataset, Split},
-    label::LABELS,
+    dataset::Dataset,
     model::Architecture,
     weights::{self, Metadata, Origin, Weights},
 };
@@ -15,6 +14,7 @@ use crate::{
     calibrate::calibrate,
     card::card,
     checkpoint,
+    data::{self, open_both},
     evaluate::judge,
     options::{RecipeArguments, RunArguments, TeacherArguments},
     recipe::Recipe,
@@ -22,8 +22,8 @@ use crate::{
     trainer::{Setup, Trainer},
 };
 
-/// One in so many training images is seen by no step: for the temperature and for choices. That
-/// is 5,000 of the official ones.
+/// One in so many training images, and at least one of each class, is seen by no step: for the
+/// temperature and for choices. That is 5,000 of the official ones.
 const HELD_OUT_ONE_IN: usize = 12;
 /// The split is the same for every seed, so that runs can be compared.
 const SPLIT_SEED: u64 = 1;
@@ -41,8 +41,7 @@ pub(crate) struct TrainArguments {
     run: RunArguments,
     #[command(flatten)]
     teacher: TeacherArguments,
-    /// Folder of the data set's IDX files
-    #[arg(long)]
+    #[arg(long, value_name = "DIR", help = data::HELP)]
     data: Option<PathBuf>,
     /// Where the weights go [default: MODEL.safetensors]
     #[arg(long)]
@@ -66,11 +65,10 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         arguments.checkpoint_dir.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(name));
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.safetensors")));
 
-    let data = dataset::open(arguments.data.as_deref(), Split::Train)?;
-    let test = dataset::open(arguments.data.as_deref(), Split::Test)?;
-    let (train, held_out) =
-        sampling::stratified_split(&data.labels, data.labels.len() / HELD_OUT_ONE_IN, SPLIT_SEED);
-    let classes = LABELS.map(str::to_owned);
+    let (data, test) = open_both(arguments.data.as_deref())?;
+    let classes = &data.classes;
+    let held_out = (data.labels.len() / HELD_OUT_ONE_IN).max(classes.len());
+    let (train, held_out) = sampling::stratified_split(&data.labels, held_out, SPLIT_SEED);
     let setup = Setup {
         recipe: &recipe,
         data: &data,
@@ -79,7 +77,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
         seed: arguments.run.seed,
         threads,
         burn: arguments.run.burn,
-        teacher: arguments.teacher.teacher(&classes)?,
+        teacher: arguments.teacher.teacher(classes)?,
     };
     let mut trainer = Trainer::new(setup)?;
     let begun = checkpoint::newest(&folder).is_some();
@@ -96,7 +94,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
 
     let checkpoint_every = Duration::from_secs(arguments.checkpoint_every);
     if !run::to_the_end(&mut trainer, &held_out, &folder, checkpoint_every)? {
-        println!("stopped; go on with: training train --model {name} --resume");
+        println!("stopped; go on with the same command and --resume");
         return Ok(());
     }
     let weights = finish(&trainer, &recipe, arguments, threads, &data, &held_out, &test)?;
@@ -135,17 +133,19 @@ fn finish(
         version: WEIGHTS_VERSION.to_owned(),
         input_shape: [1, 28, 28],
         normalisation: recipe.normalisation,
-        classes: LABELS.map(str::to_owned).into(),
+        classes: data.classes.to_vec(),
         temperature: judged.fit_temperature() as f32,
         activations: BTreeMap::new(),
         score: None,
         origin: Some(Origin {
             command: format!(
-                "training train --model {}{} --seed {} --threads {threads}{}",
+                "training train --model {}{} --seed {} --threads {threads}{}{}",
                 recipe.architecture,
                 arguments.recipe.typed(),
                 arguments.run.seed,
-                arguments.teacher.typed()
+                arguments.teacher.typed(),
+                // The folder's name means something to one machine only; the hash says what it was.
+                arguments.data.as_ref().map_or("", |_| " --data DIR"),
             ),
             seed: arguments.run.seed,
             epochs: recipe.epochs,

@@ -9,11 +9,8 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::DatasetError;
-use crate::{image::Image, label::LABELS};
-
-/// Images that a file may hold; bounds the memory that a small gzip file can ask for.
-const MAX_COUNT: usize = 100_000;
+use super::{DatasetError, MAX_COUNT};
+use crate::image::Image;
 
 /// Reads a file of 28×28 images.
 pub(super) fn images(path: &Path) -> Result<Vec<Image>, DatasetError> {
@@ -21,10 +18,10 @@ pub(super) fn images(path: &Path) -> Result<Vec<Image>, DatasetError> {
     parse_images(&bytes).map_err(|fault| fault.of(path))
 }
 
-/// Reads a file of classes.
-pub(super) fn labels(path: &Path) -> Result<Vec<u8>, DatasetError> {
+/// Reads a file of classes, each below `classes`.
+pub(super) fn labels(path: &Path, classes: usize) -> Result<Vec<u8>, DatasetError> {
     let bytes = expand(path, 8 + MAX_COUNT)?;
-    parse_labels(&bytes).map_err(|fault| fault.of(path))
+    parse_labels(&bytes, classes).map_err(|fault| fault.of(path))
 }
 
 /// What is wrong with a file's content.
@@ -54,11 +51,11 @@ pub(super) fn parse_images(bytes: &[u8]) -> Result<Vec<Image>, Fault> {
     Ok(images.iter().copied().map(Image::new).collect())
 }
 
-pub(super) fn parse_labels(bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+pub(super) fn parse_labels(bytes: &[u8], classes: usize) -> Result<Vec<u8>, Fault> {
     let (_, labels) = body::<1>(bytes)?;
-    match labels.iter().position(|&label| usize::from(label) >= LABELS.len()) {
+    match labels.iter().position(|&label| usize::from(label) >= classes) {
         Some(index) => Err(Fault::new(
-            format!("classes below {}", LABELS.len()),
+            format!("classes below {classes}"),
             format!("{} at index {index}", labels[index]),
         )),
         None => Ok(labels.to_vec()),

@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{Dataset, DatasetError, Origin, SYNTHETIC_TEST_IMAGES, Split, idx, synthetic};
+use super::{
+    Dataset, DatasetError, Origin, SYNTHETIC_TEST_IMAGES, Split, classes, idx, pictures, synthetic,
+};
 
 /// The folders that may hold the official files, in the order of preference.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl SearchPath {
         Self { folders: [local].into_iter().chain(cache).collect(), named: false }
     }
 
-    /// Opens the split in the first folder that has any of its files.
+    /// Opens the split in the first folder that has any of its files, or pictures in folders.
     ///
     /// # Errors
     /// See [`DatasetError`].
@@ -47,11 +49,15 @@ impl SearchPath {
         let folder = self
             .folders
             .iter()
-            .find(|folder| names.iter().any(|name| plain_or_gzip(folder, name).exists()))
+            .find(|folder| has_files(folder, names) || pictures::are_in(folder))
             .ok_or_else(|| DatasetError::NotFound { split, tried: self.folders.clone() })?;
+        if !has_files(folder, names) {
+            return pictures::open(folder, split);
+        }
         let [images_path, labels_path] = names.map(|name| plain_or_gzip(folder, name));
+        let classes = classes::of_folder(folder)?;
         let images = idx::images(&images_path)?;
-        let labels = idx::labels(&labels_path)?;
+        let labels = idx::labels(&labels_path, classes.len())?;
         if labels.len() != images.len() {
             return Err(DatasetError::Corrupt {
                 path: labels_path,
@@ -62,6 +68,7 @@ impl SearchPath {
         Ok(Dataset {
             images: images.into(),
             labels: Arc::from(labels),
+            classes: classes.into(),
             origin: Origin::Files(folder.clone()),
         })
     }
@@ -78,6 +85,11 @@ impl SearchPath {
             opened => opened,
         }
     }
+}
+
+/// Whether any of the files is there.
+fn has_files(folder: &Path, names: [&str; 2]) -> bool {
+    names.iter().any(|name| plain_or_gzip(folder, name).exists())
 }
 
 /// The plain file if it is there, else the name of the gzipped one.

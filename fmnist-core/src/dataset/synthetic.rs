@@ -23,7 +23,8 @@ pub fn synthetic(split: Split, count: usize, seed: u64) -> Dataset {
     rng.set_stream(split as u64);
     let labels: Arc<[u8]> = (0..count).map(|i| (i % LABELS.len()) as u8).collect();
     let images = labels.iter().map(|&label| draw(label, &mut rng)).collect();
-    Dataset { images, labels, origin: Origin::Synthetic }
+    let classes = LABELS.map(str::to_owned).into();
+    Dataset { images, labels, classes, origin: Origin::Synthetic }
 }
 
 /// How one garment lies on the ground.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod learnability;
+mod own;
 
 fn header(magic: u32, sizes: &[u32]) -> Vec<u8> {
     [magic].iter().chain(sizes).flat_map(|word| word.to_be_bytes()).collect()
@@ -181,7 +182,7 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
     ) {
         prop_assert!(idx::parse_images(&bytes).is_err());
-        prop_assert!(idx::parse_labels(&bytes).is_err());
+        prop_assert!(idx::parse_labels(&bytes, 10).is_err());
     }
 
     #[test]
@@ -191,7 +192,7 @@ proptest! {
         let images = [header(0x803, &sizes), body.clone()].concat();
         prop_assert!(idx::parse_images(&images).is_err());
         let labels = [header(0x801, &sizes[..1]), body.clone()].concat();
-        if let Ok(labels) = idx::parse_labels(&labels) {
+        if let Ok(labels) = idx::parse_labels(&labels, 256) {
             prop_assert_eq!(labels, body);
         }
     }

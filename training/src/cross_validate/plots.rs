@@ -2,14 +2,14 @@
 
 use std::{ops::Range, path::Path};
 
-use anyhow::{Result, anyhow};
-use fmnist_core::label::CLASSES;
+use anyhow::Result;
 use plotters::{coord::Shift, prelude::*};
 
-use super::{Fold, name};
-use crate::run::Epoch;
-
-const FONT: &str = "sans-serif";
+use super::Fold;
+use crate::{
+    plot::{FONT, drawing},
+    run::Epoch,
+};
 
 /// Loss above, accuracy below: a blue line for each fold's training, an orange one for what was
 /// held out.
@@ -126,11 +126,11 @@ fn five_numbers(values: &[f64]) -> [f64; 5] {
 }
 
 /// A row for each class, a column for each answer; the darker, the larger the share of its row.
-pub(super) fn confusion(path: &Path, matrix: &[[usize; CLASSES]; CLASSES]) -> Result<()> {
+pub(super) fn confusion(path: &Path, matrix: &[Vec<usize>], names: &[String]) -> Result<()> {
     const CELL: i32 = 56;
     const LEFT: i32 = 110;
     const TOP: i32 = 40;
-    let side = CLASSES as i32 * CELL;
+    let side = names.len() as i32 * CELL;
     let size = ((LEFT + side + 20) as u32, (TOP + side + 40) as u32);
     let area = SVGBackend::new(path, size).into_drawing_area();
     area.fill(&WHITE).map_err(drawing)?;
@@ -145,9 +145,9 @@ pub(super) fn confusion(path: &Path, matrix: &[[usize; CLASSES]; CLASSES]) -> Re
     text("class (rows) and answer (columns)".to_owned(), (LEFT + side / 2, 18), BLACK, 18)?;
     for (class, row) in matrix.iter().enumerate() {
         let top = TOP + class as i32 * CELL;
-        text(name(class).to_owned(), (LEFT / 2, top + CELL / 2), BLACK, 13)?;
+        text(names[class].clone(), (LEFT / 2, top + CELL / 2), BLACK, 13)?;
         let answer = (LEFT + class as i32 * CELL + CELL / 2, TOP + side + 16);
-        text(name(class).to_owned(), answer, BLACK, 9)?;
+        text(names[class].clone(), answer, BLACK, 9)?;
         let total = row.iter().sum::<usize>().max(1) as f64;
         for (answer, &count) in row.iter().enumerate() {
             let left = LEFT + answer as i32 * CELL;
@@ -169,11 +169,6 @@ fn padded(values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
     let margin = ((high - low) * 0.08).max(1e-3);
     low - margin..high + margin
-}
-
-/// Plotters' errors borrow what they speak of.
-fn drawing<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> anyhow::Error {
-    anyhow!("cannot draw: {error}")
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use fmnist_core::{Image, label::CLASSES};
+use image::RgbImage;
 
-use super::{Fold, Outcome, confusion, mean_and_deviation, mistakes, name, plots, sheet};
+use super::{Fold, Outcome, confusion, mean_and_deviation, mistakes, plots};
+use crate::sheet;
 
 /// Mistakes that are shown.
 const MISTAKES: usize = 20;
@@ -19,19 +20,19 @@ const MISTAKES_A_ROW: usize = 5;
 pub(super) fn write(outcome: &Outcome<'_>, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let at = |name: &str| -> PathBuf { folder.join(name) };
-    let first: Vec<&Image> = outcome.images.iter().take(9).collect();
+    let first: Vec<RgbImage> = outcome.images.iter().take(9).map(sheet::tile).collect();
     sheet::write(&at("first-training-images.png"), &first, 3)?;
-    sheet::write(&at("first-test-image.png"), &[outcome.first_test_image], 1)?;
+    sheet::write(&at("first-test-image.png"), &[sheet::tile(outcome.first_test_image)], 1)?;
     let wrong = mistakes(&outcome.answers);
-    let shown: Vec<&Image> =
-        wrong.iter().take(MISTAKES).map(|answer| &outcome.images[answer.image]).collect();
+    let shown = wrong.iter().take(MISTAKES).map(|answer| &outcome.images[answer.image]);
+    let shown: Vec<RgbImage> = shown.map(sheet::tile).collect();
     if !shown.is_empty() {
         sheet::write(&at("mistakes.png"), &shown, MISTAKES_A_ROW)?;
     }
     plots::learning_curves(&at("learning-curves.svg"), &outcome.folds)?;
     plots::box_plot(&at("accuracy.svg"), &outcome.folds)?;
-    let matrix = confusion(&outcome.answers);
-    plots::confusion(&at("confusion.svg"), &matrix)?;
+    let matrix = confusion(&outcome.answers, outcome.classes.len());
+    plots::confusion(&at("confusion.svg"), &matrix, outcome.classes)?;
 
     let json = serde_json::json!({
         "command": outcome.command,
@@ -54,7 +55,7 @@ fn summary(folds: &[Fold], accuracy: fn(&Fold) -> f64) -> serde_json::Value {
     serde_json::json!({ "percent": values, "mean": mean, "deviation": deviation })
 }
 
-fn markdown(outcome: &Outcome<'_>, matrix: &[[usize; CLASSES]; CLASSES]) -> Result<String> {
+fn markdown(outcome: &Outcome<'_>, matrix: &[Vec<usize>]) -> Result<String> {
     let mut text = String::new();
     writeln!(text, "# {}\n\n```sh\n{}\n```\n", outcome.title, outcome.command)?;
     writeln!(text, "Accuracy in percent on the images that a network was trained without; the")?;
@@ -74,12 +75,12 @@ fn markdown(outcome: &Outcome<'_>, matrix: &[[usize; CLASSES]; CLASSES]) -> Resu
     writeln!(text, "![The folds' accuracies at the last and the best epoch](accuracy.svg)\n")?;
 
     writeln!(text, "## Classes\n\n| class | precision | recall | images |\n|---|---:|---:|---:|")?;
-    for class in 0..CLASSES {
+    for (class, name) in outcome.classes.iter().enumerate() {
         let answered: usize = matrix.iter().map(|row| row[class]).sum();
         let images: usize = matrix[class].iter().sum();
         let percent = |of: usize| 100.0 * matrix[class][class] as f64 / of.max(1) as f64;
         let (precision, recall) = (percent(answered), percent(images));
-        writeln!(text, "| {} | {precision:.2} % | {recall:.2} % | {images} |", name(class))?;
+        writeln!(text, "| {name} | {precision:.2} % | {recall:.2} % | {images} |")?;
     }
     writeln!(text, "\n![How often each class was taken for each other](confusion.svg)\n")?;
 
@@ -89,7 +90,7 @@ fn markdown(outcome: &Outcome<'_>, matrix: &[[usize; CLASSES]; CLASSES]) -> Resu
         writeln!(text, "![The images of the table below, row by row](mistakes.png)\n")?;
         writeln!(text, "| training image | label | answer | probability |\n|---:|---|---|---:|")?;
         for answer in wrong.iter().take(MISTAKES) {
-            let (label, class) = (name(answer.label), name(answer.class));
+            let (label, class) = (&outcome.classes[answer.label], &outcome.classes[answer.class]);
             let percent = 100.0 * answer.probability;
             writeln!(text, "| {} | {label} | {class} | {percent:.2} % |", answer.image)?;
         }
@@ -101,7 +102,7 @@ fn markdown(outcome: &Outcome<'_>, matrix: &[[usize; CLASSES]; CLASSES]) -> Resu
     writeln!(
         text,
         "The first test image, which the last fold's network takes for: {}",
-        name(class)
+        outcome.classes[class]
     )?;
     writeln!(text, "({percent:.2} %).\n\n![The first test image](first-test-image.png)")?;
     Ok(text)

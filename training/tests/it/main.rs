@@ -1,5 +1,7 @@
 //! The program as it is used: a process that may be killed.
 
+mod own_data;
+
 use std::{
     fs,
     io::{BufRead, BufReader},

@@ -1,0 +1,84 @@
+//! The images that a command works on, checked before anything is computed.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use fmnist_core::{
+    Classifier,
+    dataset::{self, Dataset, Split},
+};
+
+/// What `--data` takes.
+pub(crate) const HELP: &str = "Folder of the data set: IDX files (with labels.txt, one class name \
+                               a line, unless they are Fashion-MNIST), or pictures in train/CLASS/ \
+                               and test/CLASS/";
+
+/// Images of one class that training needs: one to learn from and one held out.
+const LEAST: usize = 2;
+
+/// Opens the images to learn from and those to judge by.
+pub(crate) fn open_both(folder: Option<&Path>) -> Result<(Dataset, Dataset)> {
+    let train = dataset::open(folder, Split::Train)?;
+    let mut counts = vec![0_usize; train.classes.len()];
+    train.labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
+    for (class, count) in train.classes.iter().zip(counts) {
+        ensure!(
+            count >= LEAST,
+            "{}: expected {LEAST} or more training images of class {class}, found {count}",
+            train.origin
+        );
+    }
+    Ok((train, dataset::open(folder, Split::Test)?))
+}
+
+/// Opens the images that a model is judged by; they must be of its classes.
+pub(crate) fn open_test(folder: Option<&Path>, classifier: &Classifier) -> Result<Dataset> {
+    let test = dataset::open(folder, Split::Test)?;
+    ensure!(
+        *test.classes == *classifier.labels(),
+        "{}: expected images of the model's classes, {}, found {}",
+        test.origin,
+        classifier.labels().join(", "),
+        test.classes.join(", ")
+    );
+    Ok(test)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// `cat` has three pictures, `dog` as many as are asked for.
+    fn pictures(dogs: usize) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (class, count) in [("cat", 3), ("dog", dogs)] {
+            let place = folder.path().join("train").join(class);
+            fs::create_dir_all(&place).expect("created");
+            for number in 1..=count {
+                let image = fmnist_core::Image::from_fn(|row, _| if row < number { 99 } else { 0 });
+                fs::write(place.join(format!("{number}.png")), image.to_png()).expect("written");
+            }
+        }
+        folder
+    }
+
+    #[test]
+    fn a_class_of_one_training_image_is_refused_by_name() {
+        let (train, test) = open_both(Some(pictures(3).path())).expect("enough");
+        assert_eq!((train.labels.len(), test.labels.len()), (4, 2));
+        let folder = pictures(2);
+        let message = open_both(Some(folder.path())).expect_err("refused").to_string();
+        let path = folder.path().display();
+        let expected = "expected 2 or more training images of class dog, found 1";
+        assert_eq!(message, format!("{path}: {expected}"));
+    }
+
+    #[test]
+    fn a_model_of_other_classes_is_not_judged() {
+        let classifier = Classifier::pretrained().expect("the default model");
+        let message = open_test(Some(pictures(3).path()), &classifier).expect_err("refused");
+        assert!(message.to_string().ends_with("Bag, Ankle boot, found cat, dog"), "{message}");
+    }
+}

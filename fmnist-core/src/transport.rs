@@ -21,7 +21,7 @@ pub use error::{PublishError, TransportError};
 pub struct Capabilities {
     /// How often a result can appear.
     pub guarantee: Guarantee,
-    /// Whether messages come with an ordering domain.
+    /// Whether messages come with an ordering domain. There are several, at least one a key.
     pub lanes: bool,
     /// Whether the broker counts delivery attempts.
     pub attempts: bool,

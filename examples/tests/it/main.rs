@@ -4,3 +4,5 @@
 mod console;
 #[cfg(unix)]
 mod processes;
+#[cfg(unix)]
+mod stdio;

@@ -22,6 +22,7 @@ pub trait Harness: Send + Sync {
     fn connect(&self) -> impl Future<Output = Self::Transport> + Send;
 
     /// Sends messages, confirmed, in order; answers their ids. The same key means the same lane.
+    /// All have a key and an attribute, one payload is not UTF-8, and the largest has 1,000 bytes.
     fn send(&self, messages: Vec<Outbound>) -> impl Future<Output = Vec<String>> + Send;
 
     /// Everything on the results topic so far, in order within a key, as a `read_committed` reader.

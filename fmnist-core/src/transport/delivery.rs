@@ -29,7 +29,7 @@ pub struct Delivery<T> {
 /// A message's coordinates in its broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// `kafka`, `pubsub` or `memory`.
+    /// `kafka`, `pubsub`, `memory`, or the name of a transport of your own.
     pub transport: Arc<str>,
     /// Topic, or subscription where the topic is not known to the consumer.
     pub topic: Arc<str>,

@@ -1,0 +1,205 @@
+//! The transport: a thread that reads, a thread that writes, and the lines between them.
+
+use std::{
+    io::{self, BufRead, Read, Write},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fmnist_core::transport::{
+    Capabilities, Delivery, Guarantee, Limits, Outbound, Outcome, Rejection, Settlement, Stage,
+    Transport, TransportError, dead_letter,
+};
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::{
+    held::{Claim, Held, MOST_LINES},
+    line::Format,
+};
+
+/// What a dead letter keeps of a line that is too long.
+const BEGINNING_BYTES: usize = 1_024;
+
+/// Lines come in on one stream, and results go out on another, as with a program in a shell pipe.
+#[derive(Clone)]
+pub(crate) struct Lines {
+    pub(crate) held: Held,
+    jobs: mpsc::SyncSender<Job>,
+}
+
+type Verdicts = Vec<(Delivery<Claim>, Outcome)>;
+
+struct Job {
+    verdicts: Verdicts,
+    /// Nobody waits where the reader itself refused a line.
+    done: Option<oneshot::Sender<io::Result<Settlement>>>,
+}
+
+impl Lines {
+    /// Starts to read. Dead letters are envelopes, whatever the format is.
+    pub(crate) fn start(
+        format: Format,
+        max_line_bytes: usize,
+        input: impl BufRead + Send + 'static,
+        results: impl Write + Send + 'static,
+        dead_letters: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
+        // A settlement has at least one held line, so there is always room for its job.
+        let (jobs, waiting) = mpsc::sync_channel(MOST_LINES);
+        let lines = Self { held: Held::default(), jobs };
+        let held = lines.held.clone();
+        let mut writer = Writer { format, results, dead_letters, held };
+        thread::Builder::new().name("stdio-write".to_owned()).spawn(move || {
+            for Job { verdicts, done } in waiting {
+                let settled = writer.carry_out(verdicts);
+                if let (Err(error), None) = (&settled, &done) {
+                    tracing::warn!(%error, "a dead letter was not written");
+                }
+                // An error means that the caller went away, which cancels nothing.
+                let _ = done.map(|done| done.send(settled));
+            }
+        })?;
+        let reader = lines.clone();
+        thread::Builder::new().name("stdio-read".to_owned()).spawn(move || {
+            let ended = reader.read(format, max_line_bytes, input);
+            reader.held.end(ended);
+        })?;
+        Ok(lines)
+    }
+
+    /// A consumer of the lines; several share them.
+    pub(crate) fn consumer(&self) -> StdioTransport {
+        StdioTransport(self.clone())
+    }
+
+    fn read(&self, format: Format, max_bytes: usize, mut input: impl BufRead) -> io::Result<()> {
+        for number in 1.. {
+            let mut line = Vec::new();
+            let limit = max_bytes as u64 + 1;
+            input.by_ref().take(limit).read_until(b'\n', &mut line)?;
+            if line.is_empty() {
+                break;
+            }
+            if line.last() != Some(&b'\n') && line.len() > max_bytes {
+                let rest = input.skip_until(b'\n')?;
+                let found = line.len() + rest;
+                line.truncate(BEGINNING_BYTES);
+                let reason = format!(
+                    "expected a line of at most {max_bytes} bytes, found {found}; this is its beginning"
+                );
+                self.refuse(number, line.into(), reason);
+                continue;
+            }
+            let line = Bytes::from(line);
+            let line = line.slice_ref(line.trim_ascii_end());
+            if line.is_empty() {
+                continue;
+            }
+            match format.read(&line) {
+                Ok(message) => self.held.push(number, message),
+                Err(reason) => self.refuse(number, line, reason),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a line to the dead letters that can't become a message.
+    fn refuse(&self, number: u64, payload: Bytes, reason: String) {
+        let message = Outbound { payload, ..Outbound::default() };
+        let delivery = self.held.push_leased(number, message);
+        let verdict = Outcome::Reject(Rejection::new(Stage::Decode, reason));
+        // The writer lives as long as this.
+        let _ = self.jobs.send(Job { verdicts: vec![(delivery, verdict)], done: None });
+    }
+}
+
+/// One consumer of [`Lines`].
+pub(crate) struct StdioTransport(Lines);
+
+impl Transport for StdioTransport {
+    type Token = Claim;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true }
+    }
+
+    async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<Claim>>, TransportError> {
+        self.0.held.lease(limits).await
+    }
+
+    fn settle(
+        &mut self,
+        verdicts: Verdicts,
+    ) -> impl Future<Output = Result<Settlement, TransportError>> + Send + use<> {
+        let (done, settled) = oneshot::channel();
+        let accepted = self.0.jobs.try_send(Job { verdicts, done: Some(done) });
+        async move {
+            let stopped = || io::Error::other("the writing thread has stopped");
+            let settled = match accepted {
+                Ok(()) => settled.await.unwrap_or_else(|_| Err(stopped())),
+                Err(_) => Err(stopped()),
+            };
+            settled.map_err(|error| {
+                let context = "results or dead letters can't be written".to_owned();
+                TransportError::Fatal { context, source: Some(error.into()) }
+            })
+        }
+    }
+
+    async fn drain(mut self, grace: Duration) -> Result<(), TransportError> {
+        // Jobs are done in order: when this one is, all are.
+        let settled = timeout(grace, self.settle(Vec::new())).await;
+        settled.map(drop).map_err(|_| TransportError::Aborted {
+            context: format!("results were not taken within {grace:?}"),
+            source: None,
+        })
+    }
+}
+
+struct Writer<R, D> {
+    format: Format,
+    results: R,
+    dead_letters: D,
+    held: Held,
+}
+
+impl<R: Write, D: Write> Writer<R, D> {
+    /// Writes and flushes what the verdicts say, and only then lets go of the lines. After an error
+    /// the lines go back to those that wait.
+    fn carry_out(&mut self, verdicts: Verdicts) -> io::Result<Settlement> {
+        let mut settlement = Settlement::default();
+        let mut ended = Vec::new();
+        for (delivery, outcome) in verdicts {
+            if !self.held.is_held(&delivery.token) {
+                settlement.retried += 1;
+                continue;
+            }
+            match outcome {
+                Outcome::Publish(results) => {
+                    for result in &results {
+                        self.format.write(&mut self.results, result)?;
+                    }
+                    settlement.published += 1;
+                }
+                Outcome::Recorded => settlement.recorded += 1,
+                Outcome::Reject(rejection) => {
+                    let letter = dead_letter(&delivery, &rejection);
+                    Format::Envelope.write(&mut self.dead_letters, &letter)?;
+                    settlement.rejected += 1;
+                }
+                Outcome::Retry => {
+                    self.held.give_back(&delivery.token);
+                    settlement.retried += 1;
+                    continue;
+                }
+            }
+            ended.push(delivery);
+        }
+        self.results.flush()?;
+        self.dead_letters.flush()?;
+        ended.iter().for_each(|delivery| self.held.release(&delivery.token));
+        Ok(settlement)
+    }
+}

@@ -9,6 +9,7 @@ usage() {
     cat <<'HELP'
 usage: benches/peers/run.sh [--quick] [--write] [--json FILE] [--only PEER,PEER…]
        benches/peers/run.sh --training [--write] [--rounds N] [--seconds S]
+       benches/peers/run.sh --startup [--write] [--rounds N]
 
 Sets up the peers (ten minutes or more the first time), makes every peer's model from fmnist-core's
 weights, checks that all compute the same, times them in turns and prints the tables.
@@ -18,6 +19,7 @@ weights, checks that all compute the same, times them in turns and prints the ta
   --json FILE  also write every call's time
   --only LIST  only these, by the names that a wrong one lists; plain Burn is always there
   --training   time training steps beside PyTorch's instead: the section `training`, two minutes
+  --startup    time whole processes beside Python's instead: the section `start-up`, a minute
   --help       this text
 
 examples:
@@ -35,19 +37,24 @@ HELP
 }
 
 # The environment is made again when the pinned versions change.
-python_environment() {
+python_environment() { set_up "$environment" "$here/requirements.txt"; }
+
+# TensorFlow wants other versions than the other peers.
+keras_environment() { set_up "$environment-keras" "$here/once/requirements.txt"; }
+
+set_up() {
+    local environment=$1 requirements=$2
     local pinned="$environment/requirements.txt"
-    cmp --silent "$here/requirements.txt" "$pinned" && return
-    echo "setting up the Python peers in $environment" >&2
+    cmp --silent "$requirements" "$pinned" && return
+    echo "setting up Python in $environment" >&2
     "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
         echo "error: expected Python 3.11 or later; set PYTHON to one" >&2
         return 1
     }
     rm -rf "$environment"
     "${PYTHON:-python3}" -m venv "$environment"
-    "$environment/bin/pip" install --quiet --disable-pip-version-check \
-        -r "$here/requirements.txt" >&2
-    cp "$here/requirements.txt" "$pinned"
+    "$environment/bin/pip" install --quiet --disable-pip-version-check -r "$requirements" >&2
+    cp "$requirements" "$pinned"
 }
 
 rust_peers() {
@@ -69,9 +76,17 @@ done
 export CI=true
 export PYTHONDONTWRITEBYTECODE=1
 python_environment
-if [ "${1:-}" = --training ]; then
-    cargo build --release --quiet --manifest-path "$here/../../Cargo.toml" --workspace --bin training
+ours() { cargo build --release --quiet --manifest-path "$here/../../Cargo.toml" --workspace "$@"; }
+case ${1:-} in
+--training)
+    ours --bin training
     exec "$environment/bin/python" "$here/training.py" "${@:2}"
-fi
+    ;;
+--startup)
+    ours --example classify
+    keras_environment
+    exec "$environment/bin/python" "$here/startup.py" --keras "$environment-keras/bin/python" "${@:2}"
+    ;;
+esac
 rust_peers
 exec "$environment/bin/python" "$here/peers.py" "$@"

@@ -16,6 +16,7 @@
 
 mod cloud_event;
 mod document;
+mod inference;
 mod range;
 mod request;
 mod result;
@@ -23,5 +24,6 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 
+pub use inference::{InferenceBody, InferenceRequest, OUTPUTS, Output};
 pub use request::{MAX_IMAGES, Request, decode};
 pub use result::{PredictionRecord, ResultRecord, TopClass, rfc3339};

@@ -21,9 +21,7 @@ pub(crate) async fn classify(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let model = site
-        .model()
-        .ok_or_else(|| ApiError::Invalid("no model is loaded in this process".to_owned()))?;
+    let model = site.model().ok_or(ApiError::ModelMissing)?;
     let limit_bytes = site.frontend.settings.max_body_bytes;
     let uploads = upload::receive(&request, payload, limit_bytes).await?;
     let answer = web::block(move || {

@@ -16,12 +16,18 @@ pub(crate) enum ApiError {
     /// 403: asked for by a foreign page.
     #[error("{0}")]
     Foreign(&'static str),
+    /// 404
+    #[error("{0}")]
+    Unknown(String),
     /// 413
     #[error("the body is larger than {limit_bytes} bytes")]
     TooLarge { limit_bytes: usize },
     /// 500
     #[error("classification failed")]
     Classification,
+    /// 503: not part of this process.
+    #[error("no model is loaded in this process")]
+    ModelMissing,
     /// 503: try again later.
     #[error("{broker} did not confirm; the message may not have arrived")]
     BrokerAway { broker: BrokerKind },
@@ -49,9 +55,12 @@ impl ResponseError for ApiError {
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
             Self::Foreign(_) => StatusCode::FORBIDDEN,
+            Self::Unknown(_) => StatusCode::NOT_FOUND,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Classification => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::BrokerAway { .. } | Self::BrokerMissing { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ModelMissing | Self::BrokerAway { .. } | Self::BrokerMissing { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 

@@ -21,13 +21,15 @@ use crate::{ServerConfig, error::ApiError, site::Site};
 pub(crate) const COOKIE: &str = "fmnist_token";
 
 /// Answered to everybody: probes carry no token, and the page has the form that asks for it.
-const OPEN: [(Method, &str); 6] = [
+const OPEN: [(Method, &str); 8] = [
     (Method::GET, "/"),
     (Method::POST, "/login"),
     (Method::GET, "/page.css"),
     (Method::GET, "/page.js"),
     (Method::GET, "/livez"),
     (Method::GET, "/readyz"),
+    (Method::GET, "/v2/health/live"),
+    (Method::GET, "/v2/health/ready"),
 ];
 
 const HEADERS: [(HeaderName, &str); 8] = [

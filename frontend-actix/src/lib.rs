@@ -31,6 +31,7 @@ mod connect;
 mod error;
 mod guard;
 mod health;
+mod inference;
 mod page;
 mod publish;
 mod results;

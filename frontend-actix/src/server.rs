@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    ConfigError, Frontend, classify, guard, health, page, publish,
+    ConfigError, Frontend, classify, guard, health, inference, page, publish,
     results::{self, History},
     site::Site,
 };
@@ -151,6 +151,7 @@ pub(crate) fn app(
         .wrap(from_fn(guard::check))
         .service(root)
         .service(push)
+        .configure(inference::routes)
         .route("/{broker}/images", web::post().to(publish::push_image))
         .route("/login", web::post().to(page::sign_in))
         .route("/page.css", web::get().to(page::style))

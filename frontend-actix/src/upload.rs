@@ -61,6 +61,11 @@ pub(crate) async fn receive(
     Ok(files.into_iter().map(Upload).collect())
 }
 
+/// A body of `limit_bytes` at most.
+pub(crate) async fn body(payload: Payload, limit_bytes: usize) -> Result<Bytes, ApiError> {
+    Budget { left_bytes: limit_bytes, limit_bytes }.collect(payload).await
+}
+
 /// What may still be read of one request.
 struct Budget {
     left_bytes: usize,

@@ -47,7 +47,7 @@ impl Document {
     pub(super) fn request(self, test_images: usize) -> Result<Request, Rejection> {
         match self {
             Self { inputs: Some(inputs), start_idx: None, end_idx: None } => {
-                tensor::images(inputs).map(Request::Images)
+                tensor::images(inputs, &[]).map(Request::Images)
             }
             Self { inputs: Some(_), .. } => {
                 Err(malformed("expected inputs or a range, found both"))

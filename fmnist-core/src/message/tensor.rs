@@ -19,7 +19,13 @@ pub(super) struct Tensor {
     name: String,
     shape: Vec<usize>,
     datatype: String,
+    parameters: Option<Parameters>,
     data: Option<Numbers>,
+}
+
+#[derive(Deserialize)]
+struct Parameters {
+    binary_data_size: Option<usize>,
 }
 
 /// Numbers in row-major order, and how they were nested.
@@ -37,16 +43,18 @@ const DEEPEST: usize = 4;
 
 /// The images of a request, which has one input, `image`.
 ///
+/// `binary` is what follows the JSON text: the input's bytes, little-endian, if it says so.
+///
 /// # Shapes
 /// `[n, 1, 28, 28]`, or the same pixels as `[n, 28, 28]`, `[n, 28, 28, 1]` or `[n, 784]`; `FP32` in
 /// 0.0–1.0 (pixel / 255, rounded to the nearest pixel) or `UINT8` in 0–255; nested as the shape says
 /// or flat.
-pub(super) fn images(inputs: Vec<Tensor>) -> Result<Vec<Image>, Rejection> {
+pub(super) fn images(inputs: Vec<Tensor>, binary: &[u8]) -> Result<Vec<Image>, Rejection> {
     let [input] = <[Tensor; 1]>::try_from(inputs).map_err(|inputs| {
         let names: Vec<_> = inputs.into_iter().map(|input| input.name).collect();
         invalid(format!("expected one input, image, found {names:?}"))
     })?;
-    let Tensor { name, shape, datatype, data } = input;
+    let Tensor { name, shape, datatype, parameters, data } = input;
     if name != "image" {
         return Err(invalid(format!("expected input image, found {name:?}")));
     }
@@ -55,13 +63,17 @@ pub(super) fn images(inputs: Vec<Tensor>) -> Result<Vec<Image>, Rejection> {
         _ => return Err(invalid(format!("expected shape [n, 1, 28, 28], found {shape:?}"))),
     };
     check_count(count)?;
-    let Numbers { flat, lengths, .. } = data.ok_or_else(|| malformed("input image has no data"))?;
-    let dims: Vec<usize> = lengths.into_iter().flatten().collect();
-    if dims != shape && dims != [count * Image::PIXELS] {
-        return Err(malformed(format!(
-            "expected data nested as {shape:?} or flat, found lists of {dims:?}"
-        )));
+    let binary_size = parameters.and_then(|parameters| parameters.binary_data_size);
+    if binary_size.unwrap_or(0) != binary.len() {
+        let (expected, found) = (binary_size.unwrap_or(0), binary.len());
+        return Err(malformed(format!("expected {expected} bytes of binary data, found {found}")));
     }
+    let flat = match (data, binary_size) {
+        (Some(_), Some(_)) => return Err(malformed("input image has data and binary data")),
+        (None, None) => return Err(malformed("input image has no data")),
+        (Some(numbers), None) => numbers.flat(&shape)?,
+        (None, Some(_)) => from_bytes(binary, &datatype, count * Image::PIXELS)?,
+    };
     let pixel: fn(f32) -> Option<u8> = match datatype.as_str() {
         "FP32" => |value: f32| (0.0..=1.0).contains(&value).then(|| (value * 255.0).round() as u8),
         "UINT8" => |value: f32| {
@@ -82,6 +94,21 @@ pub(super) fn images(inputs: Vec<Tensor>) -> Result<Vec<Image>, Rejection> {
         .collect()
 }
 
+/// Exactly `count` numbers of a type that images can have; none of another type, which is refused
+/// later.
+fn from_bytes(bytes: &[u8], datatype: &str, count: usize) -> Result<Vec<f32>, Rejection> {
+    let (numbers, width): (Vec<f32>, _) = match datatype {
+        "FP32" => (bytes.as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect(), 4),
+        "UINT8" => (bytes.iter().map(|byte| f32::from(*byte)).collect(), 1),
+        _ => return Ok(Vec::new()),
+    };
+    if bytes.len() == count * width {
+        return Ok(numbers);
+    }
+    let (expected, found) = (count * width, bytes.len());
+    Err(malformed(format!("expected {expected} bytes for this shape, found {found}")))
+}
+
 fn outside(datatype: &str, value: f32) -> Rejection {
     invalid(match datatype {
         "FP32" => format!("expected FP32 pixels in 0.0–1.0 (pixel / 255), found {value}"),
@@ -91,6 +118,19 @@ fn outside(datatype: &str, value: f32) -> Rejection {
 
 fn invalid(reason: String) -> Rejection {
     Rejection::new(Stage::Validate, reason)
+}
+
+impl Numbers {
+    /// The numbers, if they were nested as `shape` says, or not at all.
+    fn flat(self, shape: &[usize]) -> Result<Vec<f32>, Rejection> {
+        let dims: Vec<usize> = self.lengths.into_iter().flatten().collect();
+        let all: usize = shape.iter().product();
+        if dims == shape || dims == [all] {
+            return Ok(self.flat);
+        }
+        let reason = format!("expected data nested as {shape:?} or flat, found lists of {dims:?}");
+        Err(malformed(reason))
+    }
 }
 
 impl<'de> Deserialize<'de> for Numbers {

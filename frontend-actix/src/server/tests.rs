@@ -1,3 +1,5 @@
+mod inference;
+
 use std::{sync::Arc, time::Duration};
 
 use actix_web::{

@@ -1,0 +1,333 @@
+//! Requests and responses of the Open Inference Protocol, version 2, and its extension for binary
+//! tensors (<https://github.com/kserve/open-inference-protocol>, Triton's
+//! `protocol/extension_binary_data`).
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    request::malformed,
+    tensor::{self, Tensor},
+};
+use crate::{
+    classifier::{ModelIdentity, Prediction},
+    image::Image,
+    transport::{Rejection, Stage},
+};
+
+/// One of the three outputs of every model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// `probabilities`, `FP32 [n, classes]`.
+    Probabilities,
+    /// `class`, the most probable, `INT64 [n]`.
+    Class,
+    /// `label`, that class's name, `BYTES [n]`.
+    Label,
+}
+
+/// Every output, in the order of the models' metadata.
+pub const OUTPUTS: [Output; 3] = [Output::Probabilities, Output::Class, Output::Label];
+
+impl Output {
+    /// The name in requests and responses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Probabilities => "probabilities",
+            Self::Class => "class",
+            Self::Label => "label",
+        }
+    }
+
+    /// The protocol's name of its type.
+    pub const fn datatype(self) -> &'static str {
+        match self {
+            Self::Probabilities => "FP32",
+            Self::Class => "INT64",
+            Self::Label => "BYTES",
+        }
+    }
+
+    fn shape(self, images: usize, classes: usize) -> Vec<usize> {
+        match self {
+            Self::Probabilities => vec![images, classes],
+            Self::Class | Self::Label => vec![images],
+        }
+    }
+}
+
+/// What a caller asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InferenceRequest {
+    /// Comes back with the response.
+    pub id: Option<String>,
+    /// 1 to [`MAX_IMAGES`](super::MAX_IMAGES).
+    pub images: Vec<Image>,
+    /// In this order, each with whether it is to come as bytes.
+    pub outputs: Vec<(Output, bool)>,
+}
+
+/// A response as it goes out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InferenceBody {
+    /// JSON, then the binary outputs.
+    pub bytes: Vec<u8>,
+    /// Bytes of JSON, if binary outputs follow.
+    pub json_bytes: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    id: Option<String>,
+    parameters: Option<RequestParameters>,
+    inputs: Vec<Tensor>,
+    outputs: Option<Vec<AskedOutput>>,
+}
+
+#[derive(Deserialize)]
+struct RequestParameters {
+    binary_data_output: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct AskedOutput {
+    name: String,
+    parameters: Option<OutputParameters>,
+}
+
+#[derive(Deserialize)]
+struct OutputParameters {
+    binary_data: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Response<'a> {
+    model_name: &'a str,
+    model_version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    outputs: Vec<OutputTensor<'a>>,
+}
+
+#[derive(Serialize)]
+struct OutputTensor<'a> {
+    name: &'static str,
+    datatype: &'static str,
+    shape: Vec<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Size>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Data<'a>>,
+}
+
+#[derive(Serialize)]
+struct Size {
+    binary_data_size: usize,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    Probabilities(Vec<f32>),
+    Classes(Vec<usize>),
+    Labels(Vec<&'a str>),
+}
+
+impl InferenceRequest {
+    /// Reads a request's body, of which `json_bytes` are JSON, if that is said, and all otherwise.
+    ///
+    /// # Errors
+    /// A [`Rejection`] that says what was expected and found.
+    pub fn read(body: &[u8], json_bytes: Option<usize>) -> Result<Self, Rejection> {
+        let (text, binary) =
+            body.split_at_checked(json_bytes.unwrap_or(body.len())).ok_or_else(|| {
+                let (expected, found) = (json_bytes.unwrap_or_default(), body.len());
+                malformed(format!("expected {expected} bytes of JSON, found a body of {found}"))
+            })?;
+        let document: Document = serde_json::from_slice(text)
+            .map_err(|error| malformed(format!("expected an inference request: {error}")))?;
+        let parameters = document.parameters;
+        let binary_by_default = parameters.and_then(|p| p.binary_data_output).unwrap_or(false);
+        let outputs = match document.outputs {
+            Some(asked) if !asked.is_empty() => asked
+                .into_iter()
+                .map(|output| output.known(binary_by_default))
+                .collect::<Result<_, _>>()?,
+            _ => OUTPUTS.map(|output| (output, binary_by_default)).into(),
+        };
+        let images = tensor::images(document.inputs, binary)?;
+        Ok(Self { id: document.id, images, outputs })
+    }
+
+    /// Writes the response with one prediction for each image.
+    pub fn respond(
+        &self,
+        predictions: &[Prediction],
+        labels: &[String],
+        model: &ModelIdentity,
+    ) -> InferenceBody {
+        let mut binary = Vec::new();
+        let outputs = self.outputs.iter().map(|&(output, as_bytes)| {
+            let before = binary.len();
+            if as_bytes {
+                append(&mut binary, output, predictions, labels);
+            }
+            let binary_data_size = binary.len() - before;
+            OutputTensor {
+                name: output.name(),
+                datatype: output.datatype(),
+                shape: output.shape(predictions.len(), labels.len()),
+                parameters: as_bytes.then_some(Size { binary_data_size }),
+                data: (!as_bytes).then(|| data(output, predictions, labels)),
+            }
+        });
+        let document = Response {
+            model_name: &model.name,
+            model_version: &model.version,
+            id: self.id.as_deref(),
+            outputs: outputs.collect(),
+        };
+        let mut bytes = serde_json::to_vec(&document).expect("names, shapes and numbers are JSON");
+        let json_bytes = self.outputs.iter().any(|(_, as_bytes)| *as_bytes).then_some(bytes.len());
+        bytes.append(&mut binary);
+        InferenceBody { bytes, json_bytes }
+    }
+}
+
+impl AskedOutput {
+    fn known(self, binary_by_default: bool) -> Result<(Output, bool), Rejection> {
+        let binary = self.parameters.and_then(|parameters| parameters.binary_data);
+        match OUTPUTS.into_iter().find(|output| output.name() == self.name) {
+            Some(output) => Ok((output, binary.unwrap_or(binary_by_default))),
+            None => {
+                let names = OUTPUTS.map(Output::name).join(", ");
+                let reason = format!("expected outputs among {names}, found {:?}", self.name);
+                Err(Rejection::new(Stage::Validate, reason))
+            }
+        }
+    }
+}
+
+fn data<'a>(output: Output, predictions: &[Prediction], labels: &'a [String]) -> Data<'a> {
+    let all = predictions.iter();
+    match output {
+        Output::Probabilities => {
+            Data::Probabilities(all.flat_map(|p| p.probabilities.iter().copied()).collect())
+        }
+        Output::Class => Data::Classes(all.map(|p| p.class).collect()),
+        Output::Label => Data::Labels(all.map(|p| labels[p.class].as_str()).collect()),
+    }
+}
+
+/// Little-endian; each of `BYTES` behind its length as `u32`.
+fn append(into: &mut Vec<u8>, output: Output, predictions: &[Prediction], labels: &[String]) {
+    for prediction in predictions {
+        match output {
+            Output::Probabilities => {
+                into.extend(prediction.probabilities.iter().flat_map(|p| p.to_le_bytes()));
+            }
+            Output::Class => into.extend((prediction.class as i64).to_le_bytes()),
+            Output::Label => {
+                let label = labels[prediction.class].as_bytes();
+                into.extend((label.len() as u32).to_le_bytes());
+                into.extend(label);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(text: &str, binary: &[u8]) -> Result<InferenceRequest, String> {
+        let body = [text.as_bytes(), binary].concat();
+        let json_bytes = (!binary.is_empty()).then_some(text.len());
+        InferenceRequest::read(&body, json_bytes).map_err(|rejection| rejection.reason)
+    }
+
+    /// A request of one input of bytes, whose first pixel is 9 or 9 / 255.
+    fn binary_request(datatype: &str, size: usize) -> Result<InferenceRequest, String> {
+        let input = json!({ "name": "image", "shape": [1, 784], "datatype": datatype,
+            "parameters": { "binary_data_size": size } });
+        let text = json!({ "id": "a", "inputs": [input] }).to_string();
+        let pixels = Image::from_fn(|row, column| if row + column == 0 { 9 } else { 0 });
+        let bytes: Vec<u8> = match datatype {
+            "FP32" => {
+                let numbers = pixels.pixels().iter().map(|&p| f32::from(p) / 255.0);
+                numbers.flat_map(f32::to_le_bytes).collect()
+            }
+            _ => pixels.pixels().to_vec(),
+        };
+        read(&text, &bytes)
+    }
+
+    #[test]
+    fn binary_tensors_are_read_little_endian() {
+        for (datatype, size) in [("FP32", 3136), ("UINT8", 784)] {
+            let request = binary_request(datatype, size).expect("one image");
+            assert_eq!(request.images[0].pixels()[..2], [9, 0]);
+            assert_eq!(request.id.as_deref(), Some("a"));
+            assert_eq!(request.outputs, OUTPUTS.map(|output| (output, false)));
+        }
+    }
+
+    #[test]
+    fn bytes_that_do_not_fit_are_refused_with_both_lengths() {
+        let message = binary_request("UINT8", 785).expect_err("too few");
+        assert_eq!(message, "expected 785 bytes of binary data, found 784");
+        let text = r#"{"inputs": [{"name": "image", "shape": [2, 784], "datatype": "UINT8",
+            "parameters": {"binary_data_size": 3}}]}"#;
+        let message = read(text, &[1, 2, 3]).expect_err("too few");
+        assert_eq!(message, "expected 1568 bytes for this shape, found 3");
+        let message = InferenceRequest::read(b"{}", Some(3)).expect_err("too short").reason;
+        assert_eq!(message, "expected 3 bytes of JSON, found a body of 2");
+    }
+
+    #[test]
+    fn an_output_that_no_model_has_is_refused_with_those_that_there_are() {
+        let text = r#"{"inputs": [], "outputs": [{"name": "logits"}]}"#;
+        let message = read(text, &[]).expect_err("unknown");
+        assert_eq!(message, "expected outputs among probabilities, class, label, found \"logits\"");
+    }
+
+    #[test]
+    fn a_response_has_the_outputs_asked_for_as_asked_for() {
+        let identity =
+            ModelIdentity { name: "m".into(), version: "2".into(), sha256: "0".repeat(64) };
+        let labels = ["cat".to_owned(), "cow".to_owned()];
+        let probabilities = [0.25, 0.75].into();
+        let prediction = Prediction { class: 1, probabilities, model: Arc::new(identity.clone()) };
+        let mut request = InferenceRequest {
+            id: Some("7".to_owned()),
+            images: Vec::new(),
+            outputs: vec![(Output::Label, false), (Output::Probabilities, false)],
+        };
+        let body = request.respond(std::slice::from_ref(&prediction), &labels, &identity);
+        let document: Value = serde_json::from_slice(&body.bytes).expect("JSON alone");
+        let expected = json!({
+            "id": "7", "model_name": "m", "model_version": "2",
+            "outputs": [
+                { "name": "label", "datatype": "BYTES", "shape": [1], "data": ["cow"] },
+                { "name": "probabilities", "datatype": "FP32", "shape": [1, 2],
+                  "data": [0.25, 0.75] },
+            ],
+        });
+        assert_eq!((document, body.json_bytes), (expected, None));
+
+        request.outputs = OUTPUTS.map(|output| (output, true)).into();
+        let body = request.respond(&[prediction], &labels, &identity);
+        let (text, binary) = body.bytes.split_at(body.json_bytes.expect("bytes follow"));
+        let document: Value = serde_json::from_slice(text).expect("JSON");
+        let sizes = document["outputs"].as_array().expect("outputs").iter();
+        let sizes: Vec<_> = sizes.map(|o| o["parameters"]["binary_data_size"].as_u64()).collect();
+        assert_eq!(sizes, [Some(8), Some(8), Some(7)]);
+        let probabilities = [0.25_f32.to_le_bytes(), 0.75_f32.to_le_bytes()].concat();
+        let class = 1_i64.to_le_bytes();
+        assert_eq!(binary, [&probabilities[..], &class, b"\x03\0\0\0cow"].concat());
+    }
+}

@@ -1,0 +1,149 @@
+//! The Open Inference Protocol, version 2: what KServe's, Triton's and MLServer's clients speak.
+//!
+//! The protocol's bodies are `fmnist_core::message`'s; a response with binary outputs says in
+//! `Inference-Header-Content-Length` where they begin.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use fmnist_core::{
+    Infer,
+    message::{InferenceRequest, OUTPUTS, Output},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{error::ApiError, site::Site, upload};
+
+/// Where the JSON of a body with binary tensors ends.
+const JSON_LENGTH: &str = "inference-header-content-length";
+
+/// The model of a path, of any version or of one.
+#[derive(Deserialize)]
+pub(crate) struct ModelPath {
+    name: String,
+    version: Option<String>,
+}
+
+pub(crate) fn routes(services: &mut web::ServiceConfig) {
+    services
+        .route("/v2", web::get().to(server))
+        .route("/v2/health/live", web::get().to(live))
+        .route("/v2/health/ready", web::get().to(ready))
+        .route("/v2/repository/index", web::post().to(index));
+    for model in ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"] {
+        services
+            .route(model, web::get().to(metadata))
+            .route(&format!("{model}/ready"), web::get().to(model_ready))
+            .route(&format!("{model}/infer"), web::post().to(infer));
+    }
+}
+
+async fn server() -> HttpResponse {
+    HttpResponse::Ok().json(json!({
+        "name": "fmnist-stream",
+        "version": env!("CARGO_PKG_VERSION"),
+        "extensions": ["binary_tensor_data", "model_repository"],
+    }))
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "live": true }))
+}
+
+/// Ready for this protocol, which needs no broker; `/readyz` asks them, too.
+async fn ready(site: web::Data<Site>) -> HttpResponse {
+    let is_ready = site.model().is_some() && !*site.stopping.borrow();
+    let body = json!({ "ready": is_ready });
+    match is_ready {
+        true => HttpResponse::Ok().json(body),
+        false => HttpResponse::ServiceUnavailable().json(body),
+    }
+}
+
+async fn index(site: web::Data<Site>) -> HttpResponse {
+    let model = site.model();
+    let entry = |model: &Arc<dyn Infer>| {
+        let identity = model.identity();
+        json!({ "name": identity.name, "version": identity.version, "state": "READY", "reason": "" })
+    };
+    HttpResponse::Ok().json(model.as_ref().map(entry).into_iter().collect::<Vec<Value>>())
+}
+
+async fn metadata(
+    site: web::Data<Site>,
+    path: web::Path<ModelPath>,
+) -> Result<HttpResponse, ApiError> {
+    let model = named(&site, &path)?;
+    let (identity, classes) = (model.identity(), model.labels().len());
+    let outputs = OUTPUTS.map(|output| {
+        let shape = match output {
+            Output::Probabilities => json!([-1, classes]),
+            _ => json!([-1]),
+        };
+        json!({ "name": output.name(), "datatype": output.datatype(), "shape": shape })
+    });
+    Ok(HttpResponse::Ok().json(json!({
+        "name": identity.name,
+        "versions": [identity.version],
+        "platform": "fmnist-stream",
+        "inputs": [{ "name": "image", "datatype": "FP32", "shape": [-1, 1, 28, 28] }],
+        "outputs": outputs,
+    })))
+}
+
+async fn model_ready(
+    site: web::Data<Site>,
+    path: web::Path<ModelPath>,
+) -> Result<HttpResponse, ApiError> {
+    let model = named(&site, &path)?;
+    Ok(HttpResponse::Ok().json(json!({ "name": model.identity().name, "ready": true })))
+}
+
+async fn infer(
+    site: web::Data<Site>,
+    path: web::Path<ModelPath>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let model = named(&site, &path)?;
+    let json_bytes = json_length(&request)?;
+    let body = upload::body(payload, site.frontend.settings.max_body_bytes).await?;
+    let answer = web::block(move || {
+        let request = InferenceRequest::read(&body, json_bytes)
+            .map_err(|rejection| ApiError::Invalid(rejection.reason))?;
+        let predictions = model.infer(&request.images).map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "classification failed");
+            ApiError::Classification
+        })?;
+        Ok::<_, ApiError>(request.respond(&predictions, model.labels(), model.identity()))
+    })
+    .await
+    .map_err(|_| ApiError::Classification)??;
+    Ok(match answer.json_bytes {
+        Some(json_bytes) => HttpResponse::Ok()
+            .insert_header((JSON_LENGTH, json_bytes))
+            .content_type("application/octet-stream")
+            .body(answer.bytes),
+        None => HttpResponse::Ok().content_type("application/json").body(answer.bytes),
+    })
+}
+
+fn named(site: &Site, path: &ModelPath) -> Result<Arc<dyn Infer>, ApiError> {
+    let model = site.model().ok_or(ApiError::ModelMissing)?;
+    let identity = model.identity();
+    let is_asked_for = path.name == identity.name
+        && path.version.as_ref().is_none_or(|version| *version == identity.version);
+    if is_asked_for {
+        return Ok(model);
+    }
+    let (name, version) = (&identity.name, &identity.version);
+    Err(ApiError::Unknown(format!("no such model here; there is {name}, version {version}")))
+}
+
+fn json_length(request: &HttpRequest) -> Result<Option<usize>, ApiError> {
+    let Some(value) = request.headers().get(JSON_LENGTH) else { return Ok(None) };
+    let length = value.to_str().ok().and_then(|text| text.parse().ok());
+    let reason = || ApiError::Invalid(format!("expected a number of bytes in {JSON_LENGTH}"));
+    length.map(Some).ok_or_else(reason)
+}

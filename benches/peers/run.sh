@@ -84,6 +84,8 @@ case ${1:-} in
     ;;
 --startup)
     ours --example classify
+    cargo build --release --quiet --manifest-path "$here/once/least/Cargo.toml" \
+        --target-dir "$here/../../target/peers"
     keras_environment
     exec "$environment/bin/python" "$here/startup.py" --keras "$environment-keras/bin/python" "${@:2}"
     ;;

@@ -24,6 +24,10 @@ pub enum Engine {
 /// What an [`Engine`] computes on.
 pub(super) enum Backend {
     Plan(Precision),
+    #[cfg_attr(
+        not(any(feature = "flex", feature = "ndarray")),
+        expect(dead_code, reason = "there is no backend of Burn's without these features")
+    )]
     Burn(Device),
 }
 

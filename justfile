@@ -21,6 +21,10 @@ test:
 test-brokers:
     bash scripts/test-brokers.sh
 
+# The Open Inference Protocol with Triton's own client
+test-clients:
+    bash scripts/test-clients.sh
+
 # The API documentation, broken links are errors
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features

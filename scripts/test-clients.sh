@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Checks the Open Inference Protocol with Triton's own Python client, against the demo.
+#
+#   scripts/test-clients.sh
+#
+# Needs Python 3 with venv and a package index; the client goes into .cache/clients.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo=${CARGO:-cargo}
+requirement='tritonclient[http]==2.73.0'
+
+environment=.cache/clients
+if ! grep -qsxF "$requirement" "$environment/.complete"; then
+    python3 -m venv "$environment"
+    "$environment/bin/pip" install --quiet --disable-pip-version-check "$requirement"
+    echo "$requirement" > "$environment/.complete"
+fi
+
+"$cargo" build --workspace --example demo
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+log=$(mktemp)
+"${CARGO_TARGET_DIR:-target}/debug/examples/demo" --port "$port" >"$log" 2>&1 &
+demo=$!
+stop() {
+    kill "$demo" 2>/dev/null || true
+    wait "$demo" 2>/dev/null || true
+    rm -f "$log"
+}
+trap stop EXIT
+
+for _ in $(seq 300); do
+    curl -fsS "http://127.0.0.1:$port/v2/health/ready" >/dev/null 2>&1 && break
+    kill -0 "$demo" 2>/dev/null || { cat "$log" >&2; exit 1; }
+    sleep 0.2
+done
+"$environment/bin/python" scripts/triton_client.py "127.0.0.1:$port"

@@ -1,0 +1,55 @@
+"""Checks a server of the Open Inference Protocol with Triton's client: HOST:PORT."""
+
+import sys
+
+import numpy as np
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
+
+MODEL = "base"
+OUTPUTS = ("probabilities", "class", "label")
+
+
+def infer(client: triton.InferenceServerClient, images: np.ndarray, binary: bool) -> dict:
+    datatype = {"uint8": "UINT8", "float32": "FP32"}[images.dtype.name]
+    image = triton.InferInput("image", images.shape, datatype)
+    image.set_data_from_numpy(images, binary_data=binary)
+    outputs = [triton.InferRequestedOutput(name, binary_data=binary) for name in OUTPUTS]
+    result = client.infer(MODEL, [image], outputs=outputs, request_id="17")
+    assert result.get_response()["id"] == "17"
+    answer = {name: result.as_numpy(name) for name in OUTPUTS}
+    # The client gives BYTES of binary data as bytes, of JSON as text.
+    labels = [label if isinstance(label, str) else label.decode() for label in answer["label"]]
+    return answer | {"label": labels}
+
+
+def main() -> None:
+    client = triton.InferenceServerClient(sys.argv[1])
+    assert client.is_server_live() and client.is_server_ready() and client.is_model_ready(MODEL)
+    metadata = client.get_model_metadata(MODEL)
+    assert [output["name"] for output in metadata["outputs"]] == list(OUTPUTS), metadata
+    assert client.get_model_repository_index()[0]["name"] == MODEL
+
+    images = np.random.default_rng(1).integers(0, 256, (20, 1, 28, 28), np.uint8)
+    first = infer(client, images, binary=True)
+    assert first["probabilities"].shape == (20, 10)
+    assert np.abs(first["probabilities"].sum(axis=1) - 1).max() < 1e-5
+    assert (first["class"] == first["probabilities"].argmax(axis=1)).all()
+    for pixels in (images, (images / 255).astype(np.float32)):
+        for binary in (True, False):
+            again = infer(client, pixels, binary)
+            assert (again["class"] == first["class"]).all() and again["label"] == first["label"]
+            assert np.abs(again["probabilities"] - first["probabilities"]).max() < 1e-6
+
+    for bad in (images[:, :, :27], images.astype(np.float32)):
+        try:
+            infer(client, np.ascontiguousarray(bad), binary=True)
+        except InferenceServerException as refused:
+            assert refused.status() == "400" and "expected" in refused.message(), refused
+        else:
+            sys.exit("a bad request was answered")
+    print("tritonclient: ready, metadata, index, UINT8 and FP32, binary and JSON, errors: ok")
+
+
+if __name__ == "__main__":
+    main()

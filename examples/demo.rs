@@ -1,7 +1,7 @@
 //! The whole system in one process: `cargo run --release --example demo`
 //!
-//! A Kafka inside this process, the consumer with its model, and the page. `--kafka HOST:PORT`
-//! takes a real cluster; `PUBSUB_EMULATOR_HOST` or a Google Cloud project adds Pub/Sub.
+//! A Kafka and a Pub/Sub inside this process, consumers with their model, and the page. `--kafka
+//! HOST:PORT` takes a real cluster, `PUBSUB_EMULATOR_HOST` or a Google Cloud project another Pub/Sub.
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -22,7 +22,7 @@ use tokio::{
     task::JoinSet,
 };
 use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaTransport, create_topics};
-use transport_pubsub::{PubSubConfig, PubSubError, PubSubTransport, create_missing};
+use transport_pubsub::{FakePubSub, PubSubConfig, PubSubError, PubSubTransport, create_missing};
 
 const PARTITIONS: i32 = 4;
 /// The mock drops the oldest messages of a partition above 5 MB.
@@ -32,7 +32,7 @@ const LIVE_RESULTS: usize = 1_024;
 /// Page, broker and consumer in one process
 #[derive(Parser)]
 struct Arguments {
-    /// A real Kafka cluster instead of the toy in this process
+    /// A real Kafka cluster instead of the toys in this process
     #[arg(long, value_name = "HOST:PORT")]
     kafka: Option<String>,
     /// The page's port
@@ -53,6 +53,11 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     let shutdown = shutdown_signal()?;
     let mut config = Config::from_env(arguments.config.as_deref())?;
     config.server.port = arguments.port.unwrap_or(config.server.port);
+    // It runs as long as this function.
+    let _toy_pubsub = match arguments.kafka.is_none() && !has_pubsub(&config) {
+        true => Some(start_pubsub(&mut config.pubsub).await?),
+        false => None,
+    };
     if has_pubsub(&config) && config.pubsub.project_id.is_empty() {
         config.pubsub.project_id = "demo".to_owned();
     }
@@ -131,6 +136,18 @@ async fn start_kafka(
         config.bootstrap_servers
     );
     Ok(Some(toy))
+}
+
+async fn start_pubsub(config: &mut PubSubConfig) -> anyhow::Result<FakePubSub> {
+    let toy = FakePubSub::start().await.context("the in-process Pub/Sub does not start")?;
+    let emulator = toy.emulator();
+    eprintln!(
+        "Pub/Sub is a toy inside this process, at {}: it keeps 64 MB, in memory, and is gone with the \
+         demo. PUBSUB_EMULATOR_HOST takes an emulator.",
+        emulator.endpoint()
+    );
+    config.emulator = Some(emulator);
+    Ok(toy)
 }
 
 /// The toy's publisher, which says 503 before the toy would lose messages.

@@ -128,6 +128,12 @@ impl Emulator {
         Ok(Self { host: bare.to_owned() })
     }
 
+    /// One whose address is known.
+    #[cfg(feature = "fake")]
+    pub(crate) fn at(address: std::net::SocketAddr) -> Self {
+        Self { host: address.to_string() }
+    }
+
     /// The emulator of `PUBSUB_EMULATOR_HOST`, which Google's Rust client does not read itself;
     /// `None` where the variable is not set.
     ///

@@ -26,6 +26,8 @@
 mod config;
 mod connection;
 mod error;
+#[cfg(feature = "fake")]
+mod fake;
 mod intake;
 mod lanes;
 mod publisher;
@@ -39,6 +41,8 @@ mod wire;
 
 pub use config::{Emulator, PubSubConfig, PubSubGuarantee};
 pub use error::PubSubError;
+#[cfg(feature = "fake")]
+pub use fake::FakePubSub;
 pub use publisher::PubSubPublisher;
 pub use results::PubSubResults;
 pub use setup::create_missing;

@@ -158,6 +158,17 @@ fn a_range_goes_through_the_demo_from_the_page_to_the_console() {
         .map(|prediction| fmnist_core::label::console_label(prediction["label"].as_str().unwrap()))
         .collect();
     assert_eq!(labels, format!("{} (synthetic)", labels_of_event.join(",")));
+
+    let mut publishing = TcpStream::connect(&address).unwrap();
+    let path = "/pubsub/push-to-consumer?start_idx=2&end_idx=5";
+    write!(publishing, "{}connection: close\r\n\r\n", request(path)).unwrap();
+    publishing.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with(r#""start_idx":2,"end_idx":5}"#), "{answer}");
+    assert_eq!(demo.printed(), "1", "the id of the first message");
+    assert_eq!(demo.printed(), "Sent to consumer - cloud pub sub");
+    let line = demo.printed();
+    assert!(line.ends_with("] Model Inference [2 - 5] (synthetic)"), "{line}");
+    assert_eq!(demo.printed(), labels, "the same images on either broker");
     assert_eq!(demo.end("-INT"), Some(0));
 }
 

@@ -1,6 +1,9 @@
 use transport_pubsub::{PubSubConfig, PubSubError, PubSubTransport, create_missing};
 
-use crate::harness::{config, subscription_admin, topic_admin, unique_project};
+use crate::{
+    harness::{config, subscription_admin, topic_admin, unique_project},
+    server::Server,
+};
 
 async fn missing(config: &PubSubConfig) -> (String, String) {
     match PubSubTransport::connect(config).await {
@@ -11,7 +14,8 @@ async fn missing(config: &PubSubConfig) -> (String, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_names_what_is_missing_and_the_command_that_creates_it() {
-    let config = config(&unique_project());
+    let server = Server::start().await;
+    let config = config(&unique_project(), server.emulator());
     let project = &config.project_id;
     let (topics, subscriptions) = (topic_admin(&config).await, subscription_admin(&config).await);
     let topic = format!("projects/{project}/topics/MODEL-INFERENCE");

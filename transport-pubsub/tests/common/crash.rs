@@ -7,7 +7,7 @@ use std::{
 
 use fmnist_core::transport::{Transport, conformance::Harness};
 use tokio::time::{Instant, sleep};
-use transport_pubsub::{PubSubConfig, PubSubTransport};
+use transport_pubsub::{Emulator, PubSubConfig, PubSubTransport};
 
 use crate::harness::{Emulated, LIMITS, config, echo, numbered};
 
@@ -57,7 +57,8 @@ fn consumer(config: &PubSubConfig) -> Child {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the process that the test above starts and kills"]
 async fn consumer_process() {
-    let config = config(&env::var(PROJECT).expect("started by the test above"));
+    let emulator = Emulator::from_env().expect("an address").expect("started by the test above");
+    let config = config(&env::var(PROJECT).expect("started by the test above"), emulator);
     let mut transport = PubSubTransport::connect(&config).await.expect("connected");
     loop {
         let deliveries = transport.recv(LIMITS).await.expect("received");

@@ -13,6 +13,7 @@ use fmnist_core::transport::{
 };
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::{
+    builder::subscription_admin::CreateSubscription,
     client::{Subscriber, SubscriptionAdmin, TopicAdmin},
     model::Message,
     subscriber::handler::Handler,
@@ -22,7 +23,7 @@ use transport_pubsub::{
     Emulator, PubSubConfig, PubSubPublisher, PubSubToken, PubSubTransport, create_missing,
 };
 
-use crate::proxy;
+use crate::server::Server;
 
 /// How long a topic must be quiet to have been read to its end.
 const QUIET: Duration = Duration::from_millis(700);
@@ -30,24 +31,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Topics and subscriptions in a project of their own, and readers of what comes out.
 pub(crate) struct Emulated {
+    #[allow(dead_code, reason = "it runs as long as this, and not every server has knobs")]
+    pub(crate) server: Server,
     pub(crate) config: PubSubConfig,
     pub(crate) publisher: PubSubPublisher,
     results: Reader,
     dead_letters: Reader,
 }
 
-/// The emulator's address, as the variable says.
-fn emulator_address() -> String {
-    let address = std::env::var("PUBSUB_EMULATOR_HOST");
-    address.expect("PUBSUB_EMULATOR_HOST is not set: run scripts/test-brokers.sh")
-}
-
-/// A configuration for the emulator, with the project of that name.
-pub(crate) fn config(project: &str) -> PubSubConfig {
+/// A configuration for a server, with the project of that name.
+pub(crate) fn config(project: &str, emulator: Emulator) -> PubSubConfig {
     PubSubConfig {
         project_id: project.to_owned(),
         results_subscription_id: Some("results-subscription".to_owned()),
-        emulator: Some(Emulator::new(&emulator_address()).expect("an address")),
+        emulator: Some(emulator),
         ..PubSubConfig::default()
     }
 }
@@ -60,19 +57,15 @@ pub(crate) fn unique_project() -> String {
 
 impl Emulated {
     pub(crate) async fn new() -> Self {
-        Self::with_input(|subscription| subscription).await
+        Self::with_input(|subscription, _| subscription).await
     }
 
     /// With the input's subscription changed; the acknowledge deadline is the shortest, 10 s.
     pub(crate) async fn with_input(
-        change: impl FnOnce(
-            google_cloud_pubsub::builder::subscription_admin::CreateSubscription,
-        )
-            -> google_cloud_pubsub::builder::subscription_admin::CreateSubscription,
+        change: impl FnOnce(CreateSubscription, &PubSubConfig) -> CreateSubscription,
     ) -> Self {
-        let mut config = config(&unique_project());
-        let address = proxy::start(emulator_address()).await;
-        config.emulator = Some(Emulator::new(&address.to_string()).expect("an address"));
+        let server = Server::start().await;
+        let config = config(&unique_project(), server.emulator());
         let topic = config.topic_name(&config.topic);
         topic_admin(&config).await.create_topic().set_name(&topic).send().await.expect("created");
         let input = subscription_admin(&config)
@@ -82,13 +75,14 @@ impl Emulated {
             .set_topic(topic)
             .set_ack_deadline_seconds(10)
             .set_enable_message_ordering(true);
-        change(input).send().await.expect("created");
+        change(input, &config).send().await.expect("created");
         create_missing(&config).await.expect("created");
         let dead_letters = format!("{}-subscription", config.dead_letter_topic);
         Self {
             publisher: PubSubPublisher::connect(&config).await.expect("connected"),
             results: Reader::new(&config, "results-subscription").await,
             dead_letters: Reader::new(&config, &dead_letters).await,
+            server,
             config,
         }
     }

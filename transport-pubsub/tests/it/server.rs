@@ -1,0 +1,14 @@
+use transport_pubsub::{Emulator, FakePubSub};
+
+/// A server of its own for each test.
+pub(crate) struct Server(pub(crate) FakePubSub);
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        Self(FakePubSub::start().await.expect("a free port"))
+    }
+
+    pub(crate) fn emulator(&self) -> Emulator {
+        self.0.emulator()
+    }
+}

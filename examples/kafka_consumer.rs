@@ -29,7 +29,7 @@ async fn consume(arguments: Arguments) -> anyhow::Result<()> {
     // The model comes first: nothing is received before it can answer.
     let prepared = prepare(&config).await?;
     let end = arguments.backfill.prepare(&mut config.kafka).await?;
-    let transport = KafkaTransport::connect(&config.kafka).await?;
+    let transport = KafkaTransport::connect_until(&config.kafka, end.spans()).await?;
     eprintln!("listening on topic {} at {}", config.kafka.topic, config.kafka.bootstrap_servers);
 
     let settings =

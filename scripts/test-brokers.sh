@@ -8,13 +8,16 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 
-kafka() {
-    scripts/kafka.sh "$cargo" test --workspace --features transport-kafka/real-broker --test kafka_real
-}
+# One selection for both brokers, so that everything is compiled once.
+features=transport-kafka/real-broker,transport-pubsub/real-broker,fmnist-examples/real-broker
+tests() { "$cargo" test --workspace --features "$features" --no-fail-fast "$@"; }
+# The programs that the examples' tests start.
+"$cargo" build --workspace --features "$features" --examples
+export -f tests
+export cargo features
 
-pubsub() {
-    scripts/pubsub-emulator.sh "$cargo" test --workspace --features transport-pubsub/real-broker --test pubsub_real
-}
+kafka() { scripts/kafka.sh --secure bash -c 'tests --test kafka_real --test examples_kafka'; }
+pubsub() { scripts/pubsub-emulator.sh bash -c 'tests --test pubsub_real --test examples_pubsub'; }
 
 case "${1:-both}" in
     kafka) kafka ;;

@@ -84,6 +84,11 @@ impl Backfill {
 }
 
 impl End {
+    /// The offsets that are to be read, for [`transport_kafka::KafkaTransport::connect_until`].
+    pub fn spans(&self) -> Option<&[KafkaSpan]> {
+        self.0.as_ref().map(|(_, spans)| &**spans)
+    }
+
     /// Waits until the group has committed everything up to the end; for ever without one.
     pub async fn reached(self) {
         let Some((config, spans)) = self.0 else { return std::future::pending().await };

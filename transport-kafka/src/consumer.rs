@@ -1,7 +1,7 @@
 //! The consumer's side: a task that polls, and what it shares with the transport.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -41,6 +41,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// What the polling task, the transport and its tokens share.
 pub(crate) struct Shared {
     pub(crate) topic: Arc<str>,
+    /// The first offset of each partition that is not received, where there is an end.
+    ends: Option<HashMap<i32, i64>>,
     state: Mutex<State>,
     /// A message was buffered, or the client failed for good.
     pub(crate) arrived: Notify,
@@ -112,9 +114,10 @@ impl State {
 }
 
 impl Shared {
-    pub(crate) fn new(topic: &str) -> Self {
+    pub(crate) fn new(topic: &str, ends: Option<HashMap<i32, i64>>) -> Self {
         Self {
             topic: topic.into(),
+            ends,
             state: Mutex::default(),
             arrived: Notify::new(),
             work: Notify::new(),
@@ -245,9 +248,14 @@ impl Shared {
         !state.is_full() || !state.lanes.seeks().is_empty()
     }
 
+    fn is_behind_the_end(&self, fetched: &Fetched) -> bool {
+        let end = |ends: &HashMap<i32, i64>| ends.get(&fetched.partition).copied().unwrap_or(0);
+        self.ends.as_ref().is_some_and(|ends| fetched.offset >= end(ends))
+    }
+
     fn push(&self, fetched: Fetched) -> bool {
         let mut state = self.state();
-        if !state.lanes.is_seeking(fetched.partition) {
+        if !state.lanes.is_seeking(fetched.partition) && !self.is_behind_the_end(&fetched) {
             state.buffered_bytes += fetched.payload.len();
             state.buffer.push_back(fetched);
         }

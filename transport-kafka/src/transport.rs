@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    KafkaConfig, KafkaGuarantee, KafkaSetupError,
+    KafkaConfig, KafkaGuarantee, KafkaSetupError, KafkaSpan,
     consumer::{self, Context, Shared},
     courier::{Confirming, Courier},
     lanes::Claim,
@@ -66,8 +66,21 @@ impl KafkaTransport {
     /// # Errors
     /// If the broker is away, a topic is missing or librdkafka refuses the configuration.
     pub async fn connect(config: &KafkaConfig) -> Result<Self, KafkaSetupError> {
+        Self::connect_until(config, None).await
+    }
+
+    /// As [`KafkaTransport::connect`], and receives nothing from the end of each of `spans` on,
+    /// where there are any.
+    ///
+    /// # Errors
+    /// As [`KafkaTransport::connect`].
+    pub async fn connect_until(
+        config: &KafkaConfig,
+        spans: Option<&[KafkaSpan]>,
+    ) -> Result<Self, KafkaSetupError> {
         blocking(config, |config| topics::partitions(config, config.topics())).await?;
-        let shared = Arc::new(Shared::new(&config.topic));
+        let ends = spans.map(|spans| spans.iter().map(|span| (span.partition, span.end)).collect());
+        let shared = Arc::new(Shared::new(&config.topic, ends));
         let outbox = Arc::new(Outbox::default());
         let results_topic = config.results_topic().map(Into::into);
         let dead_letter_topic = config.dead_letter_topic.as_str().into();

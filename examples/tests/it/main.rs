@@ -5,4 +5,7 @@ mod console;
 #[cfg(unix)]
 mod processes;
 #[cfg(unix)]
+#[path = "../support/program.rs"]
+mod program;
+#[cfg(unix)]
 mod stdio;

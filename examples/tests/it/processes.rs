@@ -2,8 +2,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::{Path, PathBuf},
-    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
+    path::Path,
 };
 
 use rdkafka::{
@@ -15,63 +14,7 @@ use rdkafka::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// An example's program, which cargo builds beside the tests.
-pub(crate) fn example(name: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap();
-    let path: PathBuf = profile.join("examples").join(name);
-    assert!(path.exists(), "no {}: cargo build --examples", path.display());
-    let mut command = Command::new(path);
-    // A folder without a data set, so that the images are drawn.
-    command.env_clear().current_dir(env!("CARGO_TARGET_TMPDIR"));
-    command
-}
-
-/// A running example; killed when dropped.
-struct Program {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    stderr: BufReader<ChildStderr>,
-}
-
-impl Program {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
-    }
-
-    /// The first line on stderr that has `text`.
-    fn logged(&mut self, text: &str) -> String {
-        let mut line = String::new();
-        while !line.contains(text) {
-            line.clear();
-            assert_ne!(self.stderr.read_line(&mut line).unwrap(), 0, "ended without {text:?}");
-        }
-        line
-    }
-
-    fn printed(&mut self) -> String {
-        let mut line = String::new();
-        assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "stdout ended");
-        line.trim_end().to_owned()
-    }
-
-    /// Sends a signal and answers the exit code.
-    fn end(&mut self, signal: &str) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
+use crate::program::{Program, example};
 
 fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).unwrap();

@@ -6,7 +6,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::processes::example;
+use crate::program::example;
 
 fn start(arguments: &[&str]) -> Child {
     let mut command = example("stdio");

@@ -105,9 +105,10 @@ pub(crate) async fn a_dead_letter_that_the_broker_finds_too_large_goes_as_a_stub
             Err(error) => panic!("{error}"),
         }
     }
-    // Once to learn that one of a batch is too large, once to learn which; a broker may abort more
-    // often for reasons of its own.
-    assert!(aborted >= 2, "{aborted}");
+    // Once to learn that one of a batch is too large, once to learn which. librdkafka counts the
+    // sequence numbers of a refused batch, and the broker does not: if the next batch goes to the
+    // same partition, it is out of order, and that transaction is aborted, too.
+    assert!((2..=4).contains(&aborted), "{aborted}");
     let mut letters = kafka.dead_letters().await;
     letters.sort_by_key(|letter| letter.payload.len());
     let found: Vec<_> = letters.iter().map(|l| l.attributes.text("fmnist.id")).collect();

@@ -1,0 +1,10 @@
+//! The examples on a real Kafka, whose address `scripts/kafka.sh` puts into `FMNIST_TEST_KAFKA`.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
+
+mod audit;
+mod backfill;
+#[path = "../support/program.rs"]
+#[expect(dead_code, reason = "each suite uses its part")]
+mod program;
+mod redrive;
+mod world;

@@ -12,6 +12,8 @@ mod config;
 mod in_flight;
 mod runner;
 mod schedule;
+#[cfg(test)]
+mod simulation;
 mod sink;
 #[cfg(test)]
 mod tests;

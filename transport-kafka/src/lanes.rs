@@ -157,6 +157,9 @@ impl Lanes {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

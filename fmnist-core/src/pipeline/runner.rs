@@ -10,8 +10,8 @@ use tokio::{
 use super::{
     OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Sink,
     in_flight::{Done, InFlight, Refused, Verdict},
-    schedule::{Batch, Schedule, Sequence},
-    worker::{self, Decoded, Decoder, Inferred, Received, Worker},
+    schedule::{Schedule, Sequence},
+    worker::{self, Decoded, Decoder, Inference, Inferred, Received},
 };
 use crate::{
     classifier::Infer,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A full batch waits behind the one that runs, so that the inference thread never idles.
-const BATCHES_AHEAD: usize = 2;
+pub(super) const BATCHES_AHEAD: usize = 2;
 /// Failing messages whose attempts are remembered where the broker does not count them.
 const REMEMBERED_FAILURES: usize = 10_000;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -36,7 +36,20 @@ pub(super) async fn run<T: Transport, M: Infer, S: Sink>(
     pipeline: Pipeline<T, M, S>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<PipelineReport, PipelineError> {
-    let mut runner = Runner::new(pipeline);
+    let capacity = pipeline.config.batch.max_messages.max(1);
+    let decoder = worker::decoder(capacity, pipeline.test_images.len());
+    let inference = worker::inference(Arc::clone(&pipeline.model), BATCHES_AHEAD);
+    run_with(pipeline, decoder, inference, shutdown).await
+}
+
+/// [`run`], with the two threads given.
+pub(super) async fn run_with<T: Transport, M: Infer, S: Sink>(
+    pipeline: Pipeline<T, M, S>,
+    decoder: Decoder<T::Token>,
+    inference: Inference,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<PipelineReport, PipelineError> {
+    let mut runner = Runner::new(pipeline, decoder, inference);
     let stopped = runner.run(shutdown).await;
     let grace = Duration::from_millis(runner.config.grace_ms);
     let left = runner.deadline.map_or(grace, |deadline| deadline - Instant::now());
@@ -56,7 +69,7 @@ struct Runner<T: Transport, M, S> {
     observer: Option<broadcast::Sender<Arc<ResultRecord>>>,
 
     decoder: Decoder<T::Token>,
-    inference: Worker<Batch, Inferred>,
+    inference: Inference,
     in_flight: InFlight<T::Token>,
     schedule: Schedule,
     batches_ahead: usize,
@@ -93,11 +106,11 @@ struct Backoff {
 }
 
 impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
-    fn new(pipeline: Pipeline<T, M, S>) -> Self {
+    fn new(pipeline: Pipeline<T, M, S>, decoder: Decoder<T::Token>, inference: Inference) -> Self {
         let Pipeline { transport, model, test_images, config, sink, observer } = pipeline;
         Self {
-            decoder: worker::decoder(config.batch.max_messages.max(1), test_images.len()),
-            inference: worker::inference(Arc::clone(&model), BATCHES_AHEAD),
+            decoder,
+            inference,
             transport,
             model,
             test_images,

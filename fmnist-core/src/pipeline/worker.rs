@@ -65,27 +65,36 @@ impl<I: Send + 'static, O: Send + 'static> Worker<I, O> {
 /// The thread that reads messages.
 pub(super) type Decoder<T> = Worker<Vec<Received<T>>, Vec<Decoded<T>>>;
 
-/// Reads messages against a test set of `test_images` images.
+/// Starts the thread that reads messages against a test set of `test_images` images.
 pub(super) fn decoder<T: Send + 'static>(capacity: usize, test_images: usize) -> Decoder<T> {
-    Worker::spawn("fmnist-decode", capacity, move |batch: Vec<Received<T>>| {
-        batch
-            .into_iter()
-            .map(|received| {
-                let Delivery { attributes, payload, .. } = &received.delivery;
-                let request = message::decode(attributes, payload, test_images);
-                Decoded { received, request }
-            })
-            .collect()
-    })
+    Worker::spawn("fmnist-decode", capacity, move |batch| decode(batch, test_images))
 }
 
-/// Classifies batches.
-pub(super) fn inference<M: Infer>(model: Arc<M>, capacity: usize) -> Worker<Batch, Inferred> {
-    Worker::spawn("fmnist-infer", capacity, move |batch: Batch| {
-        let mut answers = Vec::with_capacity(batch.images.len());
-        infer(&*model, &batch.images, &mut answers);
-        Inferred { shares: batch.shares, answers, at: Timestamp::now() }
-    })
+/// Reads messages.
+pub(super) fn decode<T>(batch: Vec<Received<T>>, test_images: usize) -> Vec<Decoded<T>> {
+    batch
+        .into_iter()
+        .map(|received| {
+            let Delivery { attributes, payload, .. } = &received.delivery;
+            let request = message::decode(attributes, payload, test_images);
+            Decoded { received, request }
+        })
+        .collect()
+}
+
+/// The thread that classifies batches.
+pub(super) type Inference = Worker<Batch, Inferred>;
+
+/// Starts the thread that classifies batches.
+pub(super) fn inference<M: Infer>(model: Arc<M>, capacity: usize) -> Inference {
+    Worker::spawn("fmnist-infer", capacity, move |batch| classify(batch, &*model))
+}
+
+/// Classifies a batch.
+pub(super) fn classify<M: Infer>(batch: Batch, model: &M) -> Inferred {
+    let mut answers = Vec::with_capacity(batch.images.len());
+    infer(model, &batch.images, &mut answers);
+    Inferred { shares: batch.shares, answers, at: Timestamp::now() }
 }
 
 /// Infers, and bisects what fails down to the images that fail.

@@ -1,0 +1,368 @@
+//! The broker of a schedule, and the judge of what became of its messages.
+
+use std::{
+    collections::BTreeSet,
+    ops::AddAssign,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio::{sync::Notify, task::JoinSet, time::sleep};
+
+use crate::{image::Image, transport::Outbound};
+
+/// Mistakes that other systems made, put back in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Offset N acknowledges everything before it, whatever became of it.
+    CommitsTheMaximum,
+    /// A crash between acknowledgement and publication loses the message.
+    AcknowledgesBeforePublishing,
+    /// A message that is to be delivered again is done with.
+    LosesRetries,
+    /// A retry leaves later messages of its lane where they are.
+    PublishesPastARetry,
+    /// The pipeline settles messages as they are done, whatever their lane.
+    IgnoresLanes,
+    /// Results are visible before the offsets are committed, in spite of exactly once.
+    CommitsResultsWithoutOffsets,
+    /// What is in flight at the end is acknowledged and forgotten.
+    DropsOnShutdown,
+    /// A verdict counts although the message was delivered again in the meantime.
+    AcceptsLateVerdicts,
+}
+
+impl Fault {
+    pub(super) const ALL: [Self; 8] = [
+        Self::CommitsTheMaximum,
+        Self::AcknowledgesBeforePublishing,
+        Self::LosesRetries,
+        Self::PublishesPastARetry,
+        Self::IgnoresLanes,
+        Self::CommitsResultsWithoutOffsets,
+        Self::DropsOnShutdown,
+        Self::AcceptsLateVerdicts,
+    ];
+}
+
+/// What happened in schedules that broke no rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fate {
+    pub(super) messages: usize,
+    pub(super) answered: usize,
+    pub(super) rejected: usize,
+    pub(super) duplicates: usize,
+    pub(super) redelivered: usize,
+    pub(super) crashes: usize,
+    pub(super) aborts: usize,
+}
+
+impl AddAssign for Fate {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.answered += other.answered;
+        self.rejected += other.rejected;
+        self.duplicates += other.duplicates;
+        self.redelivered += other.redelivered;
+        self.crashes += other.crashes;
+        self.aborts += other.aborts;
+    }
+}
+
+/// What a message must come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Answer,
+    DeadLetter,
+    /// It fails at times.
+    Either,
+}
+
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) lane: Option<u8>,
+    pub(super) message: Outbound,
+    expected: Expected,
+    pub(super) place: Place,
+    deliveries: u32,
+    pub(super) answers: usize,
+    written: usize,
+    pub(super) letters: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Waiting,
+    Leased(u64),
+    /// A verdict was accepted, and is not yet confirmed.
+    Settling(u64),
+    /// Acknowledged.
+    Done,
+}
+
+/// Clones are the same world.
+#[derive(Clone)]
+pub(super) struct World(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+    tasks: Mutex<JoinSet<()>>,
+    /// Transactions are one after the other.
+    pub(super) transaction: tokio::sync::Mutex<()>,
+}
+
+pub(super) struct State {
+    pub(super) rng: ChaCha8Rng,
+    pub(super) fault: Option<Fault>,
+    pub(super) exactly_once: bool,
+    pub(super) items: Vec<Item>,
+    /// The ends of each lane's messages, in the order in which a reader sees them.
+    ends: Vec<usize>,
+    /// Lanes in which a message failed while later ones were on their way.
+    unordered: BTreeSet<Option<u8>>,
+    leases: u64,
+    pub(super) broken: Option<String>,
+    fate: Fate,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, fault: Option<Fault>) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let count = rng.random_range(1..=10);
+        let items = (0..count).map(|_| Item::random(&mut rng)).collect();
+        let state = State {
+            exactly_once: rng.random_range(0..2) == 0,
+            rng,
+            fault,
+            items,
+            ends: Vec::new(),
+            unordered: BTreeSet::new(),
+            leases: 0,
+            broken: None,
+            fate: Fate { messages: count, ..Fate::default() },
+        };
+        Self(Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            tasks: Mutex::default(),
+            transaction: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs beside the consumer, until it crashes.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+    }
+
+    /// A short time, seldom a long one.
+    pub(super) async fn delay(&self) {
+        let milliseconds = {
+            let rng = &mut self.state().rng;
+            match rng.random_range(0..40) {
+                0 => rng.random_range(1_000..20_000),
+                1..10 => 0,
+                _ => rng.random_range(1..10),
+            }
+        };
+        sleep(Duration::from_millis(milliseconds)).await;
+    }
+
+    pub(super) fn changed(&self) -> &Notify {
+        &self.0.changed
+    }
+
+    pub(super) async fn transaction(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.transaction.lock().await
+    }
+
+    /// The consumer is gone, with everything it was about to do.
+    pub(super) fn crash(&self) {
+        *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner) = JoinSet::new();
+        self.state().crash();
+    }
+
+    /// Resolves when every message is acknowledged.
+    pub(super) async fn finished(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.0.changed.notified());
+            changed.as_mut().enable();
+            if self.state().items.iter().all(|item| item.place == Place::Done) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Item {
+    fn random(rng: &mut ChaCha8Rng) -> Self {
+        let raw = |pixel: u8| vec![pixel; Image::PIXELS];
+        let (payload, expected) = match rng.random_range(0..10) {
+            0 => (b"{\"start_idx\": ".to_vec(), Expected::DeadLetter),
+            1 => (raw(255), Expected::DeadLetter),
+            2 => (raw(254), Expected::Either),
+            3..=5 => {
+                let start = rng.random_range(0..u64::from(super::TEST_IMAGES));
+                let end = rng.random_range(start..=u64::from(super::TEST_IMAGES)) + 1;
+                let text = format!(r#"{{"start_idx": {start}, "end_idx": {end}}}"#);
+                let is_in_range = end <= u64::from(super::TEST_IMAGES);
+                let expected = if is_in_range { Expected::Answer } else { Expected::DeadLetter };
+                (text.into_bytes(), expected)
+            }
+            _ => (raw(rng.random_range(0..100)), Expected::Answer),
+        };
+        Self {
+            lane: [None, Some(0), Some(0), Some(1)][rng.random_range(0..4)],
+            message: Outbound { payload: payload.into(), ..Outbound::default() },
+            expected,
+            place: Place::Waiting,
+            deliveries: 0,
+            answers: 0,
+            written: 0,
+            letters: 0,
+        }
+    }
+}
+
+impl State {
+    /// True once in `n` times.
+    pub(super) fn chance(&mut self, n: u32) -> bool {
+        self.rng.random_range(0..n) == 0
+    }
+
+    /// Leases a message; answers the lease and which delivery this is.
+    pub(super) fn lease(&mut self, index: usize) -> (u64, u32) {
+        self.leases += 1;
+        let item = &mut self.items[index];
+        item.place = Place::Leased(self.leases);
+        item.deliveries += 1;
+        self.fate.redelivered += usize::from(item.deliveries > 1);
+        (self.leases, item.deliveries)
+    }
+
+    /// Whether that lease is the last one, and no verdict was accepted under it.
+    pub(super) fn holds(&self, index: usize, lease: u64) -> bool {
+        self.items[index].place == Place::Leased(lease)
+    }
+
+    /// Hands a message back, and with it every later one of its lane.
+    pub(super) fn pull_back(&mut self, index: usize) {
+        self.items[index].place = Place::Waiting;
+        let lane = self.items[index].lane;
+        if lane.is_none() || self.fault == Some(Fault::PublishesPastARetry) {
+            return;
+        }
+        for item in &mut self.items[index + 1..] {
+            if item.lane == lane && item.place != Place::Done {
+                item.place = Place::Waiting;
+            }
+        }
+    }
+
+    /// The messages before this one in its lane.
+    pub(super) fn earlier(&self, index: usize) -> impl Iterator<Item = usize> + use<'_> {
+        let lane = self.items[index].lane;
+        (0..index).filter(move |&other| lane.is_some() && self.items[other].lane == lane)
+    }
+
+    /// A reader sees an end of this message.
+    pub(super) fn ended(&mut self, index: usize, is_answer: bool) {
+        let item = &mut self.items[index];
+        if is_answer {
+            item.answers += 1;
+        } else {
+            item.letters += 1;
+        }
+        self.ends.push(index);
+    }
+
+    /// The sink has a result of this message.
+    pub(super) fn written(&mut self, id: &str) {
+        if let Some(item) = id.parse().ok().and_then(|index: usize| self.items.get_mut(index)) {
+            item.written += 1;
+        }
+    }
+
+    /// The order of this message's lane is no longer promised.
+    pub(super) fn may_be_unordered(&mut self, index: usize) {
+        self.unordered.insert(self.items[index].lane);
+    }
+
+    pub(super) fn aborted(&mut self) {
+        self.fate.aborts += 1;
+    }
+
+    pub(super) fn acknowledge(&mut self, index: usize) {
+        if self.fault == Some(Fault::CommitsTheMaximum) {
+            for other in self.earlier(index).collect::<Vec<_>>() {
+                self.items[other].place = Place::Done;
+            }
+        }
+        self.items[index].place = Place::Done;
+    }
+
+    /// As a log's consumer: what lies past a hole of its lane is delivered again.
+    fn crash(&mut self) {
+        self.fate.crashes += 1;
+        for index in 0..self.items.len() {
+            let is_whole =
+                self.earlier(index).all(|earlier| self.items[earlier].place == Place::Done);
+            if self.items[index].place != Place::Done || !is_whole {
+                self.items[index].place = Place::Waiting;
+            }
+        }
+    }
+
+    pub(super) fn unfinished(&self) -> String {
+        let left = self.items.iter().enumerate().filter(|(_, item)| item.place != Place::Done);
+        let left: Vec<_> = left.map(|(index, item)| (index, item.place)).collect();
+        self.broken.clone().unwrap_or_else(|| format!("never acknowledged: {left:?}"))
+    }
+
+    /// Whether every message came to what it must, in its lane's order, and once where promised.
+    pub(super) fn judge(&mut self) -> Result<Fate, String> {
+        if let Some(broken) = self.broken.take() {
+            return Err(broken);
+        }
+        for (index, item) in self.items.iter().enumerate() {
+            let Item { answers, letters, written, expected, deliveries, .. } = *item;
+            let ends = answers + letters;
+            if ends == 0 {
+                return Err(format!("message {index} is lost after {deliveries} deliveries"));
+            }
+            let fits = match expected {
+                Expected::Answer => letters == 0 && written > 0,
+                Expected::DeadLetter => answers == 0,
+                Expected::Either => answers == 0 || written > 0,
+            };
+            if !fits {
+                return Err(format!(
+                    "message {index}, {expected:?}: {answers} answers, {letters} dead letters, \
+                     {written} records"
+                ));
+            }
+            if self.exactly_once && ends > 1 {
+                return Err(format!("message {index} has {ends} ends under exactly once"));
+            }
+            self.fate.answered += usize::from(answers > 0);
+            self.fate.rejected += usize::from(letters > 0);
+            self.fate.duplicates += ends - 1;
+        }
+        for (position, &index) in self.ends.iter().enumerate() {
+            if self.unordered.contains(&self.items[index].lane) {
+                continue;
+            }
+            if let Some(missed) = self.earlier(index).find(|i| !self.ends[..position].contains(i)) {
+                return Err(format!("message {index} ended before {missed} of its lane"));
+            }
+        }
+        Ok(self.fate)
+    }
+}

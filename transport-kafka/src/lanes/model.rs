@@ -1,0 +1,237 @@
+//! The offset tracker against a model that keeps everything, over random schedules.
+
+use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
+
+use super::*;
+
+/// Mistakes that the comparison must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Commits the highest offset that is done, whatever lies below.
+    CommitsTheMaximum,
+    /// A message that is handed back stays where it is.
+    LosesRetries,
+    /// Only the message itself is handed back, not what follows.
+    LeavesTheRest,
+    /// Goes back to the latest of several hand-backs.
+    SeeksTheLatest,
+    /// A claim outlives the assignment of its partition.
+    IgnoresRevocation,
+    /// A transaction takes a message past a hole.
+    StagesPastAHole,
+}
+
+const FAULTS: [Fault; 6] = [
+    Fault::CommitsTheMaximum,
+    Fault::LosesRetries,
+    Fault::LeavesTheRest,
+    Fault::SeeksTheLatest,
+    Fault::IgnoresRevocation,
+    Fault::StagesPastAHole,
+];
+
+/// What a consumer may do next. Numbers choose among the claims given so far, the oldest first.
+#[derive(Clone, Debug)]
+enum Step {
+    Receive,
+    Done(usize),
+    Stage(usize),
+    PullBack(usize),
+    Seek,
+    Revoke,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => Just(Step::Receive),
+        4 => (0..8_usize).prop_map(Step::Done),
+        2 => (0..8_usize).prop_map(Step::Stage),
+        2 => (0..8_usize).prop_map(Step::PullBack),
+        2 => Just(Step::Seek),
+        1 => Just(Step::Revoke),
+    ]
+}
+
+/// Every delivery of one partition that ever was.
+#[derive(Default)]
+struct Model {
+    deliveries: Vec<Delivered>,
+    /// The next offset that the consumer reads.
+    position: i64,
+    /// The last offset that may be committed.
+    committed: i64,
+    seek: Option<i64>,
+    fault: Option<Fault>,
+}
+
+struct Delivered {
+    offset: i64,
+    is_done: bool,
+    standing: Standing,
+}
+
+impl Model {
+    fn valid(&self, at: usize) -> bool {
+        self.deliveries[at].standing == Standing::Valid
+    }
+
+    fn receive(&mut self) {
+        let offset = self.position;
+        self.position += 1;
+        self.deliveries.push(Delivered { offset, is_done: false, standing: Standing::Valid });
+    }
+
+    fn done(&mut self, at: usize) -> Option<i64> {
+        if !self.valid(at) {
+            return None;
+        }
+        self.deliveries[at].is_done = true;
+        let valid = || self.deliveries.iter().filter(|d| d.standing == Standing::Valid);
+        let first_open = valid().filter(|d| !d.is_done).map(|d| d.offset).min();
+        let done = valid().filter(|d| d.is_done).map(|d| d.offset);
+        let mark = match (self.fault, first_open) {
+            (None | Some(_), None) | (Some(Fault::CommitsTheMaximum), _) => done.max(),
+            (_, Some(open)) => done.filter(|offset| *offset < open).max(),
+        };
+        let mark = mark.filter(|mark| *mark > self.committed)?;
+        self.committed = mark;
+        // What is committed has no claim any more.
+        for delivered in &mut self.deliveries {
+            if delivered.standing == Standing::Valid && delivered.offset <= mark {
+                delivered.standing = Standing::PulledBack;
+            }
+        }
+        Some(mark)
+    }
+
+    fn stage(&mut self, at: usize) -> Standing {
+        if !self.valid(at) {
+            return self.deliveries[at].standing;
+        }
+        let offset = self.deliveries[at].offset;
+        let hole = self
+            .deliveries
+            .iter()
+            .any(|d| d.standing == Standing::Valid && d.offset < offset && !d.is_done);
+        if hole && self.fault != Some(Fault::StagesPastAHole) {
+            self.pull_back(at);
+            return Standing::PulledBack;
+        }
+        self.deliveries[at].is_done = true;
+        Standing::Valid
+    }
+
+    fn pull_back(&mut self, at: usize) -> bool {
+        if !self.valid(at) {
+            return false;
+        }
+        if self.fault == Some(Fault::LosesRetries) {
+            return true;
+        }
+        let offset = self.deliveries[at].offset;
+        let rest = self.fault != Some(Fault::LeavesTheRest);
+        for delivered in &mut self.deliveries {
+            let follows = delivered.offset == offset || (rest && delivered.offset > offset);
+            if delivered.standing == Standing::Valid && follows {
+                delivered.standing = Standing::PulledBack;
+            }
+        }
+        self.seek = Some(match (self.seek, self.fault) {
+            (None, _) => offset,
+            (Some(other), Some(Fault::SeeksTheLatest)) => other.max(offset),
+            (Some(other), _) => other.min(offset),
+        });
+        true
+    }
+
+    fn revoke(&mut self) {
+        if self.fault != Some(Fault::IgnoresRevocation) {
+            self.deliveries.iter_mut().for_each(|d| d.standing = Standing::Stale);
+        }
+        self.seek = None;
+        // The next assignment begins where the group has committed.
+        self.position = self.committed + 1;
+    }
+}
+
+/// Does the steps on both, and compares what each answers and what it holds. With transactions, a
+/// message is staged before it is done; without, it is done in any order and never staged.
+fn compare(transactions: bool, steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
+    let mut lanes = Lanes::default();
+    let mut model = Model { committed: -1, fault, ..Model::default() };
+    let mut claims: Vec<Claim> = Vec::new();
+    // The last claims are the ones that steps are about.
+    let pick = |claims: &[Claim], n: usize| claims.len().checked_sub(1 + n % claims.len().max(1));
+    for step in steps {
+        match *step {
+            Step::Receive if model.seek.is_none() => {
+                claims.push(lanes.receive(0, model.position).0);
+                model.receive();
+            }
+            Step::Receive => {}
+            Step::Done(n) => {
+                let at = pick(&claims, n);
+                if let Some(at) = at.filter(|at| !transactions || model.deliveries[*at].is_done) {
+                    prop_assert_eq!(lanes.done(claims[at]), model.done(at));
+                }
+            }
+            Step::Stage(n) => {
+                if let Some(at) = pick(&claims, n).filter(|_| transactions) {
+                    prop_assert_eq!(lanes.stage(claims[at]), model.stage(at));
+                }
+            }
+            Step::PullBack(n) => {
+                if let Some(at) = pick(&claims, n) {
+                    prop_assert_eq!(lanes.pull_back(claims[at]), model.pull_back(at));
+                }
+            }
+            Step::Seek => {
+                for (partition, offset) in lanes.seeks() {
+                    prop_assert_eq!((partition, Some(offset)), (0, model.seek));
+                    lanes.sought(partition, offset);
+                    model.position = offset;
+                    model.seek = None;
+                }
+            }
+            Step::Revoke => {
+                lanes.revoke(0);
+                model.revoke();
+            }
+        }
+        prop_assert_eq!(lanes.is_seeking(0), model.seek.is_some());
+        for (claim, delivered) in claims.iter().zip(&model.deliveries) {
+            prop_assert_eq!(lanes.standing(*claim), delivered.standing);
+        }
+    }
+    Ok(())
+}
+
+fn schedules() -> impl Strategy<Value = (bool, Vec<Step>)> {
+    (any::<bool>(), vec(step(), 0..60))
+}
+
+fn runner(cases: u32) -> TestRunner {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(
+            proptest::test_runner::RngAlgorithm::ChaCha,
+        ),
+    )
+}
+
+#[test]
+fn the_tracker_does_what_the_model_does() {
+    runner(10_000)
+        .run(&schedules(), |(transactions, steps)| compare(transactions, &steps, None))
+        .unwrap();
+}
+
+#[test]
+fn every_known_fault_is_found_within_ten_thousand_schedules() {
+    for fault in FAULTS {
+        let found = runner(10_000)
+            .run(&schedules(), |(transactions, steps)| compare(transactions, &steps, Some(fault)));
+        assert!(found.is_err(), "{fault:?} was not found");
+    }
+}

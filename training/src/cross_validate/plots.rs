@@ -18,10 +18,11 @@ pub(super) fn learning_curves(path: &Path, folds: &[Fold]) -> Result<()> {
     area.fill(&WHITE).map_err(drawing)?;
     let (above, below) = area.split_vertically(360);
     let losses: [fn(&Epoch) -> f64; 2] = [|e| e.loss, |e| e.held_out_loss];
-    curves(&above, "Cross Entropy Loss", folds, losses)?;
+    curves(&above, "Cross Entropy Loss", folds, losses, SeriesLabelPosition::UpperRight)?;
     let accuracies: [fn(&Epoch) -> f64; 2] =
         [|e| 100.0 * e.accuracy, |e| 100.0 * e.held_out_accuracy];
-    curves(&below, "Classification Accuracy (%)", folds, accuracies)?;
+    let corner = SeriesLabelPosition::LowerRight;
+    curves(&below, "Classification Accuracy (%)", folds, accuracies, corner)?;
     area.present().map_err(drawing)
 }
 
@@ -30,6 +31,7 @@ fn curves(
     title: &str,
     folds: &[Fold],
     values: [fn(&Epoch) -> f64; 2],
+    legend: SeriesLabelPosition,
 ) -> Result<()> {
     let epochs = folds.iter().map(|fold| fold.epochs.len()).max().unwrap_or(1).max(2);
     let all = folds.iter().flat_map(|fold| &fold.epochs);
@@ -66,7 +68,7 @@ fn curves(
     }
     let labels = &mut chart.configure_series_labels();
     labels.background_style(WHITE).border_style(BLACK.mix(0.3)).label_font((FONT, 14));
-    labels.position(SeriesLabelPosition::MiddleRight).draw().map_err(drawing)
+    labels.position(legend).draw().map_err(drawing)
 }
 
 /// The folds' accuracies at the last epoch and at the best, in percent: a point each, a box from the

@@ -95,6 +95,7 @@ impl KafkaConfig {
     /// are committed in transactions alone.
     pub(crate) fn consumer(&self) -> Result<ClientConfig, KafkaSetupError> {
         let mut client = self.client();
+        self.check_group_protocol()?;
         client
             .set("group.id", &self.group_id)
             .set("auto.offset.reset", &self.auto_offset_reset)
@@ -102,17 +103,44 @@ impl KafkaConfig {
             .set("isolation.level", "read_committed")
             .set("auto.commit.interval.ms", "1000")
             .set("enable.auto.offset.store", "false")
-            .set("partition.assignment.strategy", "cooperative-sticky")
             .set("queued.min.messages", "10000")
             .set("queued.max.messages.kbytes", "8192")
             .set("fetch.max.bytes", "4194304")
             .set("fetch.wait.max.ms", "100")
             // With enough fetched ahead, librdkafka would look again after a second only.
             .set("fetch.queue.backoff.ms", "10");
+        if !self.has_new_group_protocol() {
+            client.set("partition.assignment.strategy", "cooperative-sticky");
+        }
         if let Some(id) = &self.group_instance_id {
             client.set("group.instance.id", id);
         }
         self.with_properties(client)
+    }
+
+    /// Whether the broker assigns the partitions (KIP-848).
+    fn has_new_group_protocol(&self) -> bool {
+        let protocol = self.properties.get("group.protocol");
+        protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer"))
+    }
+
+    /// With the new protocol, a static member that was killed could not come back before the
+    /// broker's session is over, and librdkafka refuses what the broker decides.
+    fn check_group_protocol(&self) -> Result<(), KafkaSetupError> {
+        const THE_BROKERS: [&str; 4] = [
+            "group.instance.id",
+            "heartbeat.interval.ms",
+            "partition.assignment.strategy",
+            "session.timeout.ms",
+        ];
+        if !self.has_new_group_protocol() {
+            return Ok(());
+        }
+        let conflict = match &self.group_instance_id {
+            Some(_) => Some("kafka.group_instance_id"),
+            None => THE_BROKERS.into_iter().find(|name| self.properties.contains_key(*name)),
+        };
+        conflict.map_or(Ok(()), |key| Err(KafkaSetupError::GroupProtocol { key }))
     }
 
     /// A consumer outside of any group, for readers that commit nothing.
@@ -122,7 +150,9 @@ impl KafkaConfig {
             .set("group.id", "fmnist-reader")
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_committed");
-        self.with_properties(client)
+        let mut client = self.with_properties(client)?;
+        client.remove("group.protocol");
+        Ok(client)
     }
 
     /// Idempotent, so that a retry inside the client neither doubles nor reorders.
@@ -178,6 +208,7 @@ impl KafkaConfig {
 
     /// A property that only the other kind of client knows is a warning in librdkafka's log.
     fn with_properties(&self, mut client: ClientConfig) -> Result<ClientConfig, KafkaSetupError> {
+        self.check_mechanism()?;
         for (name, value) in &self.properties {
             let is_reserved = RESERVED.contains(&name.as_str())
                 || (self.is_exactly_once() && name == RESERVED_IN_TRANSACTIONS);
@@ -187,6 +218,20 @@ impl KafkaConfig {
             client.set(name, value);
         }
         Ok(client)
+    }
+}
+
+impl KafkaConfig {
+    /// Kerberos is not built in, and is what librdkafka takes where nothing is said.
+    fn check_mechanism(&self) -> Result<(), KafkaSetupError> {
+        let value = |name| self.properties.get(name).map(String::as_str);
+        let protocol = value("security.protocol").unwrap_or_default();
+        let mechanism = value("sasl.mechanisms").or(value("sasl.mechanism")).unwrap_or("GSSAPI");
+        let asks = protocol.to_ascii_lowercase().starts_with("sasl");
+        match asks && mechanism.eq_ignore_ascii_case("GSSAPI") {
+            true => Err(KafkaSetupError::Kerberos),
+            false => Ok(()),
+        }
     }
 }
 
@@ -279,6 +324,44 @@ mod tests {
         let dynamic = exactly_once(None);
         assert_ne!(id(&dynamic), id(&dynamic));
         assert!(id(&dynamic).starts_with("consumer-group-1/"));
+    }
+
+    #[test]
+    fn the_new_group_protocol_goes_without_what_the_broker_decides() {
+        let with = |name: &str, value: &str| {
+            let mut config = KafkaConfig::default();
+            config.properties.insert("group.protocol".to_owned(), "consumer".to_owned());
+            config.properties.insert(name.to_owned(), value.to_owned());
+            config
+        };
+        let client = with("fetch.wait.max.ms", "50").consumer().expect("a configuration");
+        assert_eq!(client.get("group.protocol"), Some("consumer"));
+        assert_eq!(client.get("partition.assignment.strategy"), None);
+        let native = client.create::<rdkafka::consumer::BaseConsumer>();
+        drop(native.expect("librdkafka takes it"));
+        for name in ["group.instance.id", "session.timeout.ms"] {
+            let error = with(name, "6000").consumer().expect_err(name).to_string();
+            assert!(error.contains(name) && error.contains("group.protocol"), "{error}");
+        }
+        let group_instance_id = Some("a".to_owned());
+        let config = KafkaConfig { group_instance_id, ..with("group.remote.assignor", "uniform") };
+        let error = config.consumer().expect_err("static membership").to_string();
+        assert!(error.contains("kafka.group_instance_id"), "{error}");
+    }
+
+    #[test]
+    fn kerberos_is_refused_also_where_it_is_only_the_default() {
+        let with = |properties: &[(&str, &str)]| KafkaConfig {
+            properties: properties.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(),
+            ..KafkaConfig::default()
+        };
+        let protocol = ("security.protocol", "sasl_ssl");
+        for config in [with(&[protocol]), with(&[protocol, ("sasl.mechanism", "GSSAPI")])] {
+            let error = config.producer(1000).expect_err("refused").to_string();
+            assert!(error.contains("GSSAPI") && error.contains("SCRAM-SHA-512"), "{error}");
+        }
+        with(&[("security.protocol", "SSL")]).producer(1000).expect("no SASL, no mechanism");
+        with(&[protocol, ("sasl.mechanism", "PLAIN")]).producer(1000).expect("built in");
     }
 
     #[test]

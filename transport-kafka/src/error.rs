@@ -16,6 +16,29 @@ pub enum KafkaSetupError {
         /// The property.
         name: String,
     },
+    /// The group protocol `consumer` leaves to the broker what a key decides.
+    #[error(
+        "group.protocol = consumer goes without {key}: the broker decides that, and would keep a \
+         killed static member out until its session is over; remove one of the two"
+    )]
+    GroupProtocol {
+        /// The key.
+        key: &'static str,
+    },
+    /// Kerberos is asked for, or nothing is, which is the same to librdkafka.
+    #[error(
+        "SASL mechanism GSSAPI (Kerberos), librdkafka's default, is not built in; set \
+         sasl.mechanisms to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+    )]
+    Kerberos,
+    /// A broker, or this client, refused the connection: certificate or credentials.
+    #[error("no connection to {servers}: {reason}; see the security properties in docs/kafka.md")]
+    Refused {
+        /// The bootstrap servers.
+        servers: String,
+        /// What the client said.
+        reason: String,
+    },
     /// No broker answered.
     #[error(
         "no broker at {servers} answered; is Kafka running, and is kafka.bootstrap_servers right?"

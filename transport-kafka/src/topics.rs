@@ -1,15 +1,25 @@
-use std::time::Duration;
-
-use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer},
-    error::RDKafkaErrorCode,
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
-use crate::{KafkaConfig, KafkaSetupError, log::Logged};
+use rdkafka::{
+    ClientContext,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, RDKafkaErrorCode},
+    metadata::Metadata,
+};
+
+use crate::{KafkaConfig, KafkaSetupError, log};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a question waits before its client is asked whether it was refused.
+const SLICE: Duration = Duration::from_secs(1);
+/// Log lines and errors of a client that are read after each question.
+const EVENTS: usize = 100;
 
 /// The partitions of each of `topics`.
 ///
@@ -20,14 +30,12 @@ pub(crate) fn partitions<'t>(
 ) -> Result<Vec<Vec<i32>>, KafkaSetupError> {
     let mut client = config.reader()?;
     client.set("allow.auto.create.topics", "false");
-    let client: BaseConsumer<Logged> =
-        client.create_with_context(Logged).map_err(KafkaSetupError::Configuration)?;
+    let client: BaseConsumer<Refusals> =
+        client.create_with_context(Refusals::default()).map_err(KafkaSetupError::Configuration)?;
     topics
         .map(|topic| {
             let servers = config.bootstrap_servers.clone();
-            let metadata = client.fetch_metadata(Some(topic), TIMEOUT).map_err(|source| {
-                KafkaSetupError::Unreachable { servers: servers.clone(), source }
-            })?;
+            let metadata = metadata(&client, topic, &servers)?;
             let found = metadata.topics().iter().find(|t| t.name() == topic);
             match found.filter(|t| t.error().is_none() && !t.partitions().is_empty()) {
                 Some(found) => Ok(found.partitions().iter().map(|p| p.id()).collect()),
@@ -36,6 +44,62 @@ pub(crate) fn partitions<'t>(
         })
         .collect()
 }
+
+/// Asks until there is an answer, a refusal that asking again won't change, or no time left.
+fn metadata(
+    client: &BaseConsumer<Refusals>,
+    topic: &str,
+    servers: &str,
+) -> Result<Metadata, KafkaSetupError> {
+    let begun = Instant::now();
+    loop {
+        let source = match client.fetch_metadata(Some(topic), SLICE) {
+            Ok(metadata) => return Ok(metadata),
+            Err(source) => source,
+        };
+        // Brings what the client has to say to its context. A poll that served a log line answers
+        // as one that found nothing.
+        for _ in 0..EVENTS {
+            client.poll(Duration::ZERO);
+        }
+        let servers = servers.to_owned();
+        if let Some(reason) = client.context().take() {
+            return Err(KafkaSetupError::Refused { servers, reason });
+        }
+        if begun.elapsed() >= TIMEOUT {
+            return Err(KafkaSetupError::Unreachable { servers, source });
+        }
+    }
+}
+
+/// Remembers why connections are refused.
+#[derive(Default)]
+struct Refusals(Mutex<Option<String>>);
+
+impl Refusals {
+    fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl ClientContext for Refusals {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log::line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode as Code;
+        log::failure(&error, reason);
+        if let Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL) =
+            error.rdkafka_error_code()
+        {
+            let mut refusal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            refusal.get_or_insert_with(|| reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for Refusals {}
 
 /// Creates the topics of `config` that do not exist yet, with `partitions` partitions each and the
 /// broker's default replication.

@@ -183,7 +183,11 @@ fn set(
             variable: variable.to_owned(),
             key: key.join("."),
             expected,
-            found: text.to_owned(),
+            // There may be passwords in it.
+            found: match expected {
+                "JSON" => format!("{} bytes of something else", text.len()),
+                _ => text.to_owned(),
+            },
         })?,
     };
     let slot = slot(merged, key).ok_or_else(|| unknown(variable, &key.join("."), defaults))?;

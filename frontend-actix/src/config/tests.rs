@@ -168,6 +168,14 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
 }
 
 #[test]
+fn a_secret_in_json_that_cannot_be_read_is_not_shown() {
+    let broken = r#"{"sasl.password": "open-sesame""#;
+    let found = Config::load(None, variables(&[("FMNIST_KAFKA__PROPERTIES", broken)])).unwrap_err();
+    let text = found.to_string();
+    assert!(text.contains("FMNIST_KAFKA__PROPERTIES") && !text.contains("open-sesame"), "{text}");
+}
+
+#[test]
 fn a_public_address_needs_a_token_that_headers_can_carry() {
     let public = r#"{"server": {"bind": "0.0.0.0"}}"#;
     assert!(refusal(public, &[]).contains("server.api_token"));

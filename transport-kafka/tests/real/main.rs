@@ -9,6 +9,7 @@ mod constant;
 mod harness;
 mod kills;
 mod process;
+mod security;
 mod transactions;
 
 use std::{panic::AssertUnwindSafe, process::ExitCode, time::Duration};
@@ -27,6 +28,11 @@ use kills::{
     twenty_kills_lose_nothing_with_a_commit_a_batch,
 };
 use process::Consumer;
+use security::{
+    a_broker_of_another_authority_is_refused_within_seconds,
+    a_wrong_password_is_said_within_seconds, kerberos_is_refused_by_name,
+    messages_are_answered_over_tls, messages_are_answered_with_a_password,
+};
 use tokio::{
     sync::oneshot,
     task::{JoinHandle, JoinSet},
@@ -76,6 +82,13 @@ fn main() -> ExitCode {
         twenty_kills_lose_nothing_with_a_commit_a_batch,
         twenty_kills_lose_and_double_nothing_in_transactions,
         memory_does_not_grow_with_what_waits,
+        the_kafka_transport_conforms_in_a_group_of_the_new_protocol,
+        consumers_of_the_new_protocol_that_join_and_leave_lose_nothing,
+        messages_are_answered_over_tls,
+        messages_are_answered_with_a_password,
+        a_wrong_password_is_said_within_seconds,
+        a_broker_of_another_authority_is_refused_within_seconds,
+        kerberos_is_refused_by_name,
     );
     let result = if failed == 0 { "ok" } else { "FAILED" };
     println!("\ntest result: {result}. {passed} passed; {failed} failed; 0 ignored; 0 measured");
@@ -150,6 +163,23 @@ async fn exactly_once(servers: &str) -> KafkaConfig {
 async fn the_kafka_transport_conforms_in_transactions(servers: &str) {
     let claims = claims(Guarantee::ExactlyOnce);
     conformance::run(claims, async || Kafka(exactly_once(servers).await)).await;
+}
+
+/// As [`fresh`], in a group whose partitions the broker assigns (KIP-848).
+async fn new_protocol(servers: &str) -> KafkaConfig {
+    let mut config = fresh(servers).await;
+    config.properties = [("group.protocol".to_owned(), "consumer".to_owned())].into();
+    config
+}
+
+async fn the_kafka_transport_conforms_in_a_group_of_the_new_protocol(servers: &str) {
+    let claims = claims(Guarantee::AtLeastOnce);
+    conformance::run(claims, async || Kafka(new_protocol(servers).await)).await;
+}
+
+async fn consumers_of_the_new_protocol_that_join_and_leave_lose_nothing(servers: &str) {
+    let doubled = join_and_leave(new_protocol(servers).await).await;
+    println!("rebalances of the new protocol: messages 3000, missing 0, duplicates {doubled}");
 }
 
 async fn messages_of_every_codec_are_read(servers: &str) {

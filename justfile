@@ -25,6 +25,10 @@ test-brokers:
 test-clients:
     bash scripts/test-clients.sh
 
+# The short fault matrix: consumers killed at every fail point, brokers and network harmed
+chaos *ARGS="--short":
+    bash scripts/chaos.sh {{ARGS}}
+
 # The API documentation, broken links are errors
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features

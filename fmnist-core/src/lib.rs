@@ -35,12 +35,15 @@
 //! - `tiny`: the weights of the smallest network, for `Classifier::open("tiny")`
 //! - `ndarray`: Burn's NdArray engine, see [`Engine`]
 //! - `conformance`: the suite that every transport passes
+//! - `fail-points`: places where tests end the process
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod audit;
 pub mod classifier;
 pub mod dataset;
 pub mod engine;
+#[cfg(feature = "fail-points")]
+pub mod fail_points;
 pub mod image;
 pub mod label;
 pub mod message;
@@ -51,3 +54,21 @@ pub mod weights;
 
 pub use classifier::{Classifier, ClassifyError, Engine, Infer, ModelIdentity, Prediction};
 pub use image::Image;
+
+/// Passes a [`fail_points::FailPoint`], by its name.
+#[cfg(feature = "fail-points")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! fail_point {
+    ($point:ident) => {
+        $crate::fail_points::pass($crate::fail_points::FailPoint::$point)
+    };
+}
+
+/// Nothing, without the feature `fail-points`.
+#[cfg(not(feature = "fail-points"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! fail_point {
+    ($point:ident) => {};
+}

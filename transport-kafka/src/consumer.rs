@@ -291,6 +291,7 @@ impl ConsumerContext for Context {
                 // What is lost has another owner already.
                 let wait = if consumer.assignment_lost() { Duration::ZERO } else { REVOKE_WAIT };
                 let mut state = self.0.after_transaction(wait);
+                fmnist_core::fail_point!(InRevoke);
                 state.member = None;
                 for element in partitions.elements() {
                     state.lanes.revoke(element.partition());
@@ -315,6 +316,7 @@ impl ConsumerContext for Context {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        fmnist_core::fail_point!(AfterCommit);
         if let Err(error) = result {
             tracing::warn!(%error, "offsets were not committed; messages may be answered twice");
         }

@@ -167,7 +167,10 @@ impl Courier {
                 confirmed = self.send_alone(&letter.0, &letter.1).await;
             }
             match confirmed {
-                Ok(()) => self.acknowledge(claim, &kind, &mut settlement),
+                Ok(()) => {
+                    fmnist_core::fail_point!(AfterPublish);
+                    self.acknowledge(claim, &kind, &mut settlement);
+                }
                 Err(error) => {
                     tracing::warn!(%error, ?claim, "not confirmed; the message is delivered again");
                     self.shared.pull_back(claim);
@@ -178,8 +181,10 @@ impl Courier {
                 }
             }
         }
+        fmnist_core::fail_point!(BeforeCommit);
         if self.commits_batches {
             self.commit().await;
+            fmnist_core::fail_point!(AfterCommit);
         }
         match refused {
             None => Ok(settlement),

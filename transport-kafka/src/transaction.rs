@@ -118,6 +118,7 @@ impl Producer {
             positions.add_partition_offset(topic, partition, Offset::Offset(offset))?;
         }
         persist(|| self.0.send_offsets_to_transaction(&positions, member, CALL_TIMEOUT))?;
+        fmnist_core::fail_point!(BeforeCommit);
         persist(|| self.0.commit_transaction(CALL_TIMEOUT))
     }
 

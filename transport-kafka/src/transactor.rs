@@ -140,6 +140,7 @@ impl Transactor {
         };
         match committed {
             Ok(()) => {
+                fmnist_core::fail_point!(AfterCommit);
                 self.acknowledge(&staged, settlements);
                 Ok(())
             }
@@ -173,9 +174,12 @@ impl Transactor {
             offsets.insert(claim.partition, claim.offset + 1);
         }
         let injected = self.shared.take_abort();
-        let committed = sent.and_then(|()| match injected {
-            true => Err(Failure::Injected),
-            false => self.producer.commit(&self.shared.topic, &offsets, member),
+        let committed = sent.and_then(|()| {
+            fmnist_core::fail_point!(AfterPublish);
+            match injected {
+                true => Err(Failure::Injected),
+                false => self.producer.commit(&self.shared.topic, &offsets, member),
+            }
         });
         match committed {
             Err(failure @ Failure::Fatal(_)) => Err(failure),

@@ -93,6 +93,7 @@ impl Settler {
         let mut failed_lanes = HashSet::new();
         for (job, delivery, step) in pending {
             let confirmed = self.confirm(&delivery, step, deadline).await;
+            fmnist_core::fail_point!(AfterPublish);
             match (confirmed, delivery.token.lane_key()) {
                 (Err(error), lane) => {
                     fail(&mut answers[job], error);
@@ -105,7 +106,10 @@ impl Settler {
                     .push(async move { (job, end, delivery.token.acknowledge().await) }),
             }
         }
-        for (job, end, acknowledged) in join_all(acknowledgements).await {
+        fmnist_core::fail_point!(BeforeCommit);
+        let acknowledged = join_all(acknowledgements).await;
+        fmnist_core::fail_point!(AfterCommit);
+        for (job, end, acknowledged) in acknowledged {
             count(&mut answers[job], |settlement| match end {
                 _ if !acknowledged => settlement.stale += 1,
                 End::Published => settlement.published += 1,

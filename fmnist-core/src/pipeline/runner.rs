@@ -52,6 +52,7 @@ pub(super) async fn run_with<T: Transport, M: Infer, S: Sink>(
     let mut runner = Runner::new(pipeline, decoder, inference);
     let stopped = runner.run(shutdown).await;
     let grace = Duration::from_millis(runner.config.grace_ms);
+    crate::fail_point!(InDrain);
     let left = runner.deadline.map_or(grace, |deadline| deadline - Instant::now());
     let Runner { transport, report, .. } = runner;
     let drained = transport.drain(left.max(Duration::from_secs(1))).await;
@@ -159,7 +160,10 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                     return Ok(());
                 }
                 Some(settled) = self.settling.next() => self.settled(settled)?,
-                Some(written) = self.sinking.next() => self.settle(written),
+                Some(written) = self.sinking.next() => {
+                    crate::fail_point!(AfterSink);
+                    self.settle(written);
+                }
                 Some((sequence, delivery)) = self.delayed.next() => {
                     self.in_flight.finish(sequence, delivery, Verdict::Retry);
                 }
@@ -208,6 +212,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         };
         self.backoff = None;
         self.messages += deliveries.len();
+        crate::fail_point!(AfterRecv);
         self.bytes += deliveries.iter().map(|d| d.payload.len()).sum::<usize>();
         let at = Timestamp::now();
         let batch = deliveries.into_iter().map(|d| self.in_flight.receive(d, at)).collect();
@@ -251,6 +256,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         self.report.images += answers.len();
         let mut answers = answers.into_iter();
         let model = Arc::clone(&self.model);
+        crate::fail_point!(AfterInfer);
         let top_k = self.config.results.top_k;
         for (sequence, count) in shares {
             let share = answers.by_ref().take(count);
@@ -363,6 +369,9 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         let settlement = match settled.result {
             Ok(settlement) => settlement,
             Err(error @ TransportError::Aborted { .. }) => {
+        if self.deadline.is_some() {
+            crate::fail_point!(InDrain);
+        }
                 tracing::warn!(error = &error as &dyn std::error::Error, "not settled");
                 self.report.settlement.retried += settled.messages;
                 return Ok(());

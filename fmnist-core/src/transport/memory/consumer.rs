@@ -86,7 +86,9 @@ impl Transport for MemoryTransport {
         &mut self,
         batch: Vec<(Delivery<MemoryToken>, Outcome)>,
     ) -> impl Future<Output = Result<Settlement, TransportError>> + Send + use<> {
+        crate::fail_point!(BeforeCommit);
         let settlement = self.broker.settle(batch);
+        crate::fail_point!(AfterCommit);
         let mut held = self.broker.held();
         async move {
             // The broker outlives its receivers' interest: an error means that it is gone.

@@ -1,0 +1,174 @@
+//! The consumer that dies: this program again, with what it shall do in its environment.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fmnist_core::{
+    Classifier, Image,
+    fail_points::{self, Death, FailPoint},
+    message::ResultRecord,
+    pipeline::{BatchConfig, Pipeline, PipelineConfig, Sink, SinkError},
+    transport::Transport,
+};
+use frontend_actix::shutdown_signal;
+use transport_kafka::{KafkaConfig, KafkaTransport};
+use transport_pubsub::{Emulator, PubSubConfig, PubSubTransport};
+
+const SETTINGS: &str = "FMNIST_CHAOS_CONSUMER";
+const READY: &str = "ready";
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Settings {
+    pub(crate) broker: Broker,
+    /// Where to die, and at which passage.
+    pub(crate) death: Option<(FailPoint, u32)>,
+}
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Broker {
+    Kafka(KafkaConfig),
+    /// With the emulator's address.
+    PubSub(PubSubConfig, String),
+}
+
+pub(crate) fn settings_from_env() -> Option<Settings> {
+    let json = std::env::var(SETTINGS).ok()?;
+    Some(serde_json::from_str(&json).expect("settings"))
+}
+
+/// Consumes until SIGTERM, or death.
+pub(crate) async fn consume(settings: Settings) -> anyhow::Result<()> {
+    if let Some((point, hit)) = settings.death {
+        fail_points::arm(point, hit, Death::Process);
+    }
+    match settings.broker {
+        Broker::Kafka(kafka) => run(KafkaTransport::connect(&kafka).await?).await,
+        Broker::PubSub(pubsub, emulator) => {
+            let pubsub = PubSubConfig { emulator: Some(Emulator::new(&emulator)?), ..pubsub };
+            run(PubSubTransport::connect(&pubsub).await?).await
+        }
+    }
+}
+
+async fn run<T: Transport>(transport: T) -> anyhow::Result<()> {
+    let shutdown = shutdown_signal()?;
+    println!("{READY}");
+    pipeline(transport)?.run(shutdown).await?;
+    Ok(())
+}
+
+/// The real model in small batches, so that every point is passed often.
+pub(crate) fn pipeline<T: Transport>(
+    transport: T,
+) -> anyhow::Result<Pipeline<T, Classifier, Noted>> {
+    let batch = BatchConfig { max_images: 8, max_messages: 64, ..BatchConfig::default() };
+    let config = PipelineConfig { batch, ..PipelineConfig::default() };
+    let test_set: Arc<[Image]> = Arc::new([Image::new([1; Image::PIXELS])]);
+    let model = Arc::new(Classifier::pretrained()?);
+    Ok(Pipeline::new(transport, model, test_set, config).with_sink(Noted))
+}
+
+/// A sink that confirms everything.
+pub(crate) struct Noted;
+
+impl Sink for Noted {
+    async fn write(&self, _: &[ResultRecord]) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// A running consumer; killed when dropped.
+pub(crate) struct Consumer(Child);
+
+impl Consumer {
+    /// Waits until it is connected, or has ended before that. Its log is added to the file.
+    pub(crate) fn start(settings: &Settings, log: &Path) -> anyhow::Result<Self> {
+        let log = File::options().create(true).append(true).open(log)?;
+        let mut child = Command::new(std::env::current_exe()?)
+            .env(SETTINGS, serde_json::to_string(settings)?)
+            // Not each poison.
+            .env("RUST_LOG", "warn,fmnist_core::pipeline=error")
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()?;
+        let stdout = child.stdout.take().map(BufReader::new);
+        let ready = stdout.and_then(|stdout| stdout.lines().next());
+        drop(ready.transpose()?);
+        Ok(Self(child))
+    }
+
+    /// Its exit status, within `patience`.
+    pub(crate) fn ended(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        anyhow::bail!("the consumer still runs after {patience:?}")
+    }
+
+    pub(crate) fn terminate(&self) -> anyhow::Result<()> {
+        self.signal("-TERM")
+    }
+
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+
+    fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill").args([signal, &self.0.id().to_string()]).status()?;
+        anyhow::ensure!(status.success(), "kill {signal} failed");
+        Ok(())
+    }
+}
+
+/// A consumer that is started again when it ends with an error, as an orchestrator would.
+pub(crate) struct Kept<'l> {
+    settings: Settings,
+    log: &'l Path,
+    consumer: Consumer,
+    restarts: usize,
+}
+
+impl<'l> Kept<'l> {
+    pub(crate) fn start(settings: Settings, log: &'l Path) -> anyhow::Result<Self> {
+        let consumer = Consumer::start(&settings, log)?;
+        Ok(Self { settings, log, consumer, restarts: 0 })
+    }
+
+    pub(crate) fn revive(&mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.consumer.0.try_wait()? {
+            anyhow::ensure!(status.code() == Some(1), "a consumer ended with {status}");
+            self.consumer = Consumer::start(&self.settings, self.log)?;
+            self.restarts += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends it politely; answers how often it was started again.
+    pub(crate) fn end(mut self, patience: Duration) -> anyhow::Result<usize> {
+        self.revive()?;
+        self.consumer.terminate()?;
+        let status = self.consumer.ended(patience)?;
+        anyhow::ensure!(status.success(), "SIGTERM ended a consumer with {status}");
+        Ok(self.restarts)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}

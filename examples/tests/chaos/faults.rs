@@ -1,0 +1,187 @@
+//! Harm beyond fail points, on a real Kafka.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use fmnist_core::audit::Account;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    cell::{Cell, all_ended, end, payloads, survivor},
+    consumer::{Consumer, Kept},
+    kafka::{Kafka, Way},
+    network::{Network, Weather},
+    report::Row,
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ends consumers politely in the midst of their work: they exit with 0 and double nothing.
+pub(crate) fn sigterm(
+    cell: &mut dyn Cell,
+    rounds: usize,
+    random: &mut ChaCha8Rng,
+    log: &Path,
+) -> anyhow::Result<Row> {
+    let begun = Instant::now();
+    for _ in 0..rounds {
+        cell.send(payloads(cell.messages_a_death(), random))?;
+        let mut consumer = Consumer::start(&survivor(cell, "a"), log)?;
+        sleep(Duration::from_millis(random.random_range(100..1_000)));
+        consumer.terminate()?;
+        let status = consumer.ended(PATIENCE)?;
+        anyhow::ensure!(status.success(), "SIGTERM ended a consumer with {status}");
+    }
+    let account = end(cell, log)?;
+    anyhow::ensure!(account.is_exact(), "{} doubles after SIGTERM", account.duplicates);
+    Ok(Row::new(cell.name(), format!("SIGTERM {rounds}"), &account, begun.elapsed()))
+}
+
+/// Consumers come, leave and are killed while messages arrive.
+pub(crate) fn coming_and_going(
+    cell: &mut dyn Cell,
+    rounds: usize,
+    random: &mut ChaCha8Rng,
+    log: &Path,
+) -> anyhow::Result<Row> {
+    const MEMBERS: [&str; 3] = ["a", "b", "c"];
+    let begun = Instant::now();
+    let mut running: [Option<Consumer>; 3] = [const { None }; 3];
+    let (mut came, mut left, mut killed) = (0, 0, 0);
+    for _ in 0..rounds {
+        cell.send(payloads(cell.messages_a_death(), random))?;
+        let who = random.random_range(0..MEMBERS.len());
+        match running[who].take() {
+            None => {
+                running[who] = Some(Consumer::start(&survivor(cell, MEMBERS[who]), log)?);
+                came += 1;
+            }
+            Some(consumer) if random.random_ratio(1, 2) => {
+                consumer.kill()?;
+                killed += 1;
+            }
+            Some(mut consumer) => {
+                consumer.terminate()?;
+                let status = consumer.ended(PATIENCE)?;
+                anyhow::ensure!(status.success(), "SIGTERM ended a consumer with {status}");
+                left += 1;
+            }
+        }
+        sleep(Duration::from_millis(random.random_range(200..1_500)));
+    }
+    drop(running);
+    let account = end(cell, log)?;
+    let what = format!("consumers came {came}, left {left}, were killed {killed}");
+    Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
+}
+
+/// Kills the broker in the midst of the work; it comes again after `away`.
+pub(crate) fn broker_restarts(
+    way: Way,
+    rounds: usize,
+    away: Duration,
+    random: &mut ChaCha8Rng,
+    log: &Path,
+) -> anyhow::Result<Row> {
+    let begun = Instant::now();
+    let mut cell = Kafka::new(way)?;
+    let folder = PathBuf::from(std::env::var("FMNIST_TEST_KAFKA_FOLDER")?);
+    fs::write(folder.join("away"), away.as_secs().to_string())?;
+    let mut consumer = Kept::start(survivor(&cell, "a"), log)?;
+    for _ in 0..rounds {
+        cell.send(payloads(5_000, random))?;
+        sleep(Duration::from_millis(random.random_range(100..600)));
+        let pid = fs::read_to_string(folder.join("pid"))?;
+        let status = Command::new("kill").args(["-9", pid.trim()]).status()?;
+        anyhow::ensure!(status.success(), "the broker was not killed");
+        all_ended(&mut cell, &mut consumer)?;
+    }
+    let account = all_ended(&mut cell, &mut consumer)?;
+    let restarts = consumer.end(PATIENCE)?;
+    let away = away.as_secs();
+    let what =
+        format!("broker killed {rounds}, away {away} s each time; consumer restarted {restarts}");
+    Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
+}
+
+/// Cuts every connection again and again, delays, and swallows everything for a while.
+pub(crate) fn bad_weather(
+    way: Way,
+    black_hole: Duration,
+    random: &mut ChaCha8Rng,
+    log: &Path,
+) -> anyhow::Result<Row> {
+    const CUTS: usize = 10;
+    let begun = Instant::now();
+    let mut cell = Kafka::new(way)?;
+    let variable =
+        |name| std::env::var(name).with_context(|| format!("{name}: kafka.sh --proxied"));
+    let proxy = variable("FMNIST_TEST_KAFKA_PROXY")?;
+    let behind = variable("FMNIST_TEST_KAFKA_BEHIND")?;
+    let network = cell.runtime.block_on(Network::start(&proxy, behind))?;
+    cell.consumers_at = proxy;
+    let mut consumer = Kept::start(survivor(&cell, "a"), log)?;
+    for _ in 0..CUTS {
+        cell.send(payloads(1_000, random))?;
+        network.cut();
+        sleep(Duration::from_millis(random.random_range(100..600)));
+    }
+    all_ended(&mut cell, &mut consumer).context("after cuts")?;
+    network.make(Weather::Slow(Duration::from_millis(200)));
+    cell.send(payloads(1_000, random))?;
+    all_ended(&mut cell, &mut consumer).context("with 200 ms delay")?;
+    network.make(Weather::Fair);
+    cell.send(payloads(2_000, random))?;
+    network.make(Weather::BlackHole);
+    sleep(black_hole);
+    network.make(Weather::Fair);
+    let account = all_ended(&mut cell, &mut consumer).context("after a black hole")?;
+    let restarts = consumer.end(PATIENCE)?;
+    let seconds = black_hole.as_secs();
+    let what = format!(
+        "network cut {CUTS}, delayed by 200 ms, a black hole for {seconds} s; consumer restarted \
+         {restarts}"
+    );
+    Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
+}
+
+/// Nothing but poison.
+pub(crate) fn poison_alone(way: Way, log: &Path) -> anyhow::Result<Row> {
+    const MESSAGES: usize = 5_000;
+    let begun = Instant::now();
+    let mut cell = Kafka::new(way)?;
+    cell.send(vec!["{"; MESSAGES])?;
+    let account = end(&mut cell, log)?;
+    let Account { dead_lettered, .. } = account;
+    anyhow::ensure!(dead_lettered == MESSAGES, "{dead_lettered} dead letters");
+    Ok(Row::new(cell.name(), "poison 100 %".to_owned(), &account, begun.elapsed()))
+}
+
+/// A results topic that vanishes: the consumer stops with an error, and nothing is acknowledged.
+pub(crate) fn results_topic_vanishes(way: Way, log: &Path) -> anyhow::Result<Row> {
+    let begun = Instant::now();
+    let mut cell = Kafka::new(way)?;
+    let mut consumer = Consumer::start(&survivor(&cell, "a"), log)?;
+    cell.delete_results_topic()?;
+    cell.send(payloads_without_poison(500))?;
+    let status = consumer.ended(PATIENCE * 2)?;
+    anyhow::ensure!(status.code() == Some(1), "the consumer ended with {status}");
+    let mut refused = Consumer::start(&survivor(&cell, "a"), log)?;
+    let status = refused.ended(PATIENCE)?;
+    anyhow::ensure!(status.code() == Some(1), "a consumer without the topic: {status}");
+    cell.create_topics()?;
+    let account = end(&mut cell, log)?;
+    let what = "results topic deleted, created again".to_owned();
+    Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
+}
+
+fn payloads_without_poison(count: usize) -> Vec<&'static str> {
+    vec![crate::cell::RANGE; count]
+}

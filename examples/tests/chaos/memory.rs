@@ -1,0 +1,92 @@
+use std::time::{Duration, Instant};
+
+use fmnist_core::{
+    audit::{Account, Ledger},
+    fail_points::{self, Death, FailPoint},
+    message::ResultRecord,
+    transport::{Outbound, memory::MemoryBroker},
+};
+use rand::{RngExt, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use tokio::{runtime::Runtime, sync::oneshot, time::timeout};
+
+use crate::{cell::payloads, consumer::pipeline, report::Row};
+
+/// Publishing and acknowledging are one step in memory, and nothing is revoked.
+const POINTS: [FailPoint; 6] = [
+    FailPoint::AfterRecv,
+    FailPoint::AfterInfer,
+    FailPoint::AfterSink,
+    FailPoint::BeforeCommit,
+    FailPoint::AfterCommit,
+    FailPoint::InDrain,
+];
+const MESSAGES_A_DEATH: usize = 300;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// As [`crate::cell::fail_points`], with a broker that lives in this process: the pipeline dies,
+/// and what it held is let go.
+pub(crate) fn fail_points(hits: usize, random: &mut ChaCha8Rng) -> anyhow::Result<Row> {
+    let begun = Instant::now();
+    let runtime = Runtime::new()?;
+    let broker = MemoryBroker::new("MEMORY");
+    let mut ids = Vec::new();
+    let mut deaths: Vec<FailPoint> = POINTS.iter().flat_map(|point| vec![*point; hits]).collect();
+    deaths.shuffle(random);
+    for point in deaths {
+        for payload in payloads(MESSAGES_A_DEATH, random) {
+            ids.push(broker.send(Outbound { payload: payload.into(), ..Outbound::default() }));
+        }
+        let passage = if point == FailPoint::InDrain { 1 } else { random.random_range(1..=4) };
+        fail_points::arm(point, passage, Death::Task);
+        runtime.block_on(die(&broker, point))?;
+    }
+    let account = runtime.block_on(end(&broker, &ids))?;
+    let hit = POINTS.map(|point| format!("{} {hits}", point.as_str())).join(", ");
+    Ok(Row::new("memory, at least once".to_owned(), hit, &account, begun.elapsed()))
+}
+
+async fn die(broker: &MemoryBroker, point: FailPoint) -> anyhow::Result<()> {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(pipeline(broker.consumer())?.run(async { drop(stopped.await) }));
+    if point == FailPoint::InDrain {
+        drop(stop);
+        return died(timeout(PATIENCE, running).await?, point);
+    }
+    let died_here = died(timeout(PATIENCE, running).await?, point);
+    drop(stop);
+    died_here
+}
+
+fn died<O>(ended: Result<O, tokio::task::JoinError>, point: FailPoint) -> anyhow::Result<()> {
+    let error = ended.err().ok_or_else(|| anyhow::anyhow!("it passed {}", point.as_str()))?;
+    let payload = error.try_into_panic()?;
+    let found = payload.downcast_ref::<FailPoint>();
+    anyhow::ensure!(found == Some(&point), "died of {found:?} instead of {}", point.as_str());
+    Ok(())
+}
+
+async fn end(broker: &MemoryBroker, ids: &[String]) -> anyhow::Result<Account> {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(pipeline(broker.consumer())?.run(async { drop(stopped.await) }));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut ledger = Ledger::default();
+        ids.iter().for_each(|id| ledger.input(id));
+        for result in broker.results() {
+            let record: ResultRecord = serde_json::from_slice(&result.payload)?;
+            ledger.result(&record.id);
+        }
+        for letter in broker.dead_letters() {
+            ledger.dead_letter(letter.attributes.text("fmnist.id").unwrap_or("no id"));
+        }
+        let account = ledger.account();
+        if account.is_complete() {
+            drop(stop);
+            running.await??;
+            return Ok(account);
+        }
+        anyhow::ensure!(Instant::now() < deadline, "lost: {:?}", account.missing);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

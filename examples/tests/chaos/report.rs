@@ -1,0 +1,60 @@
+//! What was done and what came of it, as a table.
+
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
+
+use anyhow::Context;
+use fmnist_core::audit::Account;
+
+const BEGIN: &str = "<!-- chaos: begin -->";
+const END: &str = "<!-- chaos: end -->";
+
+/// One line of the table.
+pub(crate) struct Row {
+    cell: String,
+    what: String,
+    messages: usize,
+    dead_letters: usize,
+    missing: usize,
+    duplicates: usize,
+    seconds: u64,
+}
+
+impl Row {
+    pub(crate) fn new(cell: String, what: String, account: &Account, time: Duration) -> Self {
+        Self {
+            cell,
+            what,
+            messages: account.inputs,
+            dead_letters: account.dead_lettered,
+            missing: account.missing.len() + account.incomplete.len(),
+            duplicates: account.duplicates,
+            seconds: time.as_secs(),
+        }
+    }
+}
+
+pub(crate) fn table(rows: &[Row]) -> String {
+    let mut table = "| where | what | messages | dead letters | missing | duplicates | seconds |\n\
+                     |---|---|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    for Row { cell, what, messages, dead_letters, missing, duplicates, seconds } in rows {
+        let row = format!(
+            "| {cell} | {what} | {messages} | {dead_letters} | {missing} | {duplicates} | {seconds} |"
+        );
+        writeln!(table, "{row}").expect("a string takes everything");
+    }
+    table
+}
+
+/// Puts the table between the marks of a document.
+pub(crate) fn write(path: &Path, introduction: &str, rows: &[Row]) -> anyhow::Result<()> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let marks = (text.find(BEGIN), text.find(END));
+    let (Some(begin), Some(end)) = marks else {
+        anyhow::bail!("{} has no {BEGIN} … {END}", path.display())
+    };
+    let (before, after) = (&text[..begin + BEGIN.len()], &text[end..]);
+    let table = table(rows);
+    fs::write(path, format!("{before}\n{introduction}\n\n{table}{after}"))?;
+    Ok(())
+}

@@ -9,10 +9,10 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use fmnist_core::{
     message::ResultRecord,
-    pipeline::{Pipeline, PipelineConfig},
+    pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::Transport,
 };
-use fmnist_examples::{Backlog, Bounded, Console, Prepared, finish, log_to_stderr, prepare};
+use fmnist_examples::{Backlog, Bounded, Console, Prepared, finish, log_to_stderr, prepare, watch};
 use frontend_actix::{
     Broker, BrokerKind, Config, Frontend, has_pubsub, kafka_broker, pubsub_broker, shutdown_signal,
 };
@@ -73,13 +73,14 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
         Some(_) => toy_broker(&config.kafka, results.subscribe())?,
         None => kafka_broker(&config.kafka)?,
     };
-    frontend = frontend.with_broker(broker);
+    let (kafka_pulse, pubsub_pulse) = (Pulse::default(), Pulse::default());
+    frontend = frontend.with_broker(broker).with_pulse(kafka_pulse.clone());
     let pubsub = match has_pubsub(&config) {
         true => connect_pubsub(&config.pubsub).await?,
         false => None,
     };
     if let Some((broker, _)) = &pubsub {
-        frontend = frontend.with_broker(broker.clone());
+        frontend = frontend.with_broker(broker.clone()).with_pulse(pubsub_pulse.clone());
     }
 
     // The page comes first, because a busy port is the most likely trouble.
@@ -88,9 +89,11 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     let consumer = Consumer { prepared, settings: config.pipeline(), results, stopping };
     let mut consumers = JoinSet::new();
     let transport = KafkaTransport::connect(&config.kafka).await?;
-    consumer.start(&mut consumers, transport, config.kafka.results_topic().is_none());
+    let record_only = config.kafka.results_topic().is_none();
+    consumer.start(&mut consumers, transport, record_only, kafka_pulse);
     if let Some((_, transport)) = pubsub {
-        consumer.start(&mut consumers, transport, config.pubsub.results_topic.is_none());
+        let record_only = config.pubsub.results_topic.is_none();
+        consumer.start(&mut consumers, transport, record_only, pubsub_pulse);
     }
     eprintln!(
         "\nOpen http://{address}, or try\n  \
@@ -206,12 +209,15 @@ impl Consumer {
         consumers: &mut JoinSet<anyhow::Result<()>>,
         transport: impl Transport,
         record_only: bool,
+        pulse: Pulse,
     ) {
+        watch(&pulse);
         let settings = PipelineConfig { record_only, ..self.settings.clone() };
         let images = Arc::clone(&self.prepared.test_set.images);
         let pipeline = Pipeline::new(transport, Arc::clone(&self.prepared.model), images, settings)
             .with_sink(Console::new(self.prepared.is_synthetic))
-            .with_observer(self.results.clone());
+            .with_observer(self.results.clone())
+            .with_pulse(pulse);
         let mut stopping = self.stopping.clone();
         let mut stopped = self.stopping.clone();
         consumers.spawn(async move {

@@ -4,8 +4,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use fmnist_core::pipeline::{Pipeline, PipelineConfig};
-use fmnist_examples::{Backfill, Console, ConsumerArguments, finish, log_to_stderr, prepare};
+use fmnist_core::pipeline::{Pipeline, PipelineConfig, Pulse};
+use fmnist_examples::{
+    Backfill, Console, ConsumerArguments, finish, log_to_stderr, prepare, watch,
+};
 use frontend_actix::{Config, shutdown_signal};
 use transport_kafka::KafkaTransport;
 
@@ -34,8 +36,11 @@ async fn consume(arguments: Arguments) -> anyhow::Result<()> {
 
     let settings =
         PipelineConfig { record_only: config.kafka.results_topic().is_none(), ..config.pipeline() };
+    let pulse = Pulse::default();
+    watch(&pulse);
     let report = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
         .with_sink(Console::new(prepared.is_synthetic))
+        .with_pulse(pulse)
         .run(async {
             tokio::select! {
                 () = shutdown => {}

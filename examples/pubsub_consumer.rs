@@ -4,8 +4,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use fmnist_core::pipeline::{Pipeline, PipelineConfig};
-use fmnist_examples::{Console, ConsumerArguments, finish, log_to_stderr, prepare};
+use fmnist_core::pipeline::{Pipeline, PipelineConfig, Pulse};
+use fmnist_examples::{Console, ConsumerArguments, finish, log_to_stderr, prepare, watch};
 use frontend_actix::{Config, shutdown_signal};
 use transport_pubsub::PubSubTransport;
 
@@ -27,8 +27,11 @@ async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
 
     let settings =
         PipelineConfig { record_only: config.pubsub.results_topic.is_none(), ..config.pipeline() };
+    let pulse = Pulse::default();
+    watch(&pulse);
     let ended = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
         .with_sink(Console::new(prepared.is_synthetic))
+        .with_pulse(pulse)
         .run(shutdown)
         .await;
     println!("ending stream...");

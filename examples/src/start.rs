@@ -3,12 +3,14 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::Parser;
 use fmnist_core::{
     Classifier,
     dataset::{self, Dataset, Origin},
+    pipeline::Pulse,
 };
 use frontend_actix::Config;
 use tracing_subscriber::EnvFilter;
@@ -60,6 +62,18 @@ pub fn log_to_stderr() {
         .with_ansi(io::stderr().is_terminal())
         .with_env_filter(filter)
         .init();
+}
+
+/// Asks a pipeline every ten seconds whether it gets on, so that a stall is in the log.
+pub fn watch(pulse: &Pulse) {
+    let pulse = pulse.clone();
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_secs(10));
+        loop {
+            ticks.tick().await;
+            pulse.vitals();
+        }
+    });
 }
 
 /// The exit code, after the error was told in words.

@@ -10,6 +10,7 @@
 mod answer;
 mod config;
 mod in_flight;
+mod pulse;
 mod runner;
 mod schedule;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod worker;
 use std::sync::Arc;
 
 pub use config::{BatchConfig, OnError, OnErrorAction, PipelineConfig, ResultsConfig};
+pub use pulse::{Pulse, Vitals};
 pub use sink::{NoSink, Sink, SinkError};
 use tokio::sync::broadcast;
 
@@ -82,6 +84,7 @@ pub struct Pipeline<T, M, S = NoSink> {
     config: PipelineConfig,
     sink: S,
     observer: Option<broadcast::Sender<Arc<ResultRecord>>>,
+    pulse: Option<Pulse>,
 }
 
 impl<T: Transport, M: Infer> Pipeline<T, M> {
@@ -92,13 +95,14 @@ impl<T: Transport, M: Infer> Pipeline<T, M> {
         test_images: Arc<[Image]>,
         config: PipelineConfig,
     ) -> Self {
-        Self { transport, model, test_images, config, sink: NoSink, observer: None }
+        let (sink, observer, pulse) = (NoSink, None, None);
+        Self { transport, model, test_images, config, sink, observer, pulse }
     }
 
     /// Adds a sink, written after inference and before settlement.
     pub fn with_sink<S: Sink>(self, sink: S) -> Pipeline<T, M, S> {
-        let Self { transport, model, test_images, config, observer, .. } = self;
-        Pipeline { transport, model, test_images, config, sink, observer }
+        let Self { transport, model, test_images, config, observer, pulse, .. } = self;
+        Pipeline { transport, model, test_images, config, sink, observer, pulse }
     }
 }
 
@@ -107,6 +111,13 @@ impl<T: Transport, M: Infer, S: Sink> Pipeline<T, M, S> {
     #[must_use]
     pub fn with_observer(mut self, observer: broadcast::Sender<Arc<ResultRecord>>) -> Self {
         self.observer = Some(observer);
+        self
+    }
+
+    /// Keeps `pulse` informed, for a watchdog to ask whether the pipeline gets on.
+    #[must_use]
+    pub fn with_pulse(mut self, pulse: Pulse) -> Self {
+        self.pulse = Some(pulse);
         self
     }
 

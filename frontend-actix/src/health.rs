@@ -1,11 +1,30 @@
 use actix_web::{HttpResponse, web};
+use fmnist_core::pipeline::{Pulse, Vitals};
 use serde_json::{Map, Value, json};
 
 use crate::site::Site;
 
-/// `GET /livez`: the process answers.
-pub(crate) async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "live" }))
+/// `GET /livez`: the process answers and its pipelines get on, else 503 with what holds them up.
+pub(crate) async fn live(site: web::Data<Site>) -> HttpResponse {
+    let pulses = &site.frontend.pulses;
+    if pulses.is_empty() {
+        return HttpResponse::Ok().json(json!({ "status": "live" }));
+    }
+    let vitals: Vec<Vitals> = pulses.iter().map(Pulse::vitals).collect();
+    let pipeline = |vitals: &Vitals| {
+        json!({
+            "in_flight": vitals.in_flight,
+            "full": vitals.is_full,
+            "stalled": vitals.is_stalled,
+            "stalls": vitals.stalls,
+        })
+    };
+    let pipelines: Vec<Value> = vitals.iter().map(pipeline).collect();
+    match vitals.iter().any(|vitals| vitals.is_stalled) {
+        false => HttpResponse::Ok().json(json!({ "status": "live", "pipelines": pipelines })),
+        true => HttpResponse::ServiceUnavailable()
+            .json(json!({ "status": "stalled", "pipelines": pipelines })),
+    }
 }
 
 /// `GET /readyz`: the model is warm and every configured broker answers, else 503 with the reasons.

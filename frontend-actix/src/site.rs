@@ -5,6 +5,7 @@ use fmnist_core::{
     Infer,
     dataset::{Dataset, Origin},
     message::ResultRecord,
+    pipeline::Pulse,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -21,6 +22,7 @@ pub struct Frontend {
     pub(crate) test_images: usize,
     pub(crate) is_synthetic: bool,
     pub(crate) results: Option<broadcast::Sender<Arc<ResultRecord>>>,
+    pub(crate) pulses: Vec<Pulse>,
 }
 
 impl Frontend {
@@ -33,6 +35,7 @@ impl Frontend {
             test_images: 0,
             is_synthetic: false,
             results: None,
+            pulses: Vec::new(),
         }
     }
 
@@ -63,6 +66,13 @@ impl Frontend {
     #[must_use]
     pub fn with_results(mut self, results: broadcast::Sender<Arc<ResultRecord>>) -> Self {
         self.results = Some(results);
+        self
+    }
+
+    /// Adds a pipeline of this process, whose stall turns `/livez` red.
+    #[must_use]
+    pub fn with_pulse(mut self, pulse: Pulse) -> Self {
+        self.pulses.push(pulse);
         self
     }
 

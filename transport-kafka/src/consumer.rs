@@ -11,7 +11,7 @@ use rdkafka::{
     ClientContext, Offset,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance},
-    error::{KafkaError, KafkaResult},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     topic_partition_list::TopicPartitionList,
 };
 use tokio::{
@@ -346,6 +346,14 @@ pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>) {
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
                     shared.fail(format!("the consumer of {} failed: {error}", shared.topic));
                     return;
+                }
+                Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded)) => {
+                    tracing::error!(
+                        %error,
+                        "nothing was polled for max.poll.interval.ms; the partitions go to others"
+                    );
+                    shared.state().unavailable = Some(error);
+                    shared.arrived.notify_waiters();
                 }
                 // The client recovers by itself and says so up to 20 times a second.
                 Err(error) if reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) => {

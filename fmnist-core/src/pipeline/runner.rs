@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Sink,
+    OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Pulse, Sink,
     in_flight::{Done, InFlight, Refused, Verdict},
     schedule::{Schedule, Sequence},
     worker::{self, Decoded, Decoder, Inference, Inferred, Received},
@@ -68,6 +68,7 @@ struct Runner<T: Transport, M, S> {
     config: PipelineConfig,
     sink: Arc<S>,
     observer: Option<broadcast::Sender<Arc<ResultRecord>>>,
+    pulse: Option<Pulse>,
 
     decoder: Decoder<T::Token>,
     inference: Inference,
@@ -108,7 +109,7 @@ struct Backoff {
 
 impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
     fn new(pipeline: Pipeline<T, M, S>, decoder: Decoder<T::Token>, inference: Inference) -> Self {
-        let Pipeline { transport, model, test_images, config, sink, observer } = pipeline;
+        let Pipeline { transport, model, test_images, config, sink, observer, pulse } = pipeline;
         Self {
             decoder,
             inference,
@@ -118,6 +119,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
             config,
             sink: Arc::new(sink),
             observer,
+            pulse,
             in_flight: InFlight::new(),
             schedule: Schedule::default(),
             batches_ahead: 0,
@@ -210,10 +212,13 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
             }
             Err(error) => return Err(error.into()),
         };
+        crate::fail_point!(AfterRecv);
         self.backoff = None;
         self.messages += deliveries.len();
-        crate::fail_point!(AfterRecv);
         self.bytes += deliveries.iter().map(|d| d.payload.len()).sum::<usize>();
+        if let Some(pulse) = &self.pulse {
+            pulse.received(self.messages, self.limits().max_messages == 0);
+        }
         let at = Timestamp::now();
         let batch = deliveries.into_iter().map(|d| self.in_flight.receive(d, at)).collect();
         // Batches in the channel hold at least one message each, so there is always room.
@@ -251,12 +256,12 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
     }
 
     fn inferred(&mut self, inferred: Inferred) -> Result<(), PipelineError> {
+        crate::fail_point!(AfterInfer);
         let Inferred { shares, answers, at } = inferred;
         self.batches_ahead -= 1;
         self.report.images += answers.len();
         let mut answers = answers.into_iter();
         let model = Arc::clone(&self.model);
-        crate::fail_point!(AfterInfer);
         let top_k = self.config.results.top_k;
         for (sequence, count) in shares {
             let share = answers.by_ref().take(count);
@@ -364,14 +369,17 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
     }
 
     fn settled(&mut self, settled: Settled) -> Result<(), PipelineError> {
-        self.messages -= settled.messages;
-        self.bytes -= settled.bytes;
-        let settlement = match settled.result {
-            Ok(settlement) => settlement,
-            Err(error @ TransportError::Aborted { .. }) => {
         if self.deadline.is_some() {
             crate::fail_point!(InDrain);
         }
+        self.messages -= settled.messages;
+        self.bytes -= settled.bytes;
+        if let Some(pulse) = &self.pulse {
+            pulse.settled(self.messages);
+        }
+        let settlement = match settled.result {
+            Ok(settlement) => settlement,
+            Err(error @ TransportError::Aborted { .. }) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "not settled");
                 self.report.settlement.retried += settled.messages;
                 return Ok(());

@@ -10,16 +10,17 @@ use actix_web::{
     web,
 };
 use fmnist_core::{
-    ClassifyError, Image, Infer, ModelIdentity, Prediction,
+    Classifier, ClassifyError, Image, Infer, ModelIdentity, Prediction,
     dataset::{Dataset, Split, synthetic},
     message::{PredictionRecord, ResultRecord},
+    pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::{
         Outbound, PublishError, Publisher, Source,
         memory::{MemoryBroker, MemoryPublisher},
     },
 };
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use super::app;
 use crate::{Broker, BrokerKind, Frontend, ServerConfig, site::Site};
@@ -588,6 +589,47 @@ async fn readiness_says_what_is_missing() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body["checks"]["kafka"], "unreachable");
     assert_eq!(world.get("/livez").await.0, StatusCode::OK);
+}
+
+#[actix_web::test]
+async fn a_pipeline_that_stalls_turns_liveness_red_until_it_gets_on() {
+    let broker = MemoryBroker::new("INFERENCE");
+    let hold = broker.hold_confirmations();
+    // Without patience, whatever is in flight has stalled.
+    let pulse = Pulse::new(Duration::ZERO);
+    let model = Arc::new(Classifier::pretrained().unwrap());
+    let images = synthetic(Split::Test, 5, 0).images;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = Pipeline::new(broker.consumer(), model, images, PipelineConfig::default())
+        .with_pulse(pulse.clone())
+        .run(async { drop(stopped.await) });
+    let running = tokio::spawn(running);
+    let world = World::with(ServerConfig::default(), |frontend| frontend.with_pulse(pulse.clone()));
+    let (status, body) = world.get("/livez").await;
+    assert_eq!((status, &body["status"]), (StatusCode::OK, &"live".into()));
+
+    let range = r#"{"start_idx": 0, "end_idx": 1}"#;
+    broker.send(Outbound { payload: range.into(), ..Outbound::default() });
+    until(|| pulse.vitals().in_flight == 1).await;
+    let (status, body) = world.get("/livez").await;
+    assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &"stalled".into()));
+    let expected = json!({ "in_flight": 1, "full": false, "stalled": true, "stalls": 1 });
+    assert_eq!(body["pipelines"], json!([expected]));
+
+    drop(hold);
+    until(|| pulse.vitals().in_flight == 0).await;
+    assert_eq!(world.get("/livez").await.0, StatusCode::OK);
+    drop(stop);
+    running.await.unwrap().unwrap();
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let reached = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), reached).await.expect("in time");
 }
 
 #[actix_web::test]

@@ -106,12 +106,13 @@ fn a_range_goes_through_the_demo_from_the_page_to_the_console() {
     let path = "/pubsub/push-to-consumer?start_idx=2&end_idx=5";
     write!(publishing, "{}connection: close\r\n\r\n", request(path)).unwrap();
     publishing.read_to_string(&mut answer).unwrap();
-    assert!(answer.ends_with(r#""start_idx":2,"end_idx":5}"#), "{answer}");
-    assert_eq!(demo.printed(), "1", "the id of the first message");
-    assert_eq!(demo.printed(), "Sent to consumer - cloud pub sub");
-    let line = demo.printed();
-    assert!(line.ends_with("] Model Inference [2 - 5] (synthetic)"), "{line}");
-    assert_eq!(demo.printed(), labels, "the same images on either broker");
+    let expected = r#"{"message_queue":"pubsub","start_idx":"2","end_idx":"5"}"#;
+    assert!(answer.ends_with(expected), "{answer}");
+    // The consumer may answer before the publisher hears that its message was taken.
+    let printed = [(); 4].map(|()| demo.printed()).join("\n");
+    assert!(printed.contains("1\nSent to consumer - cloud pub sub"), "{printed}");
+    let answered = format!("] Model Inference [2 - 5] (synthetic)\n{labels}");
+    assert!(printed.contains(&answered), "{printed}");
     assert_eq!(demo.end("-INT"), Some(0));
 }
 

@@ -1,3 +1,5 @@
+mod settle;
+
 use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -7,9 +9,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use settle::{Settled, Written};
+
 use super::{
     OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Pulse, Sink,
-    in_flight::{Done, InFlight, Refused, Verdict},
+    in_flight::{InFlight, Refused, Verdict},
     schedule::{Schedule, Sequence},
     worker::{self, Decoded, Decoder, Inference, Inferred, Received},
 };
@@ -17,9 +21,7 @@ use crate::{
     classifier::Infer,
     image::Image,
     message::ResultRecord,
-    transport::{
-        Delivery, Limits, Outcome, Rejection, Settlement, Stage, Transport, TransportError,
-    },
+    transport::{Delivery, Limits, Rejection, Stage, Transport, TransportError},
 };
 
 /// A full batch waits behind the one that runs, so that the inference thread never idles.
@@ -30,7 +32,6 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 type Eventually<O> = FuturesUnordered<Pin<Box<dyn Future<Output = O> + Send>>>;
-type Verdicts<T> = Vec<(Delivery<T>, Outcome)>;
 
 pub(super) async fn run<T: Transport, M: Infer, S: Sink>(
     pipeline: Pipeline<T, M, S>,
@@ -87,19 +88,6 @@ struct Runner<T: Transport, M, S> {
     backoff: Option<Backoff>,
     deadline: Option<Instant>,
     report: PipelineReport,
-}
-
-struct Written<T> {
-    verdicts: Verdicts<T>,
-    records: Vec<ResultRecord>,
-}
-
-struct Settled {
-    messages: usize,
-    bytes: usize,
-    answered: usize,
-    records: Vec<ResultRecord>,
-    result: Result<Settlement, TransportError>,
 }
 
 struct Backoff {
@@ -321,82 +309,6 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         *counted += 1;
         (*counted).max(delivery.attempt.unwrap_or(0))
     }
-
-    /// Sends what is ready to the sink, or straight to the broker where there is none.
-    fn flush(&mut self) {
-        if !self.in_flight.has_ready() || !self.sinking.is_empty() {
-            return;
-        }
-        let keep = S::RECORDS || self.observer.as_ref().is_some_and(|o| o.receiver_count() > 0);
-        let mut written = Written { verdicts: Vec::new(), records: Vec::new() };
-        for Done { delivery, verdict } in self.in_flight.take_ready() {
-            let outcome = match verdict {
-                Verdict::Answer(record) => {
-                    let outcome = match self.config.record_only {
-                        true => Outcome::Recorded,
-                        false => {
-                            let max_bytes = self.config.results.max_result_bytes;
-                            Outcome::Publish(record.outbound(delivery.key.as_ref(), max_bytes))
-                        }
-                    };
-                    if keep {
-                        written.records.push(record);
-                    }
-                    outcome
-                }
-                Verdict::Reject(rejection) => Outcome::Reject(rejection),
-                Verdict::Retry => Outcome::Retry,
-            };
-            written.verdicts.push((delivery, outcome));
-        }
-        if S::RECORDS && !written.records.is_empty() {
-            let backoff = Duration::from_millis(self.config.on_error.backoff_ms);
-            self.sinking.push(Box::pin(write(Arc::clone(&self.sink), written, backoff)));
-        } else {
-            self.settle(written);
-        }
-    }
-
-    fn settle(&mut self, written: Written<T::Token>) {
-        let Written { verdicts, records } = written;
-        let messages = verdicts.len();
-        let bytes = verdicts.iter().map(|(delivery, _)| delivery.payload.len()).sum();
-        let answered = verdicts.iter().filter(|(_, outcome)| outcome.is_answer()).count();
-        let settlement = self.transport.settle(verdicts);
-        self.settling.push(Box::pin(async move {
-            Settled { messages, bytes, answered, records, result: settlement.await }
-        }));
-    }
-
-    fn settled(&mut self, settled: Settled) -> Result<(), PipelineError> {
-        if self.deadline.is_some() {
-            crate::fail_point!(InDrain);
-        }
-        self.messages -= settled.messages;
-        self.bytes -= settled.bytes;
-        if let Some(pulse) = &self.pulse {
-            pulse.settled(self.messages);
-        }
-        let settlement = match settled.result {
-            Ok(settlement) => settlement,
-            Err(error @ TransportError::Aborted { .. }) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "not settled");
-                self.report.settlement.retried += settled.messages;
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        self.report.settlement += settlement;
-        let Some(observer) = &self.observer else { return Ok(()) };
-        // Which of a batch went stale is not known: then none of it is shown before it comes again.
-        if settlement.published + settlement.recorded == settled.answered {
-            for record in settled.records {
-                // An error means that nobody watches.
-                let _ = observer.send(Arc::new(record));
-            }
-        }
-        Ok(())
-    }
 }
 
 fn ended(thread: &'static str) -> PipelineError {
@@ -413,23 +325,4 @@ async fn receive<T: Transport>(
         sleep_until(backoff.until).await;
     }
     transport.recv(limits).await
-}
-
-/// Writes the records; when the sink fails, their messages are handed back after `backoff`.
-async fn write<T: Send, S: Sink>(
-    sink: Arc<S>,
-    mut written: Written<T>,
-    backoff: Duration,
-) -> Written<T> {
-    if let Err(error) = sink.write(&written.records).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the sink did not confirm");
-        tokio::time::sleep(backoff).await;
-        written.records.clear();
-        for (_, outcome) in &mut written.verdicts {
-            if outcome.is_answer() {
-                *outcome = Outcome::Retry;
-            }
-        }
-    }
-    written
 }

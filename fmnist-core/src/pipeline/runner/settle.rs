@@ -1,0 +1,126 @@
+//! From verdicts to settled messages: outcomes, the sink, the broker's answer, the observers.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Runner;
+use crate::{
+    classifier::Infer,
+    message::ResultRecord,
+    pipeline::{
+        PipelineError, Sink,
+        in_flight::{Done, Verdict},
+    },
+    transport::{Delivery, Outcome, Settlement, Transport, TransportError},
+};
+
+type Verdicts<T> = Vec<(Delivery<T>, Outcome)>;
+
+pub(super) struct Written<T> {
+    verdicts: Verdicts<T>,
+    records: Vec<ResultRecord>,
+}
+
+pub(super) struct Settled {
+    messages: usize,
+    bytes: usize,
+    answered: usize,
+    records: Vec<ResultRecord>,
+    result: Result<Settlement, TransportError>,
+}
+
+impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
+    /// Sends what is ready to the sink, or straight to the broker where there is none.
+    pub(super) fn flush(&mut self) {
+        if !self.in_flight.has_ready() || !self.sinking.is_empty() {
+            return;
+        }
+        let keep = S::RECORDS || self.observer.as_ref().is_some_and(|o| o.receiver_count() > 0);
+        let mut written = Written { verdicts: Vec::new(), records: Vec::new() };
+        for Done { delivery, verdict } in self.in_flight.take_ready() {
+            let outcome = match verdict {
+                Verdict::Answer(record) => {
+                    let outcome = match self.config.record_only {
+                        true => Outcome::Recorded,
+                        false => {
+                            let max_bytes = self.config.results.max_result_bytes;
+                            Outcome::Publish(record.outbound(delivery.key.as_ref(), max_bytes))
+                        }
+                    };
+                    if keep {
+                        written.records.push(record);
+                    }
+                    outcome
+                }
+                Verdict::Reject(rejection) => Outcome::Reject(rejection),
+                Verdict::Retry => Outcome::Retry,
+            };
+            written.verdicts.push((delivery, outcome));
+        }
+        if S::RECORDS && !written.records.is_empty() {
+            let backoff = Duration::from_millis(self.config.on_error.backoff_ms);
+            self.sinking.push(Box::pin(write(Arc::clone(&self.sink), written, backoff)));
+        } else {
+            self.settle(written);
+        }
+    }
+
+    pub(super) fn settle(&mut self, written: Written<T::Token>) {
+        let Written { verdicts, records } = written;
+        let messages = verdicts.len();
+        let bytes = verdicts.iter().map(|(delivery, _)| delivery.payload.len()).sum();
+        let answered = verdicts.iter().filter(|(_, outcome)| outcome.is_answer()).count();
+        let settlement = self.transport.settle(verdicts);
+        self.settling.push(Box::pin(async move {
+            Settled { messages, bytes, answered, records, result: settlement.await }
+        }));
+    }
+
+    pub(super) fn settled(&mut self, settled: Settled) -> Result<(), PipelineError> {
+        if self.deadline.is_some() {
+            crate::fail_point!(InDrain);
+        }
+        self.messages -= settled.messages;
+        self.bytes -= settled.bytes;
+        if let Some(pulse) = &self.pulse {
+            pulse.settled(self.messages);
+        }
+        let settlement = match settled.result {
+            Ok(settlement) => settlement,
+            Err(error @ TransportError::Aborted { .. }) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "not settled");
+                self.report.settlement.retried += settled.messages;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.report.settlement += settlement;
+        let Some(observer) = &self.observer else { return Ok(()) };
+        // Which of a batch went stale is not known: then none of it is shown before it comes again.
+        if settlement.published + settlement.recorded == settled.answered {
+            for record in settled.records {
+                // An error means that nobody watches.
+                let _ = observer.send(Arc::new(record));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the records; when the sink fails, their messages are handed back after `backoff`.
+async fn write<T: Send, S: Sink>(
+    sink: Arc<S>,
+    mut written: Written<T>,
+    backoff: Duration,
+) -> Written<T> {
+    if let Err(error) = sink.write(&written.records).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "the sink did not confirm");
+        tokio::time::sleep(backoff).await;
+        written.records.clear();
+        for (_, outcome) in &mut written.verdicts {
+            if outcome.is_answer() {
+                *outcome = Outcome::Retry;
+            }
+        }
+    }
+    written
+}

@@ -1,6 +1,8 @@
 //! Pictures as the model sees them: 28×28 grey, 0 = background.
 
 mod decode;
+mod garment;
+mod ground;
 mod prepare;
 
 use std::fmt;

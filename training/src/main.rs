@@ -13,6 +13,7 @@ mod objective;
 mod options;
 mod plot;
 mod recipe;
+mod robustness;
 mod run;
 mod sampling;
 mod schedule;
@@ -47,7 +48,8 @@ const EXAMPLES: &str = "Examples:
   training cross-validate                      reproduce the old notebook, with its figures
   training evaluate --model base               judge the shipped weights on the test set
   training evaluate --model my.safetensors --engine int8
-  training calibrate --model my.safetensors    let a file of an older version run on int8";
+  training robustness --model base             noise, blur, rotation …, and photo-like composites
+  training calibrate --model my.safetensors    give a file of an older version what is new";
 
 #[derive(Subcommand)]
 enum Command {
@@ -59,10 +61,13 @@ enum Command {
     Speed(speed::SpeedArguments),
     /// Train k networks, each without one k-th of the training images, and report how they do.
     CrossValidate(cross_validate::CrossValidateArguments),
-    /// Measure a network's activations for the engine int8, as `train` does at its end.
+    /// Note what serving needs, as `train` does at its end: activations for the engine int8, and how
+    /// the network answers on held-out images.
     Calibrate(calibrate::CalibrateArguments),
     /// Print a model's card: what its weights file says of itself, as Markdown.
     Card(card::CardArguments),
+    /// Judge a model on corrupted images and on composites that look like photos, and report.
+    Robustness(robustness::RobustnessArguments),
     /// Judge a model on the test set; the first line is its accuracy.
     Evaluate(evaluate::EvaluateArguments),
 }
@@ -75,6 +80,7 @@ fn main() -> anyhow::Result<()> {
         Command::CrossValidate(arguments) => cross_validate::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Card(arguments) => card::run(&arguments),
+        Command::Robustness(arguments) => robustness::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
     }
 }

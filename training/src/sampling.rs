@@ -16,6 +16,8 @@ pub(crate) enum Stream {
     Step,
     Weights,
     Folds,
+    Corruption,
+    Composite,
 }
 
 /// The generator of one purpose at one epoch or step.

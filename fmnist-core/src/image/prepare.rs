@@ -9,10 +9,21 @@ use ::image::{
     imageops::{self, FilterType},
 };
 
-use super::Image;
+use super::{
+    Image,
+    garment::{Bounds, Mask},
+    ground::Ground,
+};
+
+/// A longest edge above this is reduced to it first: eight pixels for each of the model's.
+const LARGEST_EDGE: u32 = 224;
+/// Deviation of the Gaussian that takes noise away before pixels are judged, in pixels.
+const SMOOTHING: f32 = 1.0;
+/// A faint garment is made so many times as bright at most.
+const MOST_STRETCH: f32 = 4.0;
 
 /// Makes a photo look like the data set: grey, background black, garment cropped, its aspect kept,
-/// longest edge 28 pixels, centred.
+/// longest edge 28 pixels, centred, its brightest pixel white as in 99 of 100 images of the data set.
 ///
 /// 28×28 pixels on a dark background are taken as they are. A picture without anything that
 /// stands out from its border comes back black.
@@ -24,11 +35,44 @@ pub fn prepare(photo: &DynamicImage) -> Image {
     if is_native(&grey) {
         return Image::from_fn(|row, column| grey.get_pixel(column as u32, row as u32).0[0]);
     }
-    let garment = Ground::measure(&grey).remove(grey);
-    match bounds(&garment) {
-        Some(bounds) => fit(&garment, bounds),
-        None => Image::new([0; Image::PIXELS]),
+    let grey = reduced(grey);
+    let smooth = imageops::blur(&grey, SMOOTHING);
+    let ground = Ground::measure(&smooth);
+    // Noise stands out before it is smoothed only, the rim of a sharp edge afterwards only.
+    let stands_out = |x, y, luma| {
+        let lumas = [luma, grey.get_pixel(x, y).0[0]];
+        lumas.iter().all(|&luma| ground.difference(x, y, luma) > ground.texture)
+    };
+    let mask = Mask::of(&smooth, stands_out).without_specks();
+    let Some(bounds) = mask.bounds() else { return Image::new([0; Image::PIXELS]) };
+    let mask = mask.grown();
+    let garment = GrayImage::from_fn(grey.width(), grey.height(), |x, y| {
+        let difference = ground.difference(x, y, grey.get_pixel(x, y).0[0]);
+        let value = if mask.has(x, y) { difference * 255.0 / ground.range(x, y) } else { 0.0 };
+        Luma([value.round() as u8]) // saturates
+    });
+    stretched(&fit(&garment, bounds))
+}
+
+/// Averages a large photo down, which also takes noise away.
+fn reduced(grey: GrayImage) -> GrayImage {
+    let longest = grey.width().max(grey.height());
+    if longest <= LARGEST_EDGE {
+        return grey;
     }
+    let side = |side: u32| {
+        let scaled = u64::from(side) * u64::from(LARGEST_EDGE) / u64::from(longest);
+        (scaled as u32).max(1)
+    };
+    imageops::thumbnail(&grey, side(grey.width()), side(grey.height()))
+}
+
+/// Makes the brightest pixel white.
+fn stretched(image: &Image) -> Image {
+    let brightest = image.pixels().iter().copied().max().unwrap_or(0).max(1);
+    let factor = (255.0 / f32::from(brightest)).min(MOST_STRETCH);
+    let pixel = |at: usize| (f32::from(image.pixels()[at]) * factor).round() as u8;
+    Image::from_fn(|row, column| pixel(row * Image::WIDTH + column))
 }
 
 /// Whether it has 28×28 pixels and a dark background already.
@@ -65,87 +109,6 @@ fn flatten(photo: &DynamicImage) -> GrayImage {
         let [luma, alpha] = grey.get_pixel(x, y).0.map(u32::from);
         Luma([((luma * alpha + ground * (255 - alpha) + 127) / 255) as u8])
     })
-}
-
-/// The background, as the border shows it.
-struct Ground {
-    /// Median of the border, 0 to 255.
-    level: u8,
-    /// Differences up to here are texture, not garment.
-    texture: u8,
-}
-
-impl Ground {
-    fn measure(grey: &GrayImage) -> Self {
-        /// Compression and sensor noise of a plain ground.
-        const LEAST_TEXTURE: u8 = 12;
-        let (width, height) = grey.dimensions();
-        let rows = (0..width).flat_map(|x| [(x, 0), (x, height - 1)]);
-        let columns = (0..height).flat_map(|y| [(0, y), (width - 1, y)]);
-        let border: Vec<u8> = rows.chain(columns).map(|(x, y)| grey.get_pixel(x, y).0[0]).collect();
-        let level = median(border.clone());
-        let deviation = median(border.iter().map(|luma| luma.abs_diff(level)).collect());
-        // Of normal noise the median deviation is 0.67 σ: four of them leave 0.7 % of the ground.
-        let texture = deviation.saturating_mul(4).clamp(LEAST_TEXTURE, 64);
-        Self { level, texture }
-    }
-
-    fn is_light(&self) -> bool {
-        self.level >= 128
-    }
-
-    /// Makes the background 0 and stretches the garment to what full contrast would give.
-    fn remove(&self, mut grey: GrayImage) -> GrayImage {
-        let level = u32::from(self.level);
-        let mut table = [0_u8; 256];
-        for (luma, out) in (0_u32..).zip(&mut table) {
-            let (difference, range) = if self.is_light() {
-                (level.saturating_sub(luma), level)
-            } else {
-                (luma.saturating_sub(level), 255 - level)
-            };
-            if difference > u32::from(self.texture) {
-                *out = (difference * 255 / range) as u8;
-            }
-        }
-        for pixel in grey.pixels_mut() {
-            pixel.0[0] = table[usize::from(pixel.0[0])];
-        }
-        grey
-    }
-}
-
-fn median(mut values: Vec<u8>) -> u8 {
-    let middle = values.len() / 2;
-    *values.select_nth_unstable(middle).1
-}
-
-/// Columns and rows that a garment takes, half-open.
-#[derive(Clone, Copy)]
-struct Bounds {
-    left: u32,
-    top: u32,
-    right: u32,
-    bottom: u32,
-}
-
-/// The smallest box around the garment; a row or column with a few specks only is outside.
-fn bounds(garment: &GrayImage) -> Option<Bounds> {
-    let (width, height) = garment.dimensions();
-    let (mut rows, mut columns) = (vec![0_u32; height as usize], vec![0_u32; width as usize]);
-    for (x, y, _) in garment.enumerate_pixels().filter(|(_, _, pixel)| pixel.0[0] != 0) {
-        rows[y as usize] += 1;
-        columns[x as usize] += 1;
-    }
-    let (left, right) = extent(&columns, 1 + height / 64)?;
-    let (top, bottom) = extent(&rows, 1 + width / 64)?;
-    Some(Bounds { left, top, right, bottom })
-}
-
-fn extent(ink: &[u32], least: u32) -> Option<(u32, u32)> {
-    let first = ink.iter().position(|&count| count >= least)?;
-    let last = ink.iter().rposition(|&count| count >= least)?;
-    Some((first as u32, last as u32 + 1))
 }
 
 /// Scales the box so that its longest edge is 28 and centres it.

@@ -1,0 +1,196 @@
+//! How a model does on images that are not as good as those of the test set.
+
+mod composite;
+mod corrupt;
+mod report;
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use anyhow::{Context, Result};
+use composite::Ground;
+use corrupt::{Corruption, SEVERITIES};
+use fmnist_core::{
+    Classifier, Engine, Image, dataset::Dataset, engine::Kernel, image::decode_upload,
+};
+use image::{RgbImage, codecs::jpeg::JpegEncoder};
+use rayon::prelude::*;
+
+use crate::{
+    data::{self, open_test},
+    sampling::{self, Stream},
+};
+
+/// How far composites may fall behind their garments, as they are in the test set, in points.
+const GOAL_POINTS: f64 = 5.0;
+
+#[derive(clap::Args)]
+pub(crate) struct RobustnessArguments {
+    /// A built-in model (base, notebook, tiny) or a weights file
+    #[arg(long, default_value = "base")]
+    model: String,
+    /// The engine that computes: fused, int8, flex or ndarray
+    #[arg(long, default_value_t)]
+    engine: Engine,
+    #[arg(long, value_name = "DIR", help = data::HELP)]
+    data: Option<PathBuf>,
+    /// Composites for each kind of ground
+    #[arg(long, default_value = "200")]
+    composites: NonZeroUsize,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder of the report [default: training/reports/robustness-MODEL]
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Everything that a report shows. Accuracies are 0.0–1.0.
+struct Outcome {
+    model: String,
+    command: String,
+    images: usize,
+    clean: f64,
+    corruptions: Vec<(Corruption, [f64; SEVERITIES])>,
+    composites: Vec<Composites>,
+}
+
+/// One kind of ground.
+struct Composites {
+    ground: Ground,
+    /// Of the garments as they are in the test set.
+    clean: f64,
+    accuracy: f64,
+    /// The first pictures, and what preparation made of them.
+    shown: Vec<(RgbImage, Image)>,
+}
+
+impl Composites {
+    /// How far behind the garments themselves, in points.
+    fn lost_points(&self) -> f64 {
+        100.0 * (self.clean - self.accuracy)
+    }
+}
+
+pub(crate) fn run(arguments: &RobustnessArguments) -> Result<()> {
+    let classifier = Classifier::open(&arguments.model)?
+        .with_engine(arguments.engine)?
+        .with_kernel(Kernel::from_env()?)?;
+    let test = open_test(arguments.data.as_deref(), &classifier)?;
+    let identity = classifier.identity();
+    let folder = arguments
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("training/reports/robustness-{}", identity.name)));
+    let count = arguments.composites.get();
+    let outcome = Outcome {
+        model: format!("{} {} ({})", identity.name, identity.version, &identity.sha256[..12]),
+        command: format!(
+            "training robustness --model {} --engine {} --composites {count} --seed {}",
+            arguments.model, arguments.engine, arguments.seed
+        ),
+        images: test.images.len(),
+        clean: accuracy(&classifier, &test.images, &test.labels)?,
+        corruptions: corruptions(&classifier, &test, arguments.seed)?,
+        composites: composites(&classifier, &test, count, arguments.seed)?,
+    };
+    report::write(&outcome, &folder)?;
+    print!("{}", report::console(&outcome)?);
+    println!("report in {}", folder.display());
+    Ok(())
+}
+
+/// The share of right answers, 0.0–1.0.
+fn accuracy(classifier: &Classifier, images: &[Image], labels: &[u8]) -> Result<f64> {
+    let predictions = classifier.classify(images)?;
+    let right = predictions.iter().zip(labels).filter(|(p, label)| p.class == usize::from(**label));
+    Ok(right.count() as f64 / labels.len() as f64)
+}
+
+fn corruptions(
+    classifier: &Classifier,
+    test: &Dataset,
+    seed: u64,
+) -> Result<Vec<(Corruption, [f64; SEVERITIES])>> {
+    let judge = |(kind, corruption): (usize, Corruption)| {
+        let mut accuracies = [0.0; SEVERITIES];
+        for (severity, amount) in corruption.amounts().into_iter().enumerate() {
+            let images: Vec<Image> = (0..test.images.len())
+                .into_par_iter()
+                .map(|index| {
+                    let position = ((kind * SEVERITIES + severity) << 32) | index;
+                    let mut random = sampling::generator(seed, Stream::Corruption, position);
+                    corruption.apply(&test.images[index], amount, &mut random)
+                })
+                .collect();
+            accuracies[severity] = accuracy(classifier, &images, &test.labels)?;
+        }
+        Ok((corruption, accuracies))
+    };
+    Corruption::ALL.into_iter().enumerate().map(judge).collect()
+}
+
+/// The same garments on every kind of ground, through a JPEG file as a camera writes it.
+fn composites(
+    classifier: &Classifier,
+    test: &Dataset,
+    count: usize,
+    seed: u64,
+) -> Result<Vec<Composites>> {
+    const SHOWN: usize = 8;
+    let all = Vec::from_iter(0..test.images.len());
+    let chosen = &sampling::order(seed, 0, &all)[..count.min(all.len())];
+    let labels: Vec<u8> = chosen.iter().map(|&index| test.labels[index]).collect();
+    let garments: Vec<Image> = chosen.iter().map(|&index| test.images[index].clone()).collect();
+    let clean = accuracy(classifier, &garments, &labels)?;
+
+    let judge = |(kind, ground): (usize, Ground)| {
+        let photograph = |(index, garment): (usize, &Image)| {
+            let position = (kind << 32) | index;
+            let mut random = sampling::generator(seed, Stream::Composite, position);
+            let picture = ground.compose(garment, &mut random);
+            let prepared = decode_upload(&jpeg(&picture)?).context("a JPEG of our own")?;
+            Ok((picture, prepared))
+        };
+        let photographs: Vec<(RgbImage, Image)> =
+            garments.par_iter().enumerate().map(photograph).collect::<Result<_>>()?;
+        let prepared: Vec<Image> = photographs.iter().map(|(_, image)| image.clone()).collect();
+        let accuracy = accuracy(classifier, &prepared, &labels)?;
+        Ok(Composites {
+            ground,
+            clean,
+            accuracy,
+            shown: photographs.into_iter().take(SHOWN).collect(),
+        })
+    };
+    Ground::ALL.into_iter().enumerate().map(judge).collect()
+}
+
+fn jpeg(picture: &RgbImage) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, 90).encode_image(picture)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use fmnist_core::dataset::{self, Split};
+
+    use super::*;
+
+    #[test]
+    fn with_the_official_files_composites_of_every_ground_stay_within_the_goal() {
+        if std::env::var_os("FMNIST_DATA").is_none() {
+            println!("skipped: no official files (set FMNIST_DATA)");
+            return;
+        }
+        let test = dataset::open(None, Split::Test).expect("FMNIST_DATA has the official files");
+        for model in Classifier::built_in() {
+            let classifier = Classifier::open(model).expect("a built-in model");
+            for composites in composites(&classifier, &test, 200, 1).expect("judged") {
+                let (ground, lost) = (composites.ground.name(), composites.lost_points());
+                println!("{model} on {ground}: {lost:.1} points lost");
+                assert!(lost <= GOAL_POINTS, "{model} on {ground}: {lost:.1} points lost");
+            }
+        }
+    }
+}

@@ -21,11 +21,14 @@ use serde_json::{Value, json};
 #[command(name = "classify", after_help = EXAMPLES)]
 struct Arguments {
     /// Pictures of one garment each, on a plain background
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "model_info", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// A built-in model (base, notebook, tiny) or a weights file
     #[arg(long, default_value = "base", value_name = "NAME|PATH")]
     model: String,
+    /// Print what the model's file says of itself, as JSON
+    #[arg(long)]
+    model_info: bool,
     /// Also print the 28×28 pixels that the model sees
     #[arg(long)]
     show: bool,
@@ -38,6 +41,7 @@ const EXAMPLES: &str = "Examples:
   cargo run --release --example classify -- photo.png
   cargo run --release --example classify -- --show shoe.jpg
   cargo run --release --example classify -- --model notebook shirt.webp
+  cargo run --release --example classify -- --model-info --model shoes.safetensors
   cargo run --release --example classify -- --json *.png | jq -r .label
 
 A file that cannot be classified gives a line on stderr and exit code 1; the others are classified.";
@@ -51,6 +55,13 @@ fn main() -> Result<ExitCode> {
 /// Writes one answer or one error for each file; true if there was no error.
 fn run(arguments: &Arguments, out: &mut impl Write, err: &mut impl Write) -> Result<bool> {
     let classifier = Classifier::open(&arguments.model)?.with_kernel(Kernel::from_env()?)?;
+    if arguments.model_info {
+        let information = json!({
+            "model": &**classifier.identity(),
+            "metadata": classifier.metadata(),
+        });
+        writeln!(out, "{}", serde_json::to_string_pretty(&information)?)?;
+    }
     let mut all_classified = true;
     for path in &arguments.files {
         let image = match read(path) {
@@ -183,6 +194,19 @@ mod tests {
         assert_eq!(lines[0].trim(), "");
         assert_eq!(lines[3].trim(), "██".repeat(10));
         assert_eq!(lines[12].trim(), "████████    ████████");
+    }
+
+    #[test]
+    fn a_models_information_needs_no_picture() {
+        let arguments = Arguments::try_parse_from(["classify", "--model-info"]).unwrap();
+        let mut out = Vec::new();
+        assert!(run(&arguments, &mut out, &mut io::sink()).unwrap());
+        let document: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(document["model"]["name"], "base");
+        assert_eq!(document["metadata"]["classes"][1], "Trouser");
+        let answers = document["metadata"]["baseline"]["answers"].as_array().unwrap();
+        assert_eq!(answers.iter().filter_map(Value::as_u64).sum::<u64>(), 5000);
+        assert!(Arguments::try_parse_from(["classify"]).is_err());
     }
 
     #[test]

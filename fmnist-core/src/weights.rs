@@ -17,7 +17,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
 
 pub use error::WeightsError;
-pub use metadata::{Metadata, Origin, Score};
+pub use metadata::{Baseline, Metadata, Origin, Score};
 pub use tensors::{NamedTensor, Tensors, ids_of, tensors_of, with_tensors};
 
 use crate::{
@@ -174,6 +174,10 @@ fn read_metadata(bytes: &[u8]) -> Result<Metadata, WeightsError> {
     }
     if metadata.classes.is_empty() {
         return Err(wrong("no classes".to_owned()));
+    }
+    let answers = metadata.baseline.as_ref().map(|baseline| baseline.answers.len());
+    if answers.is_some_and(|answers| answers != metadata.classes.len()) {
+        return Err(wrong("a baseline of another number of classes".to_owned()));
     }
     Ok(metadata)
 }

@@ -1,17 +1,19 @@
-//! What the engine `int8` needs to know of a network: how large its activations become.
+//! What serving needs to know of a trained network: how large its activations become, for the engine
+//! `int8`, and how it answers where all is well.
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use fmnist_core::{
+    Classifier, Engine, Image,
     dataset::{self, Dataset, Split},
     engine::activations,
-    weights::{Weights, WeightsError},
+    weights::{Baseline, Origin, Weights, WeightsError},
 };
 
 use crate::data;
 
-/// Training images that are looked at.
+/// Training images that activations are measured on.
 const IMAGES: usize = 5000;
 
 #[derive(clap::Args)]
@@ -30,7 +32,22 @@ pub(crate) fn run(arguments: &CalibrateArguments) -> Result<()> {
     let path = &arguments.model;
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut weights = Weights::from_bytes(&bytes)?;
-    calibrate(&mut weights, &dataset::open(arguments.data.as_deref(), Split::Train)?)?;
+    let train = dataset::open(arguments.data.as_deref(), Split::Train)?;
+    ensure!(
+        *train.classes == *weights.metadata.classes,
+        "{}: expected images of the classes {}",
+        train.origin,
+        weights.metadata.classes.join(", ")
+    );
+    if let Some(Origin { data_sha256, .. }) = &weights.metadata.origin {
+        let found = data::sha256(&train);
+        ensure!(
+            found == *data_sha256,
+            "{}: expected what the model was trained on, SHA-256 {data_sha256}, found {found}",
+            train.origin
+        );
+    }
+    calibrate(&mut weights, &train, &data::split(&train).1)?;
     for (layer, largest) in &weights.metadata.activations {
         println!("{layer}: up to {largest:.2}");
     }
@@ -40,8 +57,22 @@ pub(crate) fn run(arguments: &CalibrateArguments) -> Result<()> {
     Ok(())
 }
 
+/// Notes the largest activations on the first of the training images, and the answers to those that
+/// were held out.
+pub(crate) fn calibrate(weights: &mut Weights, train: &Dataset, held_out: &[usize]) -> Result<()> {
+    measure_activations(weights, train)?;
+    let classifier = Classifier::from_bytes(&weights.to_bytes(), Engine::default())?;
+    let images: Vec<Image> = held_out.iter().map(|&index| train.images[index].clone()).collect();
+    let predictions = classifier.classify(&images)?;
+    weights.metadata.baseline = Some(Baseline::of(&predictions, weights.metadata.classes.len()));
+    Ok(())
+}
+
 /// Notes the largest activations on the first of the training images.
-pub(crate) fn calibrate(weights: &mut Weights, train: &Dataset) -> Result<(), WeightsError> {
+pub(crate) fn measure_activations(
+    weights: &mut Weights,
+    train: &Dataset,
+) -> Result<(), WeightsError> {
     let images = &train.images[..IMAGES.min(train.images.len())];
     weights.metadata.activations = activations(weights, images)?;
     Ok(())

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use fmnist_core::{
     Classifier,
-    weights::{Metadata, Origin, Score},
+    weights::{Baseline, Metadata, Origin, Score},
 };
 
 #[derive(clap::Args)]
@@ -46,14 +46,27 @@ pub(crate) fn card(metadata: &Metadata, sha256: &str) -> Result<String> {
         }
         None => writeln!(text, "| accuracy | not measured |")?,
     }
-    if let Some(Origin { command, held_out, held_out_accuracy, data_sha256, software, .. }) =
-        &metadata.origin
+    if let Some(Origin {
+        command,
+        held_out,
+        held_out_accuracy,
+        data_sha256,
+        software,
+        commit,
+        ..
+    }) = &metadata.origin
     {
         let accuracy = 100.0 * held_out_accuracy;
         writeln!(text, "| held out | {accuracy:.2} % of {held_out} training images |")?;
         writeln!(text, "| trained by | `{command}` |")?;
         writeln!(text, "| training data | SHA-256 `{data_sha256}` |")?;
         writeln!(text, "| software | {software} |")?;
+        if let Some(commit) = commit {
+            writeln!(text, "| commit | `{commit}` |")?;
+        }
+    }
+    if let Some(baseline) = &metadata.baseline {
+        write_baseline(&mut text, baseline, &metadata.classes)?;
     }
     writeln!(
         text,
@@ -61,6 +74,30 @@ pub(crate) fn card(metadata: &Metadata, sha256: &str) -> Result<String> {
     )?;
     writeln!(text, "of these classes gets one of their names all the same.")?;
     Ok(text)
+}
+
+/// How a model answers where all is well, in shares of the answers.
+fn write_baseline(text: &mut String, baseline: &Baseline, classes: &[String]) -> Result<()> {
+    let Baseline { answers, probabilities } = baseline;
+    let total: usize = answers.iter().sum();
+    let percent = |count: usize| 100.0 * count as f64 / total.max(1) as f64;
+    writeln!(text, "\n## How it answers where all is well\n")?;
+    writeln!(
+        text,
+        "On {total} held-out training images: what answers in service are compared with, to"
+    )?;
+    writeln!(text, "notice that pictures have changed.\n")?;
+    writeln!(text, "| answer | share |\n|---|---:|")?;
+    for (class, &count) in classes.iter().zip(answers) {
+        writeln!(text, "| {class} | {:.2} % |", percent(count))?;
+    }
+    writeln!(text, "\n| probability of the answer | share |\n|---|---:|")?;
+    let width = 1.0 / probabilities.len() as f64;
+    for (bin, &count) in probabilities.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let (low, high) = (bin as f64 * width, (bin + 1) as f64 * width);
+        writeln!(text, "| {low:.2}–{high:.2} | {:.2} % |", percent(count))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -93,6 +130,8 @@ mod tests {
         let command =
             "| trained by | `training train --model tiny --epochs 30 --seed 1 --threads 2` |";
         assert!(text.contains(command), "{text}");
+        assert!(text.contains("On 5000 held-out training images"), "{text}");
+        assert!(text.contains("\n| Trouser | 10.00 % |\n"), "{text}");
         let unmeasured = Metadata { score: None, origin: None, ..classifier.metadata().clone() };
         let text = card(&unmeasured, "abc").expect("text");
         assert!(text.contains("| accuracy | not measured |") && !text.contains("trained by"));

@@ -8,6 +8,8 @@ use fmnist_core::{
     dataset::{self, Dataset, Split},
 };
 
+use crate::sampling;
+
 /// What `--data` takes.
 pub(crate) const HELP: &str = "Folder of the data set: IDX files (with labels.txt, one class name \
                                a line, unless they are Fashion-MNIST), or pictures in train/CLASS/ \
@@ -15,6 +17,23 @@ pub(crate) const HELP: &str = "Folder of the data set: IDX files (with labels.tx
 
 /// Images of one class that training needs: one to learn from and one held out.
 const LEAST: usize = 2;
+
+/// One in so many training images, and at least one of each class, is seen by no step: for the
+/// temperature and for choices. That is 5,000 of the official ones.
+const HELD_OUT_ONE_IN: usize = 12;
+/// The split is the same for every seed, so that runs can be compared.
+const SPLIT_SEED: u64 = 1;
+
+/// The indices of the images that steps see, and of those that are held out.
+pub(crate) fn split(train: &Dataset) -> (Vec<usize>, Vec<usize>) {
+    let held_out = (train.labels.len() / HELD_OUT_ONE_IN).max(train.classes.len());
+    sampling::stratified_split(&train.labels, held_out, SPLIT_SEED)
+}
+
+/// SHA-256 of all images and labels: 64 lower-case hexadecimal digits.
+pub(crate) fn sha256(data: &Dataset) -> String {
+    sampling::sha256(data, &Vec::from_iter(0..data.images.len()))
+}
 
 /// Opens the images to learn from and those to judge by.
 pub(crate) fn open_both(folder: Option<&Path>) -> Result<(Dataset, Dataset)> {

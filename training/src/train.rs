@@ -1,6 +1,8 @@
 //! From the training images to a weights file.
 
-use std::{collections::BTreeMap, fs, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap, fs, num::NonZeroUsize, path::PathBuf, process::Command, time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use fmnist_core::{
@@ -18,15 +20,10 @@ use crate::{
     evaluate::judge,
     options::{RecipeArguments, RunArguments, TeacherArguments},
     recipe::Recipe,
-    run, sampling,
+    run,
     trainer::{Setup, Trainer},
 };
 
-/// One in so many training images, and at least one of each class, is seen by no step: for the
-/// temperature and for choices. That is 5,000 of the official ones.
-const HELD_OUT_ONE_IN: usize = 12;
-/// The split is the same for every seed, so that runs can be compared.
-const SPLIT_SEED: u64 = 1;
 const GOLDEN_IMAGES: usize = 8;
 const WEIGHTS_VERSION: &str = "1.0";
 
@@ -67,8 +64,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
 
     let (data, test) = open_both(arguments.data.as_deref())?;
     let classes = &data.classes;
-    let held_out = (data.labels.len() / HELD_OUT_ONE_IN).max(classes.len());
-    let (train, held_out) = sampling::stratified_split(&data.labels, held_out, SPLIT_SEED);
+    let (train, held_out) = data::split(&data);
     let setup = Setup {
         recipe: &recipe,
         data: &data,
@@ -110,6 +106,15 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     Ok(())
 }
 
+/// The commit of the source that this program was built from, as it is now.
+fn commit() -> Option<String> {
+    let words = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"];
+    let mut git = Command::new("git");
+    let output = git.arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(words).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
 /// Calibrates the trained network, and judges it on the test set, this one time.
 fn finish(
     trainer: &Trainer<'_>,
@@ -136,6 +141,7 @@ fn finish(
         classes: data.classes.to_vec(),
         temperature: judged.fit_temperature() as f32,
         activations: BTreeMap::new(),
+        baseline: None,
         score: None,
         origin: Some(Origin {
             command: format!(
@@ -152,12 +158,13 @@ fn finish(
             batch: recipe.batch,
             held_out: held_out.len(),
             held_out_accuracy: judged.accuracy(),
-            data_sha256: sampling::sha256(data, &Vec::from_iter(0..data.images.len())),
+            data_sha256: data::sha256(data),
             software: concat!("training ", env!("CARGO_PKG_VERSION"), ", burn 0.22.1").to_owned(),
+            commit: commit(),
         }),
     };
     let mut weights = Weights { metadata, tensors: trainer.tensors(), golden };
-    calibrate(&mut weights, data)?;
+    calibrate(&mut weights, data, held_out)?;
     let classifier = Classifier::from_bytes(&weights.to_bytes(), Engine::default())?;
     weights.metadata.score = Some(judge(&classifier, test)?.0);
     Ok(weights)

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::model::Normalisation;
+use crate::{classifier::Prediction, model::Normalisation};
 
 /// What a weights file says of itself; its one metadata entry, as JSON.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -23,6 +23,9 @@ pub struct Metadata {
     /// empty if that was not measured.
     #[serde(default)]
     pub activations: BTreeMap<String, f32>,
+    /// How it answers where all is well; `None` until it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
     /// How well it does; `None` until it was measured.
     pub score: Option<Score>,
     /// How to train it again; `None` for weights of other origin.
@@ -38,6 +41,36 @@ pub struct Score {
     pub calibration_error: f64,
     /// Images judged.
     pub images: usize,
+}
+
+/// How a model answers on images like those it learnt from, which it did not see: what a service
+/// compares its own answers with, to notice that its input has drifted.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Baseline {
+    /// How often each class was the answer, in class order.
+    pub answers: Vec<usize>,
+    /// How many answers had a probability in each of [`Baseline::BINS`] bins of equal width, from
+    /// 0.0 to 1.0.
+    pub probabilities: Vec<usize>,
+}
+
+impl Baseline {
+    /// Bins of probabilities.
+    pub const BINS: usize = 20;
+
+    /// Counts answers of a model with so many classes.
+    ///
+    /// # Panics
+    /// If the predictions are of a model with more classes.
+    pub fn of(predictions: &[Prediction], classes: usize) -> Self {
+        let mut counted = Self { answers: vec![0; classes], probabilities: vec![0; Self::BINS] };
+        for prediction in predictions {
+            let bin = (prediction.probability() * Self::BINS as f32) as usize;
+            counted.answers[prediction.class] += 1;
+            counted.probabilities[bin.min(Self::BINS - 1)] += 1;
+        }
+        counted
+    }
 }
 
 /// What is needed to train a model again.
@@ -59,4 +92,8 @@ pub struct Origin {
     pub data_sha256: String,
     /// Version of the training package and of Burn.
     pub software: String,
+    /// Commit of the training package's source, with `-dirty` behind it if that was changed; `None`
+    /// where Git does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
 }

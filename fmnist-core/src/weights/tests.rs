@@ -18,6 +18,7 @@ pub(crate) fn untrained(architecture: Architecture, classes: usize) -> Weights {
         classes: (0..classes).map(|class| format!("class {class}")).collect(),
         temperature: 1.5,
         activations: BTreeMap::new(),
+        baseline: None,
         score: None,
         origin: None,
     };
@@ -175,6 +176,43 @@ fn metadata_that_cannot_be_meant_is_refused() {
         |metadata| metadata.input_shape = [1, 32, 32],
         "expected shape [1, 28, 28], found [1, 32, 32]",
     );
+}
+
+#[test]
+fn metadata_of_before_the_baseline_are_read_and_written_as_they_were() {
+    let mut weights = untrained(Architecture::Tiny, 3);
+    let old = serde_json::to_string(&weights.metadata).unwrap();
+    assert!(!old.contains("baseline"));
+    assert_eq!(serde_json::from_str::<Metadata>(&old).unwrap(), weights.metadata);
+
+    let baseline = Baseline { answers: vec![3, 0, 2], probabilities: vec![0; Baseline::BINS] };
+    weights.metadata.baseline = Some(baseline);
+    assert_eq!(Weights::from_bytes(&weights.to_bytes()).unwrap(), weights);
+    weights.metadata.baseline.as_mut().unwrap().answers.pop();
+    let message = Weights::from_bytes(&weights.to_bytes()).unwrap_err().to_string();
+    assert!(message.ends_with("found a baseline of another number of classes"), "{message}");
+}
+
+#[test]
+fn a_baseline_counts_classes_and_probabilities() {
+    let model = std::sync::Arc::new(crate::ModelIdentity {
+        name: String::new(),
+        version: String::new(),
+        sha256: String::new(),
+    });
+    let answer = |class: usize, probability: f32| {
+        let mut probabilities = vec![0.0; 3];
+        probabilities[class] = probability;
+        crate::Prediction { class, probabilities: probabilities.into(), model: model.clone() }
+    };
+    let counted = Baseline::of(&[answer(0, 1.0), answer(2, 0.97), answer(2, 0.4)], 3);
+    assert_eq!(counted.answers, [1, 0, 2]);
+    let expected = (0..Baseline::BINS).map(|bin| match bin {
+        8 => 1,
+        19 => 2,
+        _ => 0,
+    });
+    assert!(counted.probabilities.into_iter().eq(expected));
 }
 
 #[test]

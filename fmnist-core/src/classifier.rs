@@ -250,6 +250,11 @@ impl Classifier {
         &self.model.identity
     }
 
+    /// The weights that it was loaded from.
+    pub fn weights(&self) -> &Weights {
+        &self.model.weights
+    }
+
     /// What the weights file says of itself.
     pub fn metadata(&self) -> &Metadata {
         &self.model.weights.metadata

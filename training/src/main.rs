@@ -5,6 +5,7 @@ mod average;
 mod calibrate;
 mod card;
 mod checkpoint;
+mod compare;
 mod cross_validate;
 mod data;
 mod download;
@@ -48,6 +49,7 @@ const EXAMPLES: &str = "Examples:
   training cross-validate                      reproduce the old notebook, with its figures
   training evaluate --model base               judge the shipped weights on the test set
   training evaluate --model my.safetensors --engine int8
+  training report                              all models, accuracy against cost
   training robustness --model base             noise, blur, rotation …, and photo-like composites
   training calibrate --model my.safetensors    give a file of an older version what is new";
 
@@ -66,6 +68,8 @@ enum Command {
     Calibrate(calibrate::CalibrateArguments),
     /// Print a model's card: what its weights file says of itself, as Markdown.
     Card(card::CardArguments),
+    /// Compare the models with each other and with published results.
+    Report(compare::ReportArguments),
     /// Judge a model on corrupted images and on composites that look like photos, and report.
     Robustness(robustness::RobustnessArguments),
     /// Judge a model on the test set; the first line is its accuracy.
@@ -80,6 +84,7 @@ fn main() -> anyhow::Result<()> {
         Command::CrossValidate(arguments) => cross_validate::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Card(arguments) => card::run(&arguments),
+        Command::Report(arguments) => compare::run(&arguments),
         Command::Robustness(arguments) => robustness::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
     }

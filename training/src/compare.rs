@@ -1,0 +1,137 @@
+//! All models side by side, and beside what others have published: accuracy against cost.
+
+mod cost;
+mod plot;
+mod published;
+
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use anyhow::{Context, Result};
+use cost::Cost;
+use fmnist_core::{
+    Classifier,
+    label::LABELS,
+    weights::{Score, Weights},
+};
+use published::PUBLISHED;
+
+#[derive(clap::Args)]
+pub(crate) struct ReportArguments {
+    /// A built-in model or a weights file, several times for several [default: all built-in ones]
+    #[arg(long = "model", value_name = "NAME|PATH")]
+    models: Vec<String>,
+    /// Folder of the report
+    #[arg(long, default_value = "training/reports/models")]
+    out: PathBuf,
+}
+
+/// What is said of one model.
+#[derive(Debug, serde::Serialize)]
+struct Model {
+    name: String,
+    version: String,
+    sha256: String,
+    #[serde(flatten)]
+    cost: Cost,
+    /// On the official test set; `None` where it was not measured or the classes are others.
+    score: Option<Score>,
+    /// On held-out training images, 0.0–1.0.
+    held_out_accuracy: Option<f64>,
+}
+
+impl Model {
+    fn of(classifier: &Classifier, weights: &Weights) -> Result<Self> {
+        let identity = classifier.identity();
+        let official = weights.metadata.classes == LABELS;
+        Ok(Self {
+            name: identity.name.clone(),
+            version: identity.version.clone(),
+            sha256: identity.sha256.clone(),
+            cost: Cost::of(weights)?,
+            score: weights.metadata.score.filter(|_| official),
+            held_out_accuracy: weights.metadata.origin.as_ref().map(|o| o.held_out_accuracy),
+        })
+    }
+}
+
+pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {
+    let mut names = arguments.models.clone();
+    if names.is_empty() {
+        names = Classifier::built_in().map(str::to_owned).collect();
+    }
+    let mut models = Vec::new();
+    for name in &names {
+        let classifier = Classifier::open(name)?;
+        models.push(Model::of(&classifier, classifier.weights())?);
+    }
+    models.sort_by_key(|model| model.cost.multiply_adds);
+
+    let folder = &arguments.out;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    plot::draw(&folder.join("accuracy.svg"), &models)?;
+    let json = serde_json::json!({ "models": models, "published": PUBLISHED });
+    let json = serde_json::to_string_pretty(&json)? + "\n";
+    for (name, text) in [("report.json", json), ("README.md", markdown(&models)?)] {
+        let path = folder.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    print!("{}", table(&models)?);
+    println!("report in {}", folder.display());
+    Ok(())
+}
+
+/// The models, by cost.
+fn table(models: &[Model]) -> Result<String> {
+    let mut text = String::new();
+    writeln!(text, "| model | parameters | multiply-adds | test | calibration error | held out |")?;
+    writeln!(text, "|---|---:|---:|---:|---:|---:|")?;
+    let percent = |value: Option<f64>| {
+        value.map_or_else(|| "–".to_owned(), |value| format!("{:.2} %", 100.0 * value))
+    };
+    for Model { name, version, cost, score, held_out_accuracy, .. } in models {
+        let (test, error) =
+            (score.map(|score| score.accuracy), score.map(|score| score.calibration_error));
+        writeln!(
+            text,
+            "| {name} {version} | {} | {:.2} million | {} | {} | {} |",
+            cost.parameters,
+            cost.multiply_adds as f64 / 1e6,
+            percent(test),
+            percent(error),
+            percent(*held_out_accuracy)
+        )?;
+    }
+    Ok(text)
+}
+
+fn markdown(models: &[Model]) -> Result<String> {
+    let mut text = String::new();
+    writeln!(text, "# The models beside published results\n\n```sh\ntraining report\n```\n")?;
+    writeln!(
+        text,
+        "Accuracy on the official test set in one forward pass, from what the weights files"
+    )?;
+    writeln!(
+        text,
+        "carry. Multiply-adds are those of convolutions and dense layers for one image; the"
+    )?;
+    writeln!(text, "calibration error is over 15 bins.\n")?;
+    writeln!(text, "{}", table(models)?)?;
+    writeln!(text, "![Accuracy against parameters and against multiply-adds](accuracy.svg)\n")?;
+    writeln!(
+        text,
+        "## Published\n\nTrained from scratch without extra data, as their authors report it.\n"
+    )?;
+    writeln!(
+        text,
+        "| model | parameters | multiply-adds | test | source |\n|---|---:|---:|---:|---|"
+    )?;
+    for result in PUBLISHED {
+        let cost = result
+            .multiply_adds
+            .map_or_else(|| "–".to_owned(), |cost| format!("{:.0} million", cost as f64 / 1e6));
+        let (name, parameters, percent) = (result.name, result.parameters, result.percent);
+        writeln!(text, "| {name} | {parameters} | {cost} | {percent:.2} % | {} |", result.source)?;
+    }
+    Ok(text)
+}

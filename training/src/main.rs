@@ -10,6 +10,7 @@ mod cross_validate;
 mod data;
 mod download;
 mod evaluate;
+mod import;
 mod objective;
 mod options;
 mod plot;
@@ -68,6 +69,8 @@ enum Command {
     Calibrate(calibrate::CalibrateArguments),
     /// Print a model's card: what its weights file says of itself, as Markdown.
     Card(card::CardArguments),
+    /// Turn a Keras model of the notebook's network into a weights file.
+    Import(import::ImportArguments),
     /// Compare the models with each other and with published results.
     Report(compare::ReportArguments),
     /// Judge a model on corrupted images and on composites that look like photos, and report.
@@ -84,6 +87,7 @@ fn main() -> anyhow::Result<()> {
         Command::CrossValidate(arguments) => cross_validate::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Card(arguments) => card::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
         Command::Report(arguments) => compare::run(&arguments),
         Command::Robustness(arguments) => robustness::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),

@@ -1,5 +1,6 @@
 //! The program as it is used: a process that may be killed.
 
+mod keras;
 mod own_data;
 
 use std::{

@@ -207,3 +207,36 @@ fn no_credentials_or_project_ids_in_the_source() {
     assert_eq!((config.pubsub.key_file, config.pubsub.project_id), (None, String::new()));
     assert_eq!(config.server.api_token, None);
 }
+
+/// Every place in a document, as JSON pointers.
+fn places(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    if let Some(members) = value.as_object() {
+        members.iter().for_each(|(name, member)| places(member, &format!("{at}/{name}"), found));
+    }
+}
+
+#[test]
+fn whatever_stands_in_a_file_is_taken_or_refused_in_words() {
+    let example = include_str!("../../../config.example.json");
+    let document: serde_json::Value = serde_json::from_str(example).unwrap();
+    let mut all = Vec::new();
+    places(&document, "", &mut all);
+    assert!(all.len() > 30, "{all:?}");
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    let values = ["null", "-1", "1e300", "18446744073709551615", "\"\"", "\"\\u0000\"", "[]", "{}"];
+    for place in &all {
+        for value in values.into_iter().chain([deep.as_str()]) {
+            let mut changed = document.clone();
+            *changed.pointer_mut(place).unwrap() = serde_json::from_str(value).unwrap();
+            if let Err(error) = load(&changed.to_string(), &[]) {
+                assert!(!error.to_string().is_empty(), "{place} = {value}");
+            }
+        }
+    }
+    for end in 0..example.trim_end().len() {
+        let beginning = String::from_utf8_lossy(&example.as_bytes()[..end]).into_owned();
+        assert!(load(&beginning, &[]).is_err(), "the first {end} bytes");
+    }
+    assert!(load(&"[".repeat(1_000_000), &[]).is_err());
+}

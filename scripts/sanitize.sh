@@ -3,8 +3,8 @@
 #
 #   scripts/sanitize.sh [TEST …]     by default all tests of `engine`, on every kernel that is here
 #
-# By hand, not in CI: it needs nightly Rust and compiles Burn once more, about fifteen minutes on two
-# cores. FMNIST_DATA names the official images for the tests that use them.
+# By hand, not in CI: it needs nightly Rust and compiles Burn once more. FMNIST_DATA names the official
+# images for the tests that use them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

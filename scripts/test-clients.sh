@@ -28,9 +28,4 @@ stop() {
 }
 trap stop EXIT
 
-for _ in $(seq 300); do
-    curl -fsS "http://127.0.0.1:$port/v2/health/ready" >/dev/null 2>&1 && break
-    kill -0 "$demo" 2>/dev/null || { cat "$log" >&2; exit 1; }
-    sleep 0.2
-done
-"$environment/bin/python" scripts/triton_client.py "127.0.0.1:$port"
+"$environment/bin/python" scripts/triton_client.py "127.0.0.1:$port" || { cat "$log" >&2; exit 1; }

@@ -1,13 +1,27 @@
 """Checks a server of the Open Inference Protocol with Triton's client: HOST:PORT."""
 
 import sys
+import time
 
 import numpy as np
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 MODEL = "base"
+START_SECONDS = 60
 OUTPUTS = ("probabilities", "class", "label")
+
+
+def wait_until_ready(client: triton.InferenceServerClient) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if client.is_server_ready():
+                return
+        except OSError:
+            pass  # it does not listen yet
+        time.sleep(0.2)
+    sys.exit(f"not ready after {START_SECONDS} s")
 
 
 def infer(client: triton.InferenceServerClient, images: np.ndarray, binary: bool) -> dict:
@@ -25,7 +39,8 @@ def infer(client: triton.InferenceServerClient, images: np.ndarray, binary: bool
 
 def main() -> None:
     client = triton.InferenceServerClient(sys.argv[1])
-    assert client.is_server_live() and client.is_server_ready() and client.is_model_ready(MODEL)
+    wait_until_ready(client)
+    assert client.is_server_live() and client.is_model_ready(MODEL)
     metadata = client.get_model_metadata(MODEL)
     assert [output["name"] for output in metadata["outputs"]] == list(OUTPUTS), metadata
     assert client.get_model_repository_index()[0]["name"] == MODEL

@@ -30,3 +30,6 @@ pub use kernel::{Kernel, UnknownKernel};
 pub use plan::Plan;
 pub use tape::Tape;
 pub use threads::Threads;
+
+/// What Burn's batch normalisation adds to a variance.
+const NORM_EPSILON: f64 = 1e-5;

@@ -86,8 +86,9 @@ impl Workers {
         loss: impl Fn(&Linear, Tensor<2>, T) -> (Tensor<1>, usize) + Sync,
     ) -> Gradient {
         let images: usize = parts.iter().map(|part| part.pixels.len()).sum();
-        let (tensors, ids) = (tensors_of(network), ids_of(network));
-        let (tensors, ids, loss) = (&tensors, &ids, &loss);
+        let on_tapes = self.0.iter().any(|worker| worker.tape.is_some());
+        let named = on_tapes.then(|| Named { tensors: tensors_of(network), ids: ids_of(network) });
+        let (named, loss) = (named.as_ref(), &loss);
         let found: Vec<_> = thread::scope(|scope| {
             let spawned: Vec<_> = parts
                 .into_iter()
@@ -95,9 +96,11 @@ impl Workers {
                 .map(|(part, Worker { pool, tape })| {
                     let share = part.pixels.len() as f64 / images as f64;
                     let replica = network.valid().train();
-                    let step = Step { replica, tensors, ids, share, device };
-                    scope.spawn(move || match tape {
-                        Some(tape) => pool.install(|| step.on_tape(tape, part, loss)),
+                    let step = Step { replica, share, device };
+                    scope.spawn(move || match tape.as_mut().zip(named) {
+                        Some((tape, named)) => {
+                            pool.install(|| step.on_tape(tape, named, part, loss))
+                        }
                         None => pool.install(|| step.on_burn(part, loss)),
                     })
                 })
@@ -117,11 +120,15 @@ impl Workers {
     }
 }
 
+/// What a tape knows of a network: its tensors and their identities, by name.
+struct Named {
+    tensors: Tensors,
+    ids: BTreeMap<String, ParamId>,
+}
+
 /// One worker's share of a step.
 struct Step<'a> {
     replica: Network,
-    tensors: &'a Tensors,
-    ids: &'a BTreeMap<String, ParamId>,
     /// Of the batch, 0.0–1.0.
     share: f64,
     device: &'a Device,
@@ -147,10 +154,11 @@ impl Step<'_> {
     fn on_tape<T>(
         self,
         tape: &mut Tape,
+        named: &Named,
         part: Part<T>,
         loss: impl Fn(&Linear, Tensor<2>, T) -> (Tensor<1>, usize),
     ) -> Gradient {
-        let values = tape.forward(self.tensors, &part.pixels).expect("the network's own tensors");
+        let values = tape.forward(&named.tensors, &part.pixels).expect("the network's own tensors");
         let images = part.pixels.len() / Image::PIXELS;
         let data = TensorData::new(values, [images, self.replica.head().weight.dims()[0]]);
         let features = Tensor::from_data(data, self.device).require_grad(); // [part, features]
@@ -161,27 +169,28 @@ impl Step<'_> {
         let outer = features.grad(&gradients).expect("the loss depends on the features");
         let outer: Vec<f32> = outer.into_data().iter::<f32>().collect();
         let mut parameters = GradientsParams::from_grads(gradients, &self.replica);
+        let device = self.device.clone().without_autodiff();
         for (name, tensor) in tape.backward(&outer) {
-            let device = self.device.clone().without_autodiff();
-            let data = TensorData::new(tensor.values, tensor.shape.clone());
-            match tensor.shape.len() {
-                4 => parameters.register::<4>(self.ids[&name], Tensor::from_data(data, &device)),
-                _ => parameters.register::<1>(self.ids[&name], Tensor::from_data(data, &device)),
+            let (id, rank) = (named.ids[&name], tensor.shape.len());
+            let data = TensorData::new(tensor.values, tensor.shape);
+            match rank {
+                4 => parameters.register::<4>(id, Tensor::from_data(data, &device)),
+                _ => parameters.register::<1>(id, Tensor::from_data(data, &device)),
             }
         }
-        let statistics = self.moved(tape.statistics());
+        let statistics = self.moved(tape.statistics(), named);
         Gradient { loss: value, right, parameters, statistics }
     }
 
     /// The network's running statistics, moved towards a part's as Burn moves them.
-    fn moved(&self, part: impl Iterator<Item = (String, Vec<f32>)>) -> Statistics {
+    fn moved(&self, part: impl Iterator<Item = (String, Vec<f32>)>, named: &Named) -> Statistics {
         let momentum = BatchNormConfig::new(1).momentum as f32;
         let values = part.map(|(name, part)| {
-            let running = &self.tensors[&name].values;
+            let running = &named.tensors[&name].values;
             let moved = running.iter().zip(part).map(|(running, part)| {
                 ((1.0 - momentum) * running + momentum * part) * self.share as f32
             });
-            (self.ids[&name], moved.collect())
+            (named.ids[&name], moved.collect())
         });
         Statistics { share: self.share as f32, values: values.collect() }
     }

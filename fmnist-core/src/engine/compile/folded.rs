@@ -2,12 +2,12 @@
 
 use super::Compiler;
 use crate::{
-    engine::kernel::{Block, Matrix, Real},
+    engine::{
+        NORM_EPSILON,
+        kernel::{Block, Matrix, Real},
+    },
     weights::WeightsError,
 };
-
-/// What Burn's batch normalisation adds to a variance.
-const EPSILON: f64 = 1e-5;
 
 /// A convolution with everything linear folded in, or a dense layer, which is one of 1×1.
 pub(super) struct Folded {
@@ -98,7 +98,7 @@ impl<'a> Compiler<'a> {
         let scale: Vec<f64> = gamma
             .iter()
             .zip(&variance)
-            .map(|(gamma, var)| gamma / (var + EPSILON).sqrt())
+            .map(|(gamma, var)| gamma / (var + NORM_EPSILON).sqrt())
             .collect();
         if let Some(position) = scale.iter().position(|scale| !scale.is_finite()) {
             let (name, found) = (format!("{name}.norm.running_var"), variance[position] as f32);
@@ -116,13 +116,7 @@ impl<'a> Compiler<'a> {
             .tensors
             .remove(name)
             .ok_or_else(|| WeightsError::MissingTensor { name: name.to_owned() })?;
-        let complete = tensor.values.len() == shape.iter().product::<usize>();
-        if tensor.shape != shape || !complete {
-            let found = if complete { tensor.shape.clone() } else { vec![tensor.values.len()] };
-            let (name, expected) = (name.to_owned(), shape.to_vec());
-            return Err(WeightsError::Shape { name, expected, found });
-        }
-        Ok(&tensor.values)
+        tensor.of_shape(name, shape)
     }
 }
 

@@ -2,15 +2,15 @@
 
 use super::{Normalisation, Source};
 use crate::{
-    engine::kernel::{
-        Block, Convolve, Correlate, Kernel, Moments, Normalised, Shape, Taps, Unscale, dispatch,
-        flat,
+    engine::{
+        NORM_EPSILON,
+        kernel::{
+            Block, Convolve, Correlate, Kernel, Moments, Normalised, Shape, Taps, Unscale,
+            dispatch, flat,
+        },
     },
     weights::{NamedTensor, Tensors, WeightsError},
 };
-
-/// What Burn adds to a variance before its root.
-const EPSILON: f64 = 1e-5;
 
 /// A convolution that keeps rows and columns, and the normalisation behind it.
 pub(super) struct Branch {
@@ -211,7 +211,7 @@ impl Branch {
 
 impl Normalisation {
     fn by_deviation(&self, channel: usize) -> f64 {
-        1.0 / (self.variance[channel] + EPSILON).sqrt()
+        1.0 / (self.variance[channel] + NORM_EPSILON).sqrt()
     }
 }
 
@@ -237,10 +237,7 @@ fn tensor<'a>(
     shape: &[usize],
 ) -> Result<&'a [f32], WeightsError> {
     match tensors.get(&name) {
-        Some(tensor) if tensor.shape == shape => Ok(&tensor.values),
-        Some(tensor) => {
-            Err(WeightsError::Shape { name, expected: shape.to_vec(), found: tensor.shape.clone() })
-        }
+        Some(tensor) => tensor.of_shape(&name, shape),
         None => Err(WeightsError::MissingTensor { name }),
     }
 }

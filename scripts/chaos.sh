@@ -17,7 +17,7 @@ case "${1:-}" in
     *) sed -n '2,12s/^# \{0,1\}//p' "$0"; [[ ${1:-} == --help ]] && exit 0 || exit 2 ;;
 esac
 cargo=${CARGO:-cargo}
-features=transport-kafka/real-broker,transport-pubsub/real-broker,fmnist-examples/real-broker,fmnist-examples/fail-points
+. scripts/broker-features.sh
 # Compiled before the brokers take memory.
 $cargo test --workspace --features "$features" --test chaos --no-run
 scripts/kafka.sh --proxied scripts/pubsub-emulator.sh \

@@ -8,8 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 
-# One selection for both brokers and scripts/chaos.sh, so that everything is compiled once.
-features=transport-kafka/real-broker,transport-pubsub/real-broker,fmnist-examples/real-broker,fmnist-examples/fail-points
+. scripts/broker-features.sh
 tests() { "$cargo" test --workspace --features "$features" --no-fail-fast "$@"; }
 # The programs that the examples' tests start.
 "$cargo" build --workspace --features "$features" --examples

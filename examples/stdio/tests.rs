@@ -4,11 +4,13 @@
 mod held;
 mod line;
 mod transport;
+#[path = "../tests/support/written.rs"]
+mod written;
 
 use std::{
     io::{self, BufReader, PipeWriter, Write},
     sync::{
-        Arc, Mutex,
+        Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -23,23 +25,10 @@ use fmnist_core::transport::{
 use line::Format;
 use tokio::time::timeout;
 use transport::{Lines, StdioTransport};
+use written::Written;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits { max_messages: 100, max_bytes: 1 << 20, max_wait: Duration::ZERO };
-
-/// A writer that the test can look into.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 impl Written {
     fn messages(&self, format: Format) -> Vec<Outbound> {

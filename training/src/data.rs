@@ -1,11 +1,12 @@
 //! The images that a command works on, checked before anything is computed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use fmnist_core::{
-    Classifier,
+    Classifier, Engine,
     dataset::{self, Dataset, Split},
+    engine::Kernel,
 };
 
 use crate::sampling;
@@ -14,6 +15,29 @@ use crate::sampling;
 pub(crate) const HELP: &str = "Folder of the data set: IDX files (with labels.txt, one class name \
                                a line, unless they are Fashion-MNIST), or pictures in train/CLASS/ \
                                and test/CLASS/";
+
+/// A model and the images that it is judged by.
+#[derive(clap::Args)]
+pub(crate) struct JudgedArguments {
+    /// A built-in model (base, notebook, tiny) or a weights file
+    #[arg(long, default_value = "base")]
+    pub(crate) model: String,
+    /// The engine that computes: fused, int8, flex or ndarray
+    #[arg(long, default_value_t)]
+    pub(crate) engine: Engine,
+    #[arg(long, value_name = "DIR", help = HELP)]
+    data: Option<PathBuf>,
+}
+
+impl JudgedArguments {
+    pub(crate) fn open(&self) -> Result<(Classifier, Dataset)> {
+        let classifier = Classifier::open(&self.model)?
+            .with_engine(self.engine)?
+            .with_kernel(Kernel::from_env()?)?;
+        let test = open_test(self.data.as_deref(), &classifier)?;
+        Ok((classifier, test))
+    }
+}
 
 /// Images of one class that training needs: one to learn from and one held out.
 const LEAST: usize = 2;

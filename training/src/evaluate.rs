@@ -3,36 +3,18 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
-    path::PathBuf,
 };
 
 use anyhow::{Result, ensure};
-use fmnist_core::{
-    Classifier, Engine, Image, Prediction, dataset::Dataset, engine::Kernel, weights::Score,
-};
+use fmnist_core::{Classifier, Image, Prediction, dataset::Dataset, weights::Score};
 
 use crate::{
-    data::{self, open_test},
+    data::JudgedArguments,
     score::{argmax, calibration_error},
 };
 
-#[derive(clap::Args)]
-pub(crate) struct EvaluateArguments {
-    /// A built-in model (base, notebook, tiny) or a weights file
-    #[arg(long, default_value = "base")]
-    model: String,
-    /// The engine that computes: fused, int8, flex or ndarray
-    #[arg(long, default_value_t)]
-    engine: Engine,
-    #[arg(long, value_name = "DIR", help = data::HELP)]
-    data: Option<PathBuf>,
-}
-
-pub(crate) fn run(arguments: &EvaluateArguments) -> Result<()> {
-    let classifier = Classifier::open(&arguments.model)?
-        .with_engine(arguments.engine)?
-        .with_kernel(Kernel::from_env()?)?;
-    let test = open_test(arguments.data.as_deref(), &classifier)?;
+pub(crate) fn run(arguments: &JudgedArguments) -> Result<()> {
+    let (classifier, test) = arguments.open()?;
     let (score, predictions) = judge(&classifier, &test)?;
     let flipped = flip_averaged(&classifier, &test, &predictions)?;
     let report = report(&classifier, &test, score, flipped, &predictions)?;

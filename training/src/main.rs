@@ -76,7 +76,7 @@ enum Command {
     /// Judge a model on corrupted images and on composites that look like photos, and report.
     Robustness(robustness::RobustnessArguments),
     /// Judge a model on the test set; the first line is its accuracy.
-    Evaluate(evaluate::EvaluateArguments),
+    Evaluate(data::JudgedArguments),
 }
 
 fn main() -> anyhow::Result<()> {

@@ -9,14 +9,12 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use anyhow::{Context, Result};
 use composite::Ground;
 use corrupt::{Corruption, SEVERITIES};
-use fmnist_core::{
-    Classifier, Engine, Image, dataset::Dataset, engine::Kernel, image::decode_upload,
-};
+use fmnist_core::{Classifier, Image, dataset::Dataset, image::decode_upload};
 use image::{RgbImage, codecs::jpeg::JpegEncoder};
 use rayon::prelude::*;
 
 use crate::{
-    data::{self, open_test},
+    data::JudgedArguments,
     sampling::{self, Stream},
 };
 
@@ -25,14 +23,8 @@ const GOAL_POINTS: f64 = 5.0;
 
 #[derive(clap::Args)]
 pub(crate) struct RobustnessArguments {
-    /// A built-in model (base, notebook, tiny) or a weights file
-    #[arg(long, default_value = "base")]
-    model: String,
-    /// The engine that computes: fused, int8, flex or ndarray
-    #[arg(long, default_value_t)]
-    engine: Engine,
-    #[arg(long, value_name = "DIR", help = data::HELP)]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    judged: JudgedArguments,
     /// Composites for each kind of ground
     #[arg(long, default_value = "200")]
     composites: NonZeroUsize,
@@ -72,10 +64,7 @@ impl Composites {
 }
 
 pub(crate) fn run(arguments: &RobustnessArguments) -> Result<()> {
-    let classifier = Classifier::open(&arguments.model)?
-        .with_engine(arguments.engine)?
-        .with_kernel(Kernel::from_env()?)?;
-    let test = open_test(arguments.data.as_deref(), &classifier)?;
+    let (classifier, test) = arguments.judged.open()?;
     let identity = classifier.identity();
     let folder = arguments
         .out
@@ -86,7 +75,7 @@ pub(crate) fn run(arguments: &RobustnessArguments) -> Result<()> {
         model: format!("{} {} ({})", identity.name, identity.version, &identity.sha256[..12]),
         command: format!(
             "training robustness --model {} --engine {} --composites {count} --seed {}",
-            arguments.model, arguments.engine, arguments.seed
+            arguments.judged.model, arguments.judged.engine, arguments.seed
         ),
         images: test.images.len(),
         clean: accuracy(&classifier, &test.images, &test.labels)?,

@@ -1,7 +1,4 @@
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use fmnist_core::{
     ModelIdentity,
@@ -12,19 +9,7 @@ use fmnist_core::{
 };
 use fmnist_examples::{Backlog, Bounded, Console};
 
-/// A writer that the test can look into.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::written::Written;
 
 fn result(partition: i32, offset: i64, classes: &[usize]) -> ResultRecord {
     let prediction = |(index, &class): (usize, &usize)| PredictionRecord {

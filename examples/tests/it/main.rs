@@ -9,3 +9,5 @@ mod processes;
 mod program;
 #[cfg(unix)]
 mod stdio;
+#[path = "../support/written.rs"]
+mod written;

@@ -8,6 +8,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use anyhow::{Context, bail};
 use clap::Parser;
 use fmnist_core::{
+    Batcher, Classifier,
     message::ResultRecord,
     pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::Transport,
@@ -63,10 +64,12 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     }
     let toy = start_kafka(&mut config.kafka, arguments.kafka).await?;
     let prepared = prepare(&config).await?;
+    // Requests and both streams share batches.
+    let model = Arc::new(Batcher::new(Classifier::clone(&prepared.model), &config.batch));
 
     let (results, _) = broadcast::channel(LIVE_RESULTS);
     let mut frontend = Frontend::new(config.server.clone())
-        .with_model(prepared.model.clone())
+        .with_model(model.clone())
         .with_test_set(&prepared.test_set)
         .with_results(results.clone());
     let broker = match &toy {
@@ -86,7 +89,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     // The page comes first, because a busy port is the most likely trouble.
     let running = frontend.start()?;
     let (stop, stopping) = watch::channel(false);
-    let consumer = Consumer { prepared, settings: config.pipeline(), results, stopping };
+    let consumer = Consumer { model, prepared, settings: config.pipeline(), results, stopping };
     let mut consumers = JoinSet::new();
     let transport = KafkaTransport::connect(&config.kafka).await?;
     let record_only = config.kafka.results_topic().is_none();
@@ -197,6 +200,7 @@ async fn connect_pubsub(
 
 /// What the consumers of the demo share.
 struct Consumer {
+    model: Arc<Batcher<Classifier>>,
     prepared: Prepared,
     settings: PipelineConfig,
     results: broadcast::Sender<Arc<ResultRecord>>,
@@ -214,7 +218,7 @@ impl Consumer {
         watch(&pulse);
         let settings = PipelineConfig { record_only, ..self.settings.clone() };
         let images = Arc::clone(&self.prepared.test_set.images);
-        let pipeline = Pipeline::new(transport, Arc::clone(&self.prepared.model), images, settings)
+        let pipeline = Pipeline::new(transport, Arc::clone(&self.model), images, settings)
             .with_sink(Console::new(self.prepared.is_synthetic))
             .with_observer(self.results.clone())
             .with_pulse(pulse);

@@ -6,10 +6,12 @@
 
 mod kafka;
 mod load;
+mod open_loop;
 mod report;
 mod rounds;
 
 pub use kafka::Kafka;
 pub use load::{Form, NoOp, Speed, drive};
+pub use open_loop::{Latencies, open_loop};
 pub use report::{Report, Table, grouped};
 pub use rounds::{Rounds, percentile};

@@ -26,6 +26,7 @@
 //! | [`message`] | what travels through a broker, in and out |
 //! | [`transport`] | the trait that a broker implements, and one in memory |
 //! | [`pipeline`] | the loop from delivery to acknowledged result |
+//! | [`batcher`] | one model for HTTP requests and pipelines together |
 //! | [`audit`] | the proof afterwards that every message came to one end |
 //!
 //! # Features
@@ -39,6 +40,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod audit;
+pub mod batcher;
 pub mod classifier;
 pub mod dataset;
 pub mod engine;
@@ -52,6 +54,7 @@ pub mod pipeline;
 pub mod transport;
 pub mod weights;
 
+pub use batcher::Batcher;
 pub use classifier::{Classifier, ClassifyError, Engine, Infer, ModelIdentity, Prediction};
 pub use image::Image;
 

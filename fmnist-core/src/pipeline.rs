@@ -10,15 +10,16 @@
 mod answer;
 mod config;
 mod in_flight;
+pub(crate) mod pace;
 mod pulse;
 mod runner;
-mod schedule;
+pub(crate) mod schedule;
 #[cfg(test)]
 mod simulation;
 mod sink;
 #[cfg(test)]
 mod tests;
-mod worker;
+pub(crate) mod worker;
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Parser;
-use fmnist_core::dataset;
+use fmnist_core::{Batcher, dataset};
 use frontend_actix::{Config, Frontend, connect_brokers, read_results, shutdown_signal};
 use tracing_subscriber::EnvFilter;
 
@@ -50,8 +50,9 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let test_set = dataset::open_or_synthetic(config.data.path.as_deref())?;
     let model = config.model.clone();
     let model = tokio::task::spawn_blocking(move || model.classifier()).await??;
+    let model = Arc::new(Batcher::new(model, &config.batch));
     let mut frontend =
-        Frontend::new(config.server.clone()).with_model(Arc::new(model)).with_test_set(&test_set);
+        Frontend::new(config.server.clone()).with_model(model).with_test_set(&test_set);
     for broker in connect_brokers(&config).await? {
         frontend = frontend.with_broker(broker);
     }

@@ -12,11 +12,20 @@ pub struct BatchConfig {
     pub max_bytes: usize,
     /// How long a busy pipeline may hold an incomplete batch, in milliseconds.
     pub max_wait_ms: u64,
+    /// What an image may wait for its answer, in milliseconds: smaller batches while fewer messages
+    /// wait than a batch has images. Not promised where the load is above what the model can do.
+    pub latency_budget_ms: Option<u64>,
 }
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        Self { max_images: 256, max_messages: 2048, max_bytes: 16 << 20, max_wait_ms: 5 }
+        Self {
+            max_images: 256,
+            max_messages: 2048,
+            max_bytes: 16 << 20,
+            max_wait_ms: 5,
+            latency_budget_ms: None,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use settle::{Settled, Written};
 use super::{
     OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Pulse, Sink,
     in_flight::{InFlight, Refused, Verdict},
+    pace::Pace,
     schedule::{Schedule, Sequence},
     worker::{self, Decoded, Decoder, Inference, Inferred, Received},
 };
@@ -75,6 +76,7 @@ struct Runner<T: Transport, M, S> {
     inference: Inference,
     in_flight: InFlight<T::Token>,
     schedule: Schedule,
+    pace: Pace,
     batches_ahead: usize,
     /// Messages and payload bytes that were received and not yet settled.
     messages: usize,
@@ -99,6 +101,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
     fn new(pipeline: Pipeline<T, M, S>, decoder: Decoder<T::Token>, inference: Inference) -> Self {
         let Pipeline { transport, model, test_images, config, sink, observer, pulse } = pipeline;
         Self {
+            pace: Pace::new(&config.batch),
             decoder,
             inference,
             transport,
@@ -229,7 +232,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
 
     /// Hands images to the inference thread: what there is when it idles, else full batches.
     fn dispatch(&mut self) -> Result<(), PipelineError> {
-        let max_images = self.config.batch.max_images.max(1);
+        let max_images = self.pace.limit(self.schedule.messages());
         while self.batches_ahead == 0
             || (self.batches_ahead < BATCHES_AHEAD && self.schedule.images() >= max_images)
         {
@@ -245,7 +248,8 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
 
     fn inferred(&mut self, inferred: Inferred) -> Result<(), PipelineError> {
         crate::fail_point!(AfterInfer);
-        let Inferred { shares, answers, at } = inferred;
+        let Inferred { shares, answers, at, took } = inferred;
+        self.pace.observe(answers.len(), took);
         self.batches_ahead -= 1;
         self.report.images += answers.len();
         let mut answers = answers.into_iter();

@@ -3,14 +3,14 @@ use std::{collections::VecDeque, ops::Range};
 use crate::{image::Image, message::Request};
 
 /// Names a message while it is in flight; counts receptions.
-pub(super) type Sequence = u64;
+pub(crate) type Sequence = u64;
 
 /// One inference call: images of several messages, and whose they are.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) images: Vec<Image>,
+pub(crate) struct Batch {
+    pub(crate) images: Vec<Image>,
     /// Consecutive shares of `images`: message and number of images.
-    pub(super) shares: Vec<(Sequence, usize)>,
+    pub(crate) shares: Vec<(Sequence, usize)>,
 }
 
 /// Images that wait for inference, cut into fair shares.
@@ -18,7 +18,7 @@ pub(super) struct Batch {
 /// Messages take turns. In each turn a message gives an equal share of the room left in the batch,
 /// so that a message of 10,000 images delays a message of one by at most one batch.
 #[derive(Debug, Default)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     waiting: VecDeque<(Sequence, Images)>,
     images: usize,
 }
@@ -39,7 +39,7 @@ impl Images {
 }
 
 impl Schedule {
-    pub(super) fn push(&mut self, sequence: Sequence, request: Request) {
+    pub(crate) fn push(&mut self, sequence: Sequence, request: Request) {
         let images = match request {
             Request::Range { start, end } => Images::OfTestSet(start..end),
             Request::Images(images) => Images::Carried(images.into_iter()),
@@ -48,13 +48,18 @@ impl Schedule {
         self.waiting.push_back((sequence, images));
     }
 
+    /// Messages with images that wait.
+    pub(crate) fn messages(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Images that wait.
-    pub(super) fn images(&self) -> usize {
+    pub(crate) fn images(&self) -> usize {
         self.images
     }
 
     /// Takes up to `max_images` images; `None` when none wait.
-    pub(super) fn next_batch(&mut self, max_images: usize, test_images: &[Image]) -> Option<Batch> {
+    pub(crate) fn next_batch(&mut self, max_images: usize, test_images: &[Image]) -> Option<Batch> {
         if self.images == 0 {
             return None;
         }

@@ -113,6 +113,7 @@ fn config(world: &World) -> PipelineConfig {
             max_messages: rng.random_range(1..=12),
             max_bytes: [1, 2_000, 1 << 20][rng.random_range(0..3)],
             max_wait_ms: rng.random_range(0..=5),
+            latency_budget_ms: [None, Some(0)][rng.random_range(0..2)],
         },
         on_error: OnError {
             action: [OnErrorAction::DeadLetter, OnErrorAction::Retry][rng.random_range(0..2)],

@@ -4,6 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -31,10 +32,12 @@ pub(super) struct Decoded<T> {
 }
 
 /// A batch with an answer, or the reason why there is none, for each image.
-pub(super) struct Inferred {
-    pub(super) shares: Vec<(Sequence, usize)>,
-    pub(super) answers: Vec<Result<Prediction, String>>,
+pub(crate) struct Inferred {
+    pub(crate) shares: Vec<(Sequence, usize)>,
+    pub(crate) answers: Vec<Result<Prediction, String>>,
     pub(super) at: Timestamp,
+    /// What computing it took.
+    pub(crate) took: Duration,
 }
 
 /// A thread that takes `I` and gives `O`; it ends when this is dropped.
@@ -91,10 +94,11 @@ pub(super) fn inference<M: Infer>(model: Arc<M>, capacity: usize) -> Inference {
 }
 
 /// Classifies a batch.
-pub(super) fn classify<M: Infer>(batch: Batch, model: &M) -> Inferred {
+pub(crate) fn classify<M: Infer>(batch: Batch, model: &M) -> Inferred {
+    let begun = Instant::now();
     let mut answers = Vec::with_capacity(batch.images.len());
     infer(model, &batch.images, &mut answers);
-    Inferred { shares: batch.shares, answers, at: Timestamp::now() }
+    Inferred { shares: batch.shares, answers, at: Timestamp::now(), took: begun.elapsed() }
 }
 
 /// Infers, and bisects what fails down to the images that fail.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::ConfigError;
 
 /// Keys of the architecture that this version does not have yet.
-const NOT_AVAILABLE: [&str; 3] = ["database", "results.format", "batch.latency_budget_ms"];
+const NOT_AVAILABLE: [&str; 2] = ["database", "results.format"];
 
 /// Beginnings of names that libraries, tests and benchmarks read, not part of the configuration.
 const RESERVED: [&str; 4] = ["FMNIST_DATA", "FMNIST_KERNEL", "FMNIST_TEST_", "FMNIST_BENCH_"];

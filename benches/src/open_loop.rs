@@ -68,7 +68,7 @@ pub async fn open_loop<M: Infer>(
             broker.send(message.clone());
         }
         // Its receiver is gone only if the pipeline ended early, which is told below.
-        drop(all_sent.send(()));
+        let _ = all_sent.send(());
         begun
     });
     let all_answered = async {

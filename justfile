@@ -25,6 +25,10 @@ test-brokers:
 test-clients:
     bash scripts/test-clients.sh
 
+# A demo under a real Prometheus: docs/metrics.md, dashboard and alerts
+check-metrics:
+    bash scripts/check-metrics.sh
+
 # The short fault matrix: consumers killed at every fail point, brokers and network harmed
 chaos *ARGS="--short":
     bash scripts/chaos.sh {{ARGS}}

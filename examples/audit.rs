@@ -10,8 +10,8 @@ use fmnist_core::{
     message::ResultRecord,
     transport::DeadLetter,
 };
-use fmnist_examples::{Replay, log_to_stderr, prepare};
-use frontend_actix::Config;
+use fmnist_examples::{Replay, prepare};
+use frontend_actix::{Config, log_from_env};
 use jiff::Timestamp;
 use serde_json::json;
 use transport_kafka::{KafkaHistory, KafkaSpan, KafkaStart};
@@ -56,7 +56,7 @@ const SHOWN: usize = 10;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    log_to_stderr();
+    log_from_env();
     match audit(&Arguments::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(3),

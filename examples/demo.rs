@@ -13,9 +13,10 @@ use fmnist_core::{
     pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::Transport,
 };
-use fmnist_examples::{Backlog, Bounded, Console, Prepared, finish, log_to_stderr, prepare, watch};
+use fmnist_examples::{Backlog, Bounded, Console, Prepared, finish, prepare, watch};
 use frontend_actix::{
-    Broker, BrokerKind, Config, Frontend, has_pubsub, kafka_broker, pubsub_broker, shutdown_signal,
+    Broker, BrokerKind, Config, Frontend, Metrics, has_pubsub, kafka_broker, log_from_env,
+    pubsub_broker, shutdown_signal,
 };
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use tokio::{
@@ -46,7 +47,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    log_to_stderr();
+    log_from_env();
     finish(demonstrate(Arguments::parse()).await)
 }
 
@@ -69,6 +70,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
 
     let (results, _) = broadcast::channel(LIVE_RESULTS);
     let mut frontend = Frontend::new(config.server.clone())
+        .with_metrics(Metrics::install()?)
         .with_model(model.clone())
         .with_test_set(&prepared.test_set)
         .with_results(results.clone());
@@ -91,7 +93,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let consumer = Consumer { model, prepared, settings: config.pipeline(), results, stopping };
     let mut consumers = JoinSet::new();
-    let transport = KafkaTransport::connect(&config.kafka).await?;
+    let transport = KafkaTransport::connect(&config.kafka).await?.with_pulse(&kafka_pulse);
     let record_only = config.kafka.results_topic().is_none();
     consumer.start(&mut consumers, transport, record_only, kafka_pulse);
     if let Some((_, transport)) = pubsub {

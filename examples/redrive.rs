@@ -11,8 +11,7 @@ use clap::{Parser, ValueEnum};
 use fmnist_core::transport::{
     DeadLetter, Limits, Outbound, Outcome, Publisher, Transport, TransportError,
 };
-use fmnist_examples::log_to_stderr;
-use frontend_actix::Config;
+use frontend_actix::{Config, log_from_env};
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use transport_kafka::{KafkaHistory, KafkaPublisher, KafkaStart};
@@ -86,7 +85,7 @@ struct Counts {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    log_to_stderr();
+    log_from_env();
     let arguments = Arguments::parse();
     match redrive(&arguments).await {
         Ok(counts) => {

@@ -1,10 +1,4 @@
-use std::{
-    io::{self, IsTerminal},
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use fmnist_core::{
@@ -12,8 +6,7 @@ use fmnist_core::{
     dataset::{self, Dataset, Origin},
     pipeline::Pulse,
 };
-use frontend_actix::Config;
-use tracing_subscriber::EnvFilter;
+use frontend_actix::{Config, Probes};
 
 /// The arguments of the two consumers.
 #[derive(Debug, Parser)]
@@ -53,17 +46,6 @@ pub async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
     Ok(Prepared { model: Arc::new(model), test_set, is_synthetic })
 }
 
-/// Logs to stderr, as `RUST_LOG` says: stdout is for results.
-pub fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(filter)
-        .init();
-}
-
 /// Asks a pipeline every ten seconds whether it gets on, so that a stall is in the log.
 pub fn watch(pulse: &Pulse) {
     let pulse = pulse.clone();
@@ -74,6 +56,20 @@ pub fn watch(pulse: &Pulse) {
             pulse.vitals();
         }
     });
+}
+
+/// The pulse of a consumer's pipeline, watched, and its probes, where there is a port for them.
+///
+/// # Errors
+/// When the port is taken.
+pub fn observe(config: &Config) -> anyhow::Result<(Pulse, Probes)> {
+    let pulse = Pulse::default();
+    watch(&pulse);
+    let probes = Probes::start(&config.server, &pulse)?;
+    if let Some(address) = probes.address() {
+        eprintln!("probes and metrics on http://{address}");
+    }
+    Ok((pulse, probes))
 }
 
 /// The exit code, after the error was told in words.

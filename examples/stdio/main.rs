@@ -26,8 +26,8 @@ use fmnist_core::{
     dataset::{self, Origin},
     pipeline::{Pipeline, PipelineConfig, ResultsConfig},
 };
-use fmnist_examples::{finish, log_to_stderr};
-use frontend_actix::shutdown_signal;
+use fmnist_examples::finish;
+use frontend_actix::{log_from_env, shutdown_signal};
 use line::Format;
 use transport::Lines;
 
@@ -57,7 +57,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    log_to_stderr();
+    log_from_env();
     let result = answer(Arguments::parse()).await;
     let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)

@@ -125,6 +125,10 @@ impl Transport for StdioTransport {
         Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true }
     }
 
+    fn name(&self) -> &'static str {
+        "stdio"
+    }
+
     async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<Claim>>, TransportError> {
         self.0.held.lease(limits).await
     }

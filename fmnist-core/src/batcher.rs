@@ -11,6 +11,7 @@ mod tests;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use crate::{
@@ -108,7 +109,7 @@ impl Queue {
         let answers = Vec::with_capacity(images.len());
         let call = Call { images: images.len(), answers, turn: Arc::clone(&turn) };
         self.calls.insert(sequence, call);
-        self.schedule.push(sequence, Request::Images(images.to_vec()));
+        self.schedule.push(sequence, Request::Images(images.to_vec()), Instant::now());
         (sequence, turn)
     }
 

@@ -10,6 +10,7 @@
 mod answer;
 mod config;
 mod in_flight;
+mod meters;
 pub(crate) mod pace;
 mod pulse;
 mod runner;

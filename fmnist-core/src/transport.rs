@@ -59,6 +59,11 @@ pub trait Transport: Send + 'static {
     /// What this transport claims.
     fn capabilities(&self) -> Capabilities;
 
+    /// The label `transport` of its pipeline's metrics, as [`Source::transport`] has it.
+    fn name(&self) -> &'static str {
+        "custom"
+    }
+
     /// Waits for one message, then up to `limits.max_wait` for more. Never empty.
     ///
     /// Messages of a lane come in the lane's order. Cancel safe: dropping the future loses nothing.

@@ -2,11 +2,15 @@ use actix_web::{HttpResponse, web};
 use fmnist_core::pipeline::{Pulse, Vitals};
 use serde_json::{Map, Value, json};
 
-use crate::site::Site;
+use crate::{error::ApiError, site::Site};
 
 /// `GET /livez`: the process answers and its pipelines get on, else 503 with what holds them up.
 pub(crate) async fn live(site: web::Data<Site>) -> HttpResponse {
-    let pulses = &site.frontend.pulses;
+    liveness(&site.frontend.pulses)
+}
+
+/// What `/livez` says of these pipelines.
+pub(crate) fn liveness(pulses: &[Pulse]) -> HttpResponse {
     if pulses.is_empty() {
         return HttpResponse::Ok().json(json!({ "status": "live" }));
     }
@@ -17,13 +21,19 @@ pub(crate) async fn live(site: web::Data<Site>) -> HttpResponse {
             "full": vitals.is_full,
             "stalled": vitals.is_stalled,
             "stalls": vitals.stalls,
+            "cut_off": vitals.is_cut_off,
         })
     };
     let pipelines: Vec<Value> = vitals.iter().map(pipeline).collect();
-    match vitals.iter().any(|vitals| vitals.is_stalled) {
-        false => HttpResponse::Ok().json(json!({ "status": "live", "pipelines": pipelines })),
-        true => HttpResponse::ServiceUnavailable()
-            .json(json!({ "status": "stalled", "pipelines": pipelines })),
+    let status = match () {
+        () if vitals.iter().any(|vitals| vitals.is_stalled) => "stalled",
+        () if vitals.iter().any(|vitals| vitals.is_cut_off) => "cut off",
+        () => "live",
+    };
+    let body = json!({ "status": status, "pipelines": pipelines });
+    match vitals.iter().all(Vitals::is_well) {
+        true => HttpResponse::Ok().json(body),
+        false => HttpResponse::ServiceUnavailable().json(body),
     }
 }
 
@@ -63,4 +73,16 @@ pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
     } else {
         HttpResponse::ServiceUnavailable().json(body)
     }
+}
+
+/// `GET /metrics`, for Prometheus; 404 where the program collects none.
+pub(crate) async fn metrics(site: web::Data<Site>) -> Result<HttpResponse, ApiError> {
+    let metrics = site.frontend.metrics.as_ref();
+    let metrics =
+        metrics.ok_or_else(|| ApiError::Unknown("no metrics are collected".to_owned()))?;
+    // A stall is counted when it is seen.
+    for pulse in &site.frontend.pulses {
+        pulse.vitals();
+    }
+    Ok(metrics.response())
 }

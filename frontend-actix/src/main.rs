@@ -1,16 +1,12 @@
 //! The page and the API alone; consumers run elsewhere.
 
-use std::{
-    io::{self, IsTerminal},
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use fmnist_core::{Batcher, dataset};
-use frontend_actix::{Config, Frontend, connect_brokers, read_results, shutdown_signal};
-use tracing_subscriber::EnvFilter;
+use frontend_actix::{
+    Config, Frontend, Metrics, connect_brokers, log_from_env, read_results, shutdown_signal,
+};
 
 /// The page and HTTP API of fmnist-stream
 #[derive(Parser)]
@@ -25,13 +21,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(filter)
-        .init();
+    log_from_env();
     match serve(Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -51,8 +41,10 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let model = config.model.clone();
     let model = tokio::task::spawn_blocking(move || model.classifier()).await??;
     let model = Arc::new(Batcher::new(model, &config.batch));
-    let mut frontend =
-        Frontend::new(config.server.clone()).with_model(model).with_test_set(&test_set);
+    let mut frontend = Frontend::new(config.server.clone())
+        .with_metrics(Metrics::install()?)
+        .with_model(model)
+        .with_test_set(&test_set);
     for broker in connect_brokers(&config).await? {
         frontend = frontend.with_broker(broker);
     }

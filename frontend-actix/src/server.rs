@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    ConfigError, Frontend, classify, guard, health, inference, page, publish,
+    ConfigError, Frontend, classify, guard, health, inference, metrics, page, publish,
     results::{self, History},
     site::Site,
 };
@@ -55,9 +55,23 @@ pub enum StartError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// Something else in this process collects metrics.
+    #[error("another recorder of metrics is installed in this process")]
+    Recorder,
     /// It would be unsafe.
     #[error(transparent)]
     Unsafe(#[from] ConfigError),
+}
+
+impl StartError {
+    pub(crate) fn from_bind(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                Self::PortInUse { bind: address.ip(), port: address.port() }
+            }
+            _ => Self::Bind { address, source },
+        }
+    }
 }
 
 /// A front end that answers requests.
@@ -100,12 +114,7 @@ pub(crate) fn start(frontend: Frontend) -> Result<RunningFrontend, StartError> {
         .shutdown_timeout(STOP_SECONDS)
         .workers(WORKERS)
         .bind(asked)
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                StartError::PortInUse { bind: asked.ip(), port: asked.port() }
-            }
-            _ => StartError::Bind { address: asked, source },
-        })?;
+        .map_err(|source| StartError::from_bind(asked, source))?;
     let address = server.addrs().first().copied().unwrap_or(asked);
     let server = server.run();
     let handle = server.handle();
@@ -149,6 +158,7 @@ pub(crate) fn app(
     App::new()
         .app_data(site)
         .wrap(from_fn(guard::check))
+        .wrap(from_fn(metrics::measure))
         .service(root)
         .service(push)
         .configure(inference::routes)
@@ -161,5 +171,6 @@ pub(crate) fn app(
         .route("/results/stream", web::get().to(results::stream))
         .route("/livez", web::get().to(health::live))
         .route("/readyz", web::get().to(health::ready))
+        .route("/metrics", web::get().to(health::metrics))
         .default_service(web::to(page::missing))
 }

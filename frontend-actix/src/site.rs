@@ -10,7 +10,7 @@ use fmnist_core::{
 use tokio::sync::{broadcast, watch};
 
 use crate::{
-    Broker, BrokerKind, RunningFrontend, ServerConfig, StartError, error::ApiError,
+    Broker, BrokerKind, Metrics, RunningFrontend, ServerConfig, StartError, error::ApiError,
     results::History, server,
 };
 
@@ -23,6 +23,7 @@ pub struct Frontend {
     pub(crate) is_synthetic: bool,
     pub(crate) results: Option<broadcast::Sender<Arc<ResultRecord>>>,
     pub(crate) pulses: Vec<Pulse>,
+    pub(crate) metrics: Option<Metrics>,
 }
 
 impl Frontend {
@@ -36,6 +37,7 @@ impl Frontend {
             is_synthetic: false,
             results: None,
             pulses: Vec::new(),
+            metrics: None,
         }
     }
 
@@ -66,6 +68,13 @@ impl Frontend {
     #[must_use]
     pub fn with_results(mut self, results: broadcast::Sender<Arc<ResultRecord>>) -> Self {
         self.results = Some(results);
+        self
+    }
+
+    /// Answers `/metrics` with these.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
         self
     }
 

@@ -188,6 +188,12 @@ impl KafkaConfig {
         Ok(client)
     }
 
+    /// Whether a group without offsets reads what is there already.
+    pub(crate) fn begins_at_the_start(&self) -> bool {
+        let reset = self.properties.get("auto.offset.reset").unwrap_or(&self.auto_offset_reset);
+        matches!(&**reset, "earliest" | "smallest" | "beginning")
+    }
+
     pub(crate) fn is_exactly_once(&self) -> bool {
         self.guarantee == KafkaGuarantee::ExactlyOnce
     }

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use fmnist_core::transport::{Settlement, TransportError};
+use fmnist_core::{
+    pipeline::Pulse,
+    transport::{Settlement, TransportError},
+};
 use rdkafka::{
     ClientContext, Offset,
     config::RDKafkaLogLevel,
@@ -23,6 +26,7 @@ use crate::{
     lanes::{Claim, Lanes},
     log,
     membership::Membership,
+    meters::Meters,
     outbox::Reply,
     wire::Fetched,
 };
@@ -41,6 +45,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// What the polling task, the transport and its tokens share.
 pub(crate) struct Shared {
     pub(crate) topic: Arc<str>,
+    pub(crate) meters: Meters,
     /// The first offset of each partition that is not received, where there is an end.
     ends: Option<HashMap<i32, i64>>,
     state: Mutex<State>,
@@ -69,6 +74,10 @@ pub(crate) struct State {
     /// Transactions that are to be aborted instead of committed.
     aborts: usize,
     closing: bool,
+    /// Whom to tell of the place in the group.
+    pulse: Option<Pulse>,
+    /// When a full producer queue was last said.
+    full: Option<Instant>,
     /// Why nothing comes for now, until it was told.
     pub(crate) unavailable: Option<KafkaError>,
     pub(crate) fatal: Option<String>,
@@ -97,6 +106,15 @@ impl State {
         }
     }
 
+    /// The first message of each partition that was fetched and is not acknowledged.
+    pub(crate) fn unacknowledged(&self) -> HashMap<i32, i64> {
+        let mut first = self.lanes.unacknowledged();
+        for fetched in &self.buffer {
+            first.entry(fetched.partition).or_insert(fetched.offset);
+        }
+        first
+    }
+
     fn discard(&mut self, partition: i32) {
         self.buffer.retain(|fetched| fetched.partition != partition);
         self.buffered_bytes = self.buffer.iter().map(|fetched| fetched.payload.len()).sum();
@@ -115,8 +133,10 @@ impl State {
 
 impl Shared {
     pub(crate) fn new(topic: &str, ends: Option<HashMap<i32, i64>>) -> Self {
+        let topic = topic.into();
         Self {
-            topic: topic.into(),
+            meters: Meters::new(&topic),
+            topic,
             ends,
             state: Mutex::default(),
             arrived: Notify::new(),
@@ -129,6 +149,40 @@ impl Shared {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // Every change under the lock is complete before anything in it can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells `pulse` whether this consumer has a place in its group.
+    pub(crate) fn attach(&self, pulse: Pulse) {
+        self.state().pulse = Some(pulse);
+    }
+
+    /// Says that nothing was polled for too long, and so the partitions go to others.
+    fn breached(&self, error: KafkaError) {
+        tracing::error!(
+            %error,
+            "nothing was polled for max.poll.interval.ms; the partitions go to others"
+        );
+        self.meters.poll_breaches.increment(1);
+        let mut state = self.state();
+        if let Some(pulse) = &state.pulse {
+            pulse.cut_off();
+        }
+        state.unavailable = Some(error);
+        drop(state);
+        self.arrived.notify_waiters();
+    }
+
+    /// Says that a result waits for room in the producer's queue.
+    pub(crate) fn queue_full(&self) {
+        self.meters.queue_full.increment(1);
+        let mut state = self.state();
+        if state.full.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
+            state.full = Some(Instant::now());
+            tracing::warn!(
+                topic = &*self.topic,
+                "the producer's queue is full: results wait until Kafka confirms earlier ones"
+            );
+        }
     }
 
     /// Hands a message back; answers whether the claim still counted.
@@ -289,7 +343,16 @@ impl ConsumerContext for Context {
                     tracing::debug!(%error, "revoked partitions not resumed");
                 }
                 // What is lost has another owner already.
-                let wait = if consumer.assignment_lost() { Duration::ZERO } else { REVOKE_WAIT };
+                let wait = match consumer.assignment_lost() {
+                    true => {
+                        self.0.meters.lost.increment(1);
+                        Duration::ZERO
+                    }
+                    false => {
+                        self.0.meters.revoked.increment(1);
+                        REVOKE_WAIT
+                    }
+                };
                 let mut state = self.0.after_transaction(wait);
                 fmnist_core::fail_point!(InRevoke);
                 state.member = None;
@@ -305,11 +368,17 @@ impl ConsumerContext for Context {
 
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Assign(_) = rebalance {
+            self.0.meters.assigned.increment(1);
             let member = consumer.group_metadata();
             // Read in this order: a member that was expelled has no generation, and the broker
             // would take its offsets without a question.
             if !consumer.assignment_lost() {
-                self.0.state().member = member.map(Arc::new);
+                let mut state = self.0.state();
+                state.member = member.map(Arc::new);
+                if let Some(pulse) = &state.pulse {
+                    pulse.connected();
+                }
+                drop(state);
                 self.0.moved.notify_all();
             }
         }
@@ -348,12 +417,7 @@ pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>) {
                     return;
                 }
                 Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded)) => {
-                    tracing::error!(
-                        %error,
-                        "nothing was polled for max.poll.interval.ms; the partitions go to others"
-                    );
-                    shared.state().unavailable = Some(error);
-                    shared.arrived.notify_waiters();
+                    shared.breached(error);
                 }
                 // The client recovers by itself and says so up to 20 times a second.
                 Err(error) if reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) => {

@@ -1,6 +1,11 @@
 //! At least once: carries out verdicts in call order and stores offsets as reports come in.
 
-use std::{ops::Deref, sync::Arc, thread, time::Duration};
+use std::{
+    ops::Deref,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use fmnist_core::transport::{
     Delivery, Outbound, Outcome, Rejection, Settlement, TransportError, dead_letter,
@@ -85,6 +90,7 @@ impl Courier {
     /// Carries out verdicts in call order until the outbox is closed.
     pub(crate) async fn run(self, outbox: Arc<Outbox>) {
         while let Some((verdicts, reply)) = outbox.pop().await {
+            let begun = Instant::now();
             let mut settlement = Settlement::default();
             let mut sent = Vec::with_capacity(verdicts.len());
             for (delivery, outcome) in verdicts {
@@ -92,7 +98,7 @@ impl Courier {
             }
             let courier = self.clone();
             tokio::spawn(async move {
-                let result = courier.confirm(sent, settlement).await;
+                let result = courier.confirm(sent, settlement, begun).await;
                 courier.shared.settled(reply, result);
             });
         }
@@ -142,10 +148,14 @@ impl Courier {
 
     /// Hands a message to the client; a full queue is backpressure, not a failure.
     async fn enqueue(&self, topic: &str, message: &Outbound) -> Result<DeliveryFuture, KafkaError> {
+        let mut waits = false;
         loop {
             match self.producer.send_result(wire::record(topic, message)) {
                 Ok(report) => return Ok(report),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    if !std::mem::replace(&mut waits, true) {
+                        self.shared.queue_full();
+                    }
                     tokio::time::sleep(QUEUE_FULL_WAIT).await;
                 }
                 Err((error, _)) => return Err(error),
@@ -157,7 +167,9 @@ impl Courier {
         &self,
         sent: Vec<Sent>,
         mut settlement: Settlement,
+        begun: Instant,
     ) -> Result<Settlement, TransportError> {
+        let publishes = sent.iter().any(|sent| !sent.reports.is_empty());
         let mut refused = None;
         for Sent { claim, kind, reports } in sent {
             let mut confirmed = confirmation(reports).await;
@@ -180,6 +192,9 @@ impl Courier {
                     }
                 }
             }
+        }
+        if publishes {
+            self.shared.meters.published(begun.elapsed());
         }
         fmnist_core::fail_point!(BeforeCommit);
         if self.commits_batches {

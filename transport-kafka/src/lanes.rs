@@ -130,6 +130,15 @@ impl Lanes {
         true
     }
 
+    /// The first message of each partition that is not done yet.
+    pub(crate) fn unacknowledged(&self) -> HashMap<i32, i64> {
+        let first = |(&partition, lane): (&i32, &Lane)| {
+            let (&offset, _) = lane.outstanding.first_key_value()?;
+            Some((partition, lane.seek.map_or(offset, |seek| seek.min(offset))))
+        };
+        self.partitions.iter().filter_map(first).collect()
+    }
+
     /// Whether the partition waits for the consumer to go back.
     pub(crate) fn is_seeking(&self, partition: i32) -> bool {
         self.partitions.get(&partition).is_some_and(|lane| lane.seek.is_some())

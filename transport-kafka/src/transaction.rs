@@ -18,7 +18,7 @@ use rdkafka::{
     util::Timeout,
 };
 
-use crate::{KafkaConfig, KafkaSetupError, log, refusal::is_refusal, wire};
+use crate::{KafkaConfig, KafkaSetupError, consumer::Shared, log, refusal::is_refusal, wire};
 
 /// The coordinator is asked again while it is away, for this long at most.
 const COORDINATOR_WAIT: Duration = Duration::from_secs(120);
@@ -78,11 +78,16 @@ impl Producer {
         topic: &str,
         message: &Outbound,
         number: usize,
+        shared: &Shared,
     ) -> Result<(), KafkaError> {
+        let mut waits = false;
         loop {
             match self.0.send(wire::numbered_record(topic, message, number)) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    if !std::mem::replace(&mut waits, true) {
+                        shared.queue_full();
+                    }
                     self.0.poll(POLL_INTERVAL);
                 }
                 Err((error, _)) => return Err(error),

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fmnist_core::transport::{
@@ -168,7 +168,9 @@ impl Transactor {
         member: &ConsumerGroupMetadata,
     ) -> Result<(), Failure> {
         self.producer.begin()?;
+        let begun = Instant::now();
         let sent = self.send(staged);
+        self.shared.meters.published(begun.elapsed());
         let mut offsets = BTreeMap::new();
         for Staged { claim, .. } in staged {
             offsets.insert(claim.partition, claim.offset + 1);
@@ -222,7 +224,7 @@ impl Transactor {
                 let unknown = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
                 let topic = self.results_topic.as_ref().ok_or(unknown)?;
                 for message in messages {
-                    self.producer.send(topic, message, number)?;
+                    self.producer.send(topic, message, number, &self.shared)?;
                 }
             }
             Outcome::Reject(_) => self.send_dead_letter(staged, number)?,
@@ -234,8 +236,9 @@ impl Transactor {
         let Staged { delivery, outcome: Outcome::Reject(rejection), claim, .. } = staged else {
             return Ok(());
         };
-        let send =
-            |message: Outbound| self.producer.send(&self.dead_letter_topic, &message, number);
+        let send = |message: Outbound| {
+            self.producer.send(&self.dead_letter_topic, &message, number, &self.shared)
+        };
         let letter = || send(dead_letter(delivery, rejection));
         let stub = || send(dead_letter_stub(delivery, rejection));
         match self.large.get(&(claim.partition, claim.offset)) {

@@ -1,8 +1,11 @@
 use std::{collections::HashMap, fmt, sync::Arc, thread, time::Duration};
 
-use fmnist_core::transport::{
-    Capabilities, Delivery, Guarantee, Lane, Limits, Outcome, Settlement, Source, Transport,
-    TransportError,
+use fmnist_core::{
+    pipeline::Pulse,
+    transport::{
+        Capabilities, Delivery, Guarantee, Lane, Limits, Outcome, Settlement, Source, Transport,
+        TransportError,
+    },
 };
 use rdkafka::error::KafkaResult;
 use tokio::{
@@ -16,6 +19,7 @@ use crate::{
     KafkaConfig, KafkaGuarantee, KafkaSetupError, KafkaSpan,
     consumer::{self, Context, Shared},
     courier::{Confirming, Courier},
+    lag,
     lanes::Claim,
     membership::Membership,
     outbox::Outbox,
@@ -95,7 +99,7 @@ impl KafkaTransport {
         };
         let (membership, closed) = Membership::join(config, Context(Arc::clone(&shared)))?;
         let membership = Arc::new(membership);
-        let mut tasks = Vec::with_capacity(2);
+        let mut tasks = Vec::with_capacity(3);
         match transactional {
             None => {
                 let courier = Courier {
@@ -121,8 +125,19 @@ impl KafkaTransport {
                 thread::spawn(move || transactor.run(&runtime));
             }
         }
+        let from_start = config.begins_at_the_start();
+        let watch = lag::watch(Arc::downgrade(&membership), Arc::clone(&shared), from_start);
+        tasks.push(tokio::spawn(watch));
         tasks.push(tokio::spawn(consumer::poll(membership, Arc::clone(&shared))));
         Ok(Self { shared, outbox, guarantee, tasks, closed: Some(closed) })
+    }
+
+    /// Tells `pulse` when Kafka has given this consumer's partitions to others because nothing was
+    /// polled for `max.poll.interval.ms`, and when it has its place in the group again.
+    #[must_use]
+    pub fn with_pulse(self, pulse: &Pulse) -> Self {
+        self.shared.attach(pulse.clone());
+        self
     }
 
     /// Makes the next `count` transactions abort where they would commit: a fault for tests. What
@@ -215,6 +230,10 @@ impl Transport for KafkaTransport {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities { guarantee: self.guarantee, lanes: true, attempts: true }
+    }
+
+    fn name(&self) -> &'static str {
+        "kafka"
     }
 
     async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<KafkaToken>>, TransportError> {

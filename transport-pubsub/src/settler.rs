@@ -6,6 +6,7 @@ use fmnist_core::transport::{
 };
 use futures_util::future::join_all;
 use google_cloud_pubsub::model::Message;
+use metrics::Histogram;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Duration, Instant},
@@ -39,6 +40,8 @@ pub(crate) struct Job {
 pub(crate) struct Settler {
     pub(crate) results: Option<Topic>,
     pub(crate) dead_letters: Topic,
+    /// How long the confirmation of a round's results and dead letters takes.
+    pub(crate) publish: Histogram,
 }
 
 /// What must be confirmed before a message is acknowledged.
@@ -66,7 +69,8 @@ impl Settler {
     }
 
     async fn settle(&self, jobs: Vec<Job>) {
-        let deadline = Instant::now() + CONFIRM_DEADLINE;
+        let begun = Instant::now();
+        let deadline = begun + CONFIRM_DEADLINE;
         let rounds = (self.results.as_ref().map(Topic::round), self.dead_letters.round());
         let mut waiting = Vec::new();
         let mut answers = Vec::new();
@@ -89,6 +93,7 @@ impl Settler {
             answers.push(Ok(settlement));
         }
 
+        let publishes = !pending.is_empty();
         let mut acknowledgements = Vec::new();
         let mut failed_lanes = HashSet::new();
         for (job, delivery, step) in pending {
@@ -105,6 +110,9 @@ impl Settler {
                 (Ok(end), _) => acknowledgements
                     .push(async move { (job, end, delivery.token.acknowledge().await) }),
             }
+        }
+        if publishes {
+            self.publish.record(begun.elapsed());
         }
         fmnist_core::fail_point!(BeforeCommit);
         let acknowledged = join_all(acknowledgements).await;

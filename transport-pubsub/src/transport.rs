@@ -62,6 +62,8 @@ impl PubSubTransport {
             None => None,
         };
         let dead_letters = connection.topic(&config.dead_letter_topic).await?;
+        let publish = metrics::histogram!("fmnist_stage_seconds", "transport" => "pubsub", "stage" => "publish");
+        let settler = Settler { results, dead_letters, publish };
         // Every batch holds a message, and the server bounds the messages.
         let (jobs, accepted) = mpsc::channel(MAX_OUTSTANDING_MESSAGES);
         Ok(Self {
@@ -74,7 +76,7 @@ impl PubSubTransport {
             lanes: Arc::default(),
             ready: VecDeque::new(),
             jobs,
-            settler: tokio::spawn(Settler { results, dead_letters }.run(accepted)),
+            settler: tokio::spawn(settler.run(accepted)),
         })
     }
 
@@ -161,6 +163,10 @@ impl Transport for PubSubTransport {
             // Counted only under a dead-letter policy, and then by best effort.
             attempts: false,
         }
+    }
+
+    fn name(&self) -> &'static str {
+        "pubsub"
     }
 
     async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<PubSubToken>>, TransportError> {

@@ -162,7 +162,7 @@ fn faults() -> Vec<Test> {
 
 fn main() -> ExitCode {
     if let Some(settings) = consumer::settings_from_env() {
-        fmnist_examples::log_to_stderr();
+        frontend_actix::log_from_env();
         let runtime = Runtime::new().expect("a runtime");
         return fmnist_examples::finish(runtime.block_on(consumer::consume(settings)));
     }

@@ -3,6 +3,8 @@
 
 mod console;
 #[cfg(unix)]
+mod observed;
+#[cfg(unix)]
 mod processes;
 #[cfg(unix)]
 #[path = "../support/program.rs"]

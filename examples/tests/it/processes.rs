@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::program::{Program, example};
 
-fn cluster() -> MockCluster<'static, DefaultProducerContext> {
+pub(crate) fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).unwrap();
     for topic in ["INFERENCE", "INFERENCE-RESULTS", "INFERENCE-DEAD-LETTERS"] {
         cluster.create_topic(topic, 1, 1).unwrap();
@@ -24,7 +24,7 @@ fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     cluster
 }
 
-fn send(servers: &str, payloads: &[&str]) {
+pub(crate) fn send(servers: &str, payloads: &[&str]) {
     let producer: BaseProducer =
         ClientConfig::new().set("bootstrap.servers", servers).create().unwrap();
     for payload in payloads {

@@ -1,4 +1,7 @@
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Instant,
+};
 
 use jiff::Timestamp;
 
@@ -22,6 +25,7 @@ pub(super) struct InFlight<T> {
 
 struct Message<T> {
     lane: Option<Lane>,
+    received: Instant,
     state: State<T>,
 }
 
@@ -35,6 +39,7 @@ enum State<T> {
 pub(super) struct Done<T> {
     pub(super) delivery: Delivery<T>,
     pub(super) verdict: Verdict,
+    pub(super) received: Instant,
 }
 
 /// How a message shall end.
@@ -49,15 +54,20 @@ impl<T> InFlight<T> {
         Self { next: 0, messages: HashMap::new(), lanes: HashMap::new(), ready: Vec::new() }
     }
 
-    pub(super) fn receive(&mut self, delivery: Delivery<T>, at: Timestamp) -> Received<T> {
+    pub(super) fn receive(
+        &mut self,
+        delivery: Delivery<T>,
+        at: Timestamp,
+        received: Instant,
+    ) -> Received<T> {
         let sequence = self.next;
         self.next += 1;
         let lane = delivery.lane.clone();
         if let Some(lane) = &lane {
             self.lanes.entry(lane.clone()).or_default().push_back(sequence);
         }
-        self.messages.insert(sequence, Message { lane, state: State::Decoding });
-        Received { sequence, delivery, at }
+        self.messages.insert(sequence, Message { lane, received, state: State::Decoding });
+        Received { sequence, delivery, at, received }
     }
 
     /// Takes a message back from the decoder; answers its request, or why there is none.
@@ -95,7 +105,8 @@ impl<T> InFlight<T> {
     /// Gives a message its verdict; it becomes ready once the earlier ones of its lane are.
     pub(super) fn finish(&mut self, sequence: Sequence, delivery: Delivery<T>, verdict: Verdict) {
         let message = self.messages.get_mut(&sequence).expect("finished while in flight");
-        message.state = State::Done(Done { delivery, verdict });
+        let received = message.received;
+        message.state = State::Done(Done { delivery, verdict, received });
         let Some(lane) = message.lane.clone() else {
             self.release(sequence);
             return;

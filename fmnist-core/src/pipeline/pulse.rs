@@ -3,11 +3,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use metrics::{Counter, Gauge};
+
+use super::meters::Meters;
+
 /// Whether a pipeline gets on: what a watchdog or `/livez` asks. Clones are the same pulse.
 ///
 /// A pipeline that holds messages and settles none of them for [`Pulse::patience`] has stalled,
 /// whatever holds it up: a broker that confirms nothing, a full queue, a model that hangs. An idle
-/// one never stalls.
+/// one never stalls. A transport that lost its place at the broker says so with [`Pulse::cut_off`].
 #[derive(Clone, Debug)]
 pub struct Pulse {
     patience: Duration,
@@ -22,6 +26,16 @@ struct State {
     moved: Instant,
     is_stalled: bool,
     stalls: u64,
+    is_cut_off: bool,
+    meters: Series,
+}
+
+/// Where the state is told, too.
+#[derive(Debug)]
+struct Series {
+    stalls: Counter,
+    stalled: Gauge,
+    cut_off: Gauge,
 }
 
 /// What a [`Pulse`] shows.
@@ -35,6 +49,15 @@ pub struct Vitals {
     pub is_stalled: bool,
     /// How often the pipeline has stalled.
     pub stalls: u64,
+    /// The broker has given this consumer's work to others, and not taken it back yet.
+    pub is_cut_off: bool,
+}
+
+impl Vitals {
+    /// Whether the pipeline gets on, or has nothing to do.
+    pub const fn is_well(&self) -> bool {
+        !self.is_stalled && !self.is_cut_off
+    }
 }
 
 impl Default for Pulse {
@@ -53,6 +76,12 @@ impl Pulse {
             moved: Instant::now(),
             is_stalled: false,
             stalls: 0,
+            is_cut_off: false,
+            meters: Series {
+                stalls: Counter::noop(),
+                stalled: Gauge::noop(),
+                cut_off: Gauge::noop(),
+            },
         };
         Self { patience, state: Arc::new(Mutex::new(state)) }
     }
@@ -73,6 +102,8 @@ impl Pulse {
         let is_stalled = state.in_flight > 0 && silence >= self.patience;
         if is_stalled && !state.is_stalled {
             state.stalls += 1;
+            state.meters.stalls.increment(1);
+            state.meters.stalled.set(1);
             tracing::error!(
                 in_flight = state.in_flight,
                 is_full = state.is_full,
@@ -81,8 +112,35 @@ impl Pulse {
             );
         }
         state.is_stalled = is_stalled;
-        let State { in_flight, is_full, stalls, .. } = *state;
-        Vitals { in_flight, is_full, is_stalled, stalls }
+        let State { in_flight, is_full, stalls, is_cut_off, .. } = *state;
+        Vitals { in_flight, is_full, is_stalled, stalls, is_cut_off }
+    }
+
+    /// Says that the broker has given this consumer's work to others.
+    pub fn cut_off(&self) {
+        self.connection(true);
+    }
+
+    /// Says that this consumer has its place at the broker (again).
+    pub fn connected(&self) {
+        self.connection(false);
+    }
+
+    fn connection(&self, is_cut_off: bool) {
+        let mut state = self.state();
+        state.is_cut_off = is_cut_off;
+        state.meters.cut_off.set(f64::from(u8::from(is_cut_off)));
+    }
+
+    /// Tells the state to these series, too, from now on.
+    pub(super) fn measure(&self, meters: &Meters) {
+        let mut state = self.state();
+        state.meters = Series {
+            stalls: meters.stalls.clone(),
+            stalled: meters.stalled.clone(),
+            cut_off: meters.cut_off.clone(),
+        };
+        state.meters.cut_off.set(f64::from(u8::from(state.is_cut_off)));
     }
 
     pub(super) fn received(&self, in_flight: usize, is_full: bool) {
@@ -105,6 +163,7 @@ impl Pulse {
     fn settled_at(&self, in_flight: usize, now: Instant) {
         let mut state = self.state();
         if state.is_stalled {
+            state.meters.stalled.set(0);
             tracing::info!("the pipeline gets on again");
         }
         state.is_stalled = false;
@@ -130,7 +189,8 @@ mod tests {
         let (pulse, begun) = (Pulse::new(PATIENCE), Instant::now());
         pulse.received_at(3, true, begun);
         let before = pulse.vitals_at(begun + PATIENCE - Duration::from_millis(1));
-        let expected = Vitals { in_flight: 3, is_full: true, is_stalled: false, stalls: 0 };
+        let expected =
+            Vitals { in_flight: 3, is_full: true, is_stalled: false, stalls: 0, is_cut_off: false };
         assert_eq!(before, expected);
         for later in [PATIENCE, 2 * PATIENCE] {
             let vitals = pulse.vitals_at(begun + later);
@@ -138,8 +198,23 @@ mod tests {
         }
         pulse.settled_at(2, begun + 3 * PATIENCE);
         let vitals = pulse.vitals_at(begun + 3 * PATIENCE);
-        assert_eq!(vitals, Vitals { in_flight: 2, is_full: false, is_stalled: false, stalls: 1 });
+        let after =
+            Vitals { in_flight: 2, is_full: false, is_stalled: false, stalls: 1, ..expected };
+        assert_eq!(vitals, after);
         assert_eq!(pulse.vitals_at(begun + 4 * PATIENCE).stalls, 2);
+    }
+
+    #[test]
+    fn a_consumer_that_is_cut_off_is_not_well_until_it_is_connected_again() {
+        let pulse = Pulse::new(PATIENCE);
+        assert!(pulse.vitals().is_well());
+        pulse.cut_off();
+        assert!(pulse.vitals().is_cut_off && !pulse.vitals().is_well());
+        // Settling what it still holds does not give it its place back.
+        pulse.settled(0);
+        assert!(!pulse.vitals().is_well());
+        pulse.connected();
+        assert!(pulse.vitals().is_well());
     }
 
     #[test]

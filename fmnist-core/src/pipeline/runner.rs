@@ -1,6 +1,11 @@
 mod settle;
 
-use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::Arc,
+    time::{self, Duration},
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
@@ -14,6 +19,7 @@ use settle::{Settled, Written};
 use super::{
     OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Pulse, Sink,
     in_flight::{InFlight, Refused, Verdict},
+    meters::Meters,
     pace::Pace,
     schedule::{Schedule, Sequence},
     worker::{self, Decoded, Decoder, Inference, Inferred, Received},
@@ -39,19 +45,25 @@ pub(super) async fn run<T: Transport, M: Infer, S: Sink>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<PipelineReport, PipelineError> {
     let capacity = pipeline.config.batch.max_messages.max(1);
-    let decoder = worker::decoder(capacity, pipeline.test_images.len());
-    let inference = worker::inference(Arc::clone(&pipeline.model), BATCHES_AHEAD);
-    run_with(pipeline, decoder, inference, shutdown).await
+    let meters = Arc::new(Meters::new(pipeline.transport.name(), pipeline.model.identity()));
+    let decoder = worker::decoder(capacity, pipeline.test_images.len(), Arc::clone(&meters));
+    let inference =
+        worker::inference(Arc::clone(&pipeline.model), BATCHES_AHEAD, Arc::clone(&meters));
+    run_with(pipeline, decoder, inference, meters, shutdown).await
 }
 
-/// [`run`], with the two threads given.
+/// [`run`], with the two threads and the meters given.
 pub(super) async fn run_with<T: Transport, M: Infer, S: Sink>(
     pipeline: Pipeline<T, M, S>,
     decoder: Decoder<T::Token>,
     inference: Inference,
+    meters: Arc<Meters>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<PipelineReport, PipelineError> {
-    let mut runner = Runner::new(pipeline, decoder, inference);
+    if let Some(pulse) = &pipeline.pulse {
+        pulse.measure(&meters);
+    }
+    let mut runner = Runner::new(pipeline, decoder, inference, meters);
     let stopped = runner.run(shutdown).await;
     let grace = Duration::from_millis(runner.config.grace_ms);
     crate::fail_point!(InDrain);
@@ -71,6 +83,7 @@ struct Runner<T: Transport, M, S> {
     sink: Arc<S>,
     observer: Option<broadcast::Sender<Arc<ResultRecord>>>,
     pulse: Option<Pulse>,
+    meters: Arc<Meters>,
 
     decoder: Decoder<T::Token>,
     inference: Inference,
@@ -98,7 +111,12 @@ struct Backoff {
 }
 
 impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
-    fn new(pipeline: Pipeline<T, M, S>, decoder: Decoder<T::Token>, inference: Inference) -> Self {
+    fn new(
+        pipeline: Pipeline<T, M, S>,
+        decoder: Decoder<T::Token>,
+        inference: Inference,
+        meters: Arc<Meters>,
+    ) -> Self {
         let Pipeline { transport, model, test_images, config, sink, observer, pulse } = pipeline;
         Self {
             pace: Pace::new(&config.batch),
@@ -111,6 +129,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
             sink: Arc::new(sink),
             observer,
             pulse,
+            meters,
             in_flight: InFlight::new(),
             schedule: Schedule::default(),
             batches_ahead: 0,
@@ -164,7 +183,8 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                     self.inferred(inferred.ok_or(ended("inference"))?)?;
                 }
                 decoded = self.decoder.output.recv() => {
-                    decoded.ok_or(ended("decode"))?.into_iter().try_for_each(|d| self.decoded(d))?;
+                    let (batch, at) = (decoded.ok_or(ended("decode"))?, time::Instant::now());
+                    batch.into_iter().try_for_each(|decoded| self.decoded(decoded, at))?;
                 }
                 received = receive(&mut self.transport, limits, self.backoff.as_ref()),
                     if limits.max_messages > 0 => self.received(received)?,
@@ -210,17 +230,24 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         if let Some(pulse) = &self.pulse {
             pulse.received(self.messages, self.limits().max_messages == 0);
         }
-        let at = Timestamp::now();
-        let batch = deliveries.into_iter().map(|d| self.in_flight.receive(d, at)).collect();
+        self.meters.received(deliveries.len());
+        self.meters.in_flight(self.messages, self.bytes);
+        let (at, now) = (Timestamp::now(), time::Instant::now());
+        let receive = |delivery| self.in_flight.receive(delivery, at, now);
+        let batch = deliveries.into_iter().map(receive).collect();
         // Batches in the channel hold at least one message each, so there is always room.
         self.decoder.input.try_send(batch).map_err(|_| ended("decode"))
     }
 
-    fn decoded(&mut self, decoded: Decoded<T::Token>) -> Result<(), PipelineError> {
+    fn decoded(
+        &mut self,
+        decoded: Decoded<T::Token>,
+        at: time::Instant,
+    ) -> Result<(), PipelineError> {
         let sequence = decoded.received.sequence;
         match self.in_flight.decoded(decoded) {
             Ok(request) => {
-                self.schedule.push(sequence, request);
+                self.schedule.push(sequence, request, at);
                 Ok(())
             }
             Err(refused) => {
@@ -281,7 +308,8 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
     ) -> Result<(), PipelineError> {
         let Received { sequence, delivery, .. } = received;
         let id = &delivery.id;
-        tracing::warn!(id, stage = %rejection.stage, reason = rejection.reason, "message refused");
+        // Without the reason, which may quote the payload; the dead letter has it.
+        tracing::warn!(id, stage = %rejection.stage, "message refused");
         match self.config.on_error.action {
             OnErrorAction::Stop => {
                 let Rejection { stage, reason } = rejection;

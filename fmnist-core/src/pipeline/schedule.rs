@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, ops::Range};
+use std::{collections::VecDeque, ops::Range, time::Instant};
 
 use crate::{image::Image, message::Request};
 
@@ -6,9 +6,11 @@ use crate::{image::Image, message::Request};
 pub(crate) type Sequence = u64;
 
 /// One inference call: images of several messages, and whose they are.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) images: Vec<Image>,
+    /// When the images that waited longest were read.
+    pub(crate) since: Instant,
     /// Consecutive shares of `images`: message and number of images.
     pub(crate) shares: Vec<(Sequence, usize)>,
 }
@@ -19,7 +21,7 @@ pub(crate) struct Batch {
 /// so that a message of 10,000 images delays a message of one by at most one batch.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
-    waiting: VecDeque<(Sequence, Images)>,
+    waiting: VecDeque<(Sequence, Instant, Images)>,
     images: usize,
 }
 
@@ -39,13 +41,14 @@ impl Images {
 }
 
 impl Schedule {
-    pub(crate) fn push(&mut self, sequence: Sequence, request: Request) {
+    /// Adds the images of a message that was read at `decoded`.
+    pub(crate) fn push(&mut self, sequence: Sequence, request: Request, decoded: Instant) {
         let images = match request {
             Request::Range { start, end } => Images::OfTestSet(start..end),
             Request::Images(images) => Images::Carried(images.into_iter()),
         };
         self.images += images.len();
-        self.waiting.push_back((sequence, images));
+        self.waiting.push_back((sequence, decoded, images));
     }
 
     /// Messages with images that wait.
@@ -63,13 +66,15 @@ impl Schedule {
         if self.images == 0 {
             return None;
         }
-        let mut batch = Batch::default();
+        let since = self.waiting.front()?.1;
+        let mut batch = Batch { images: Vec::new(), since, shares: Vec::new() };
         let mut room = max_images.max(1).min(self.images);
         batch.images.reserve_exact(room);
         while room > 0 {
             let turn = (room / self.waiting.len()).max(1);
             for _ in 0..self.waiting.len().min(room) {
-                let Some((sequence, mut images)) = self.waiting.pop_front() else { break };
+                let Some((sequence, decoded, mut images)) = self.waiting.pop_front() else { break };
+                batch.since = batch.since.min(decoded);
                 let count = turn.min(images.len());
                 match &mut images {
                     Images::OfTestSet(range) => {
@@ -83,7 +88,7 @@ impl Schedule {
                 room -= count;
                 self.images -= count;
                 if images.len() > 0 {
-                    self.waiting.push_back((sequence, images));
+                    self.waiting.push_back((sequence, decoded, images));
                 }
             }
         }
@@ -106,9 +111,9 @@ mod tests {
     #[test]
     fn a_single_image_behind_a_large_range_is_in_the_next_batch() {
         let (mut schedule, images) = (Schedule::default(), test_set());
-        schedule.push(1, range(0, 100));
+        schedule.push(1, range(0, 100), Instant::now());
         assert_eq!(schedule.next_batch(8, &images).map(|b| b.shares), Some(vec![(1, 8)]));
-        schedule.push(2, range(50, 51));
+        schedule.push(2, range(50, 51), Instant::now());
         let batch = schedule.next_batch(8, &images).expect("images wait");
         assert!(batch.shares.contains(&(2, 1)), "{:?}", batch.shares);
         assert_eq!(batch.images.len(), 8);
@@ -118,9 +123,9 @@ mod tests {
     fn every_image_is_taken_once_and_in_its_messages_order() {
         let (mut schedule, images) = (Schedule::default(), test_set());
         for (sequence, (start, end)) in (0..).zip([(0, 37), (5, 6), (10, 100), (3, 8)]) {
-            schedule.push(sequence, range(start, end));
+            schedule.push(sequence, range(start, end), Instant::now());
         }
-        schedule.push(4, Request::Images(images[20..25].to_vec()));
+        schedule.push(4, Request::Images(images[20..25].to_vec()), Instant::now());
         let mut taken: Vec<Vec<u8>> = vec![Vec::new(); 5];
         while let Some(batch) = schedule.next_batch(16, &images) {
             assert!(batch.images.len() <= 16);
@@ -140,7 +145,8 @@ mod tests {
     #[test]
     fn more_messages_than_room_are_served_in_the_order_of_arrival() {
         let (mut schedule, images) = (Schedule::default(), test_set());
-        (0..10).for_each(|sequence| schedule.push(sequence, range(0, 1)));
+        let now = Instant::now();
+        (0..10).for_each(|sequence| schedule.push(sequence, range(0, 1), now));
         let shares = |s: &mut Schedule| s.next_batch(4, &images).map(|b| b.shares);
         assert_eq!(shares(&mut schedule), Some(vec![(0, 1), (1, 1), (2, 1), (3, 1)]));
         assert_eq!(shares(&mut schedule), Some(vec![(4, 1), (5, 1), (6, 1), (7, 1)]));

@@ -4,7 +4,11 @@
 mod transport;
 mod world;
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    thread,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use rand::RngExt;
@@ -17,7 +21,9 @@ use transport::SimulatedTransport;
 use world::{Fate, Fault, World};
 
 use super::{
-    BatchConfig, OnError, OnErrorAction, Pipeline, PipelineConfig, Sink, SinkError, runner,
+    BatchConfig, OnError, OnErrorAction, Pipeline, PipelineConfig, Sink, SinkError,
+    meters::Meters,
+    runner,
     worker::{self, Worker},
 };
 use crate::{
@@ -32,6 +38,12 @@ const MOST_CRASHES: u32 = 3;
 /// Longer than any delay in a schedule: what is not done by then never will be.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 const TEST_IMAGES: u8 = 20;
+
+/// Nobody records here; made once, because a schedule takes less time than they do.
+static METERS: LazyLock<Arc<Meters>> = LazyLock::new(|| {
+    let (name, version, sha256) = ("first".into(), "1".into(), String::new());
+    Arc::new(Meters::new("simulated", &ModelIdentity { name, version, sha256 }))
+});
 
 /// Answers the first pixel; 255 is never classified, 254 not at the first time.
 struct Model {
@@ -147,7 +159,7 @@ async fn consume(world: &World, config: PipelineConfig, stop: impl Future<Output
     let pipeline =
         Pipeline::new(transport, model, test_images, config).with_sink(FlakySink(world.clone()));
     // A grace that ran out is an error, and no loss.
-    let _ = runner::run_with(pipeline, decoder, inference, stop).await;
+    let _ = runner::run_with(pipeline, decoder, inference, Arc::clone(&METERS), stop).await;
 }
 
 /// One schedule; what it broke, if anything.

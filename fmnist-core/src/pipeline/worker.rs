@@ -10,7 +10,10 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::schedule::{Batch, Sequence};
+use super::{
+    meters::Meters,
+    schedule::{Batch, Sequence},
+};
 use crate::{
     classifier::{Infer, Prediction},
     image::Image,
@@ -23,6 +26,7 @@ pub(super) struct Received<T> {
     pub(super) sequence: Sequence,
     pub(super) delivery: Delivery<T>,
     pub(super) at: Timestamp,
+    pub(super) received: Instant,
 }
 
 /// The same message, read.
@@ -69,8 +73,18 @@ impl<I: Send + 'static, O: Send + 'static> Worker<I, O> {
 pub(super) type Decoder<T> = Worker<Vec<Received<T>>, Vec<Decoded<T>>>;
 
 /// Starts the thread that reads messages against a test set of `test_images` images.
-pub(super) fn decoder<T: Send + 'static>(capacity: usize, test_images: usize) -> Decoder<T> {
-    Worker::spawn("fmnist-decode", capacity, move |batch| decode(batch, test_images))
+pub(super) fn decoder<T: Send + 'static>(
+    capacity: usize,
+    test_images: usize,
+    meters: Arc<Meters>,
+) -> Decoder<T> {
+    Worker::spawn("fmnist-decode", capacity, move |batch: Vec<Received<T>>| {
+        let begun = Instant::now();
+        let received = batch.first().map_or(begun, |first| first.received);
+        let decoded = decode(batch, test_images);
+        meters.decoded(received, begun);
+        decoded
+    })
 }
 
 /// Reads messages.
@@ -89,8 +103,17 @@ pub(super) fn decode<T>(batch: Vec<Received<T>>, test_images: usize) -> Vec<Deco
 pub(super) type Inference = Worker<Batch, Inferred>;
 
 /// Starts the thread that classifies batches.
-pub(super) fn inference<M: Infer>(model: Arc<M>, capacity: usize) -> Inference {
-    Worker::spawn("fmnist-infer", capacity, move |batch| classify(batch, &*model))
+pub(super) fn inference<M: Infer>(
+    model: Arc<M>,
+    capacity: usize,
+    meters: Arc<Meters>,
+) -> Inference {
+    Worker::spawn("fmnist-infer", capacity, move |batch: Batch| {
+        let (begun, since) = (Instant::now(), batch.since);
+        let inferred = classify(batch, &*model);
+        meters.inferred(inferred.answers.len(), since, begun);
+        inferred
+    })
 }
 
 /// Classifies a batch.

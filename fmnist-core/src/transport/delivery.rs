@@ -121,6 +121,10 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All, in the order of a message's way.
+    pub const ALL: [Self; 5] =
+        [Self::Decode, Self::Validate, Self::Infer, Self::Encode, Self::Publish];
+
     /// The upper-case name in dead-letter headers, such as `DECODE`.
     pub const fn as_str(self) -> &'static str {
         match self {

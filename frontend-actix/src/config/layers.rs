@@ -8,7 +8,8 @@ use super::ConfigError;
 const NOT_AVAILABLE: [&str; 2] = ["database", "results.format"];
 
 /// Beginnings of names that libraries, tests and benchmarks read, not part of the configuration.
-const RESERVED: [&str; 4] = ["FMNIST_DATA", "FMNIST_KERNEL", "FMNIST_TEST_", "FMNIST_BENCH_"];
+const RESERVED: [&str; 5] =
+    ["FMNIST_DATA", "FMNIST_KERNEL", "FMNIST_LOG", "FMNIST_TEST_", "FMNIST_BENCH_"];
 
 /// Names that other tools set, too, weakest first.
 const WELL_KNOWN: [(&str, &str); 3] = [

@@ -1,7 +1,7 @@
 use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
 use fmnist_core::{Classifier, ClassifyError, Engine, engine::Kernel};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::ConfigError;
 
@@ -13,6 +13,10 @@ pub struct ServerConfig {
     pub bind: IpAddr,
     /// The port; 0 takes a free one.
     pub port: u16,
+    /// Where a consumer, which has no page, answers `/livez`, `/readyz` and `/metrics`, without a
+    /// token; 0 takes a free port.
+    #[serde(deserialize_with = "optional_number")]
+    pub health_port: Option<u16>,
     /// What callers have to show, as `Authorization: Bearer` or the page's cookie.
     pub api_token: Option<String>,
     /// Largest request body, in bytes.
@@ -24,9 +28,28 @@ impl Default for ServerConfig {
         Self {
             bind: IpAddr::from([127, 0, 0, 1]),
             port: 5000,
+            health_port: None,
             api_token: None,
             max_body_bytes: 10 << 20,
         }
+    }
+}
+
+/// A number, also as the text that a variable has: nothing else says that a key which is null by
+/// default takes one.
+fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Found {
+        Number(u16),
+        Text(String),
+    }
+    match Option::<Found>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Found::Number(number)) => Ok(Some(number)),
+        Some(Found::Text(text)) => text.parse().map(Some).map_err(|_| {
+            D::Error::custom("server.health_port: expected null or a number from 0 to 65535")
+        }),
     }
 }
 

@@ -4,6 +4,7 @@ mod constant;
 mod faults;
 mod harness;
 mod limits;
+mod observed;
 
 use fmnist_core::transport::{
     Capabilities, Guarantee, Outbound, PublishError, Publisher, conformance,

@@ -1,6 +1,9 @@
 //! From verdicts to settled messages: outcomes, the sink, the broker's answer, the observers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::Runner;
 use crate::{
@@ -9,6 +12,7 @@ use crate::{
     pipeline::{
         PipelineError, Sink,
         in_flight::{Done, Verdict},
+        meters::{Meters, Rejected},
     },
     transport::{Delivery, Outcome, Settlement, Transport, TransportError},
 };
@@ -18,12 +22,17 @@ type Verdicts<T> = Vec<(Delivery<T>, Outcome)>;
 pub(super) struct Written<T> {
     verdicts: Verdicts<T>,
     records: Vec<ResultRecord>,
+    /// When the first of the messages was received.
+    received: Instant,
 }
 
 pub(super) struct Settled {
     messages: usize,
     bytes: usize,
     answered: usize,
+    rejected: Rejected,
+    received: Instant,
+    took: Duration,
     records: Vec<ResultRecord>,
     result: Result<Settlement, TransportError>,
 }
@@ -35,8 +44,10 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
             return;
         }
         let keep = S::RECORDS || self.observer.as_ref().is_some_and(|o| o.receiver_count() > 0);
-        let mut written = Written { verdicts: Vec::new(), records: Vec::new() };
-        for Done { delivery, verdict } in self.in_flight.take_ready() {
+        let begun = Instant::now();
+        let mut written = Written { verdicts: Vec::new(), records: Vec::new(), received: begun };
+        for Done { delivery, verdict, received } in self.in_flight.take_ready() {
+            written.received = written.received.min(received);
             let outcome = match verdict {
                 Verdict::Answer(record) => {
                     let outcome = match self.config.record_only {
@@ -56,22 +67,29 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
             };
             written.verdicts.push((delivery, outcome));
         }
+        self.meters.encoded(begun.elapsed());
         if S::RECORDS && !written.records.is_empty() {
             let backoff = Duration::from_millis(self.config.on_error.backoff_ms);
-            self.sinking.push(Box::pin(write(Arc::clone(&self.sink), written, backoff)));
+            let (sink, meters) = (Arc::clone(&self.sink), Arc::clone(&self.meters));
+            self.sinking.push(Box::pin(write(sink, written, backoff, meters)));
         } else {
             self.settle(written);
         }
     }
 
     pub(super) fn settle(&mut self, written: Written<T::Token>) {
-        let Written { verdicts, records } = written;
+        let Written { verdicts, records, received } = written;
         let messages = verdicts.len();
         let bytes = verdicts.iter().map(|(delivery, _)| delivery.payload.len()).sum();
         let answered = verdicts.iter().filter(|(_, outcome)| outcome.is_answer()).count();
+        let mut rejected = Rejected::default();
+        verdicts.iter().for_each(|(_, outcome)| rejected.count(outcome));
+        let begun = Instant::now();
         let settlement = self.transport.settle(verdicts);
         self.settling.push(Box::pin(async move {
-            Settled { messages, bytes, answered, records, result: settlement.await }
+            let result = settlement.await;
+            let took = begun.elapsed();
+            Settled { messages, bytes, answered, rejected, received, took, records, result }
         }));
     }
 
@@ -81,6 +99,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         }
         self.messages -= settled.messages;
         self.bytes -= settled.bytes;
+        self.meters.in_flight(self.messages, self.bytes);
         if let Some(pulse) = &self.pulse {
             pulse.settled(self.messages);
         }
@@ -89,11 +108,14 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
             Err(error @ TransportError::Aborted { .. }) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "not settled");
                 self.report.settlement.retried += settled.messages;
+                self.meters.retried(settled.messages);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
         self.report.settlement += settlement;
+        let Settled { rejected, took, received, .. } = settled;
+        self.meters.settled(&settlement, rejected, took, received);
         let Some(observer) = &self.observer else { return Ok(()) };
         // Which of a batch went stale is not known: then none of it is shown before it comes again.
         if settlement.published + settlement.recorded == settled.answered {
@@ -111,8 +133,12 @@ async fn write<T: Send, S: Sink>(
     sink: Arc<S>,
     mut written: Written<T>,
     backoff: Duration,
+    meters: Arc<Meters>,
 ) -> Written<T> {
-    if let Err(error) = sink.write(&written.records).await {
+    let begun = Instant::now();
+    let confirmed = sink.write(&written.records).await;
+    meters.sunk(begun.elapsed());
+    if let Err(error) = confirmed {
         tracing::warn!(error = &error as &dyn std::error::Error, "the sink did not confirm");
         tokio::time::sleep(backoff).await;
         written.records.clear();

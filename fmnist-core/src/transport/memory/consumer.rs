@@ -52,6 +52,10 @@ impl Transport for MemoryTransport {
         Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true }
     }
 
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
     async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<MemoryToken>>, TransportError> {
         if self.broker.take_outage() {
             let context = "the memory broker was told to be away".to_owned();

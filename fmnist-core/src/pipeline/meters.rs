@@ -1,0 +1,197 @@
+//! What a pipeline counts and times, through the facade of the crate `metrics`: a program that
+//! installs no recorder pays a branch a batch.
+
+use std::time::{Duration, Instant};
+
+use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+
+use crate::{
+    classifier::ModelIdentity,
+    transport::{Outcome, Settlement, Stage},
+};
+
+/// The handles of one pipeline's series, made once. Each value is of a batch, not of a message.
+pub(super) struct Meters {
+    received: Counter,
+    settled: [Counter; 5],
+    dead_letters: [Counter; Stage::ALL.len()],
+    images: Counter,
+    batch_images: Histogram,
+    queue: Histogram,
+    decode: [Histogram; 2],
+    batch: Histogram,
+    infer: [Histogram; 2],
+    encode: [Histogram; 2],
+    sink: Histogram,
+    settle: Histogram,
+    turnaround: Histogram,
+    in_flight_messages: Gauge,
+    in_flight_bytes: Gauge,
+    pub(super) stalls: Counter,
+    pub(super) stalled: Gauge,
+    pub(super) cut_off: Gauge,
+}
+
+impl Meters {
+    /// Registers every series with the present recorder, so that each is there from the start.
+    pub(super) fn new(transport: &str, model: &ModelIdentity) -> Self {
+        describe();
+        let own = |more: &[(&'static str, &str)]| {
+            let pairs = [("transport", transport)].into_iter().chain(more.iter().copied());
+            pairs.map(|(name, value)| Label::new(name, value.to_owned())).collect::<Vec<_>>()
+        };
+        let settled =
+            |outcome| counter!("fmnist_messages_settled_total", own(&[("outcome", outcome)]));
+        let dead = |stage: Stage| {
+            counter!("fmnist_dead_letters_total", own(&[("reason", stage.as_str())]))
+        };
+        let stage = |stage| histogram!("fmnist_stage_seconds", own(&[("stage", stage)]));
+        let kserve = |name: &'static str| histogram!(name, "model_name" => model.name.clone());
+        gauge!(
+            "fmnist_model_info",
+            "model_name" => model.name.clone(),
+            "model_version" => model.version.clone(),
+            "sha256" => model.sha256.clone(),
+        )
+        .set(1);
+        Self {
+            received: counter!("fmnist_messages_received_total", own(&[])),
+            settled: OUTCOMES.map(settled),
+            dead_letters: Stage::ALL.map(dead),
+            images: counter!("fmnist_images_total", own(&[("model_name", &model.name)])),
+            batch_images: histogram!("fmnist_batch_images", own(&[])),
+            queue: stage("queue"),
+            decode: [stage("decode"), kserve("request_preprocess_seconds")],
+            batch: stage("batch"),
+            infer: [stage("infer"), kserve("request_predict_seconds")],
+            encode: [stage("encode"), kserve("request_postprocess_seconds")],
+            sink: stage("sink"),
+            settle: stage("settle"),
+            turnaround: histogram!("fmnist_turnaround_seconds", own(&[])),
+            in_flight_messages: gauge!("fmnist_in_flight_messages", own(&[])),
+            in_flight_bytes: gauge!("fmnist_in_flight_bytes", own(&[])),
+            stalls: counter!("fmnist_stalls_total", own(&[])),
+            stalled: gauge!("fmnist_stalled", own(&[])),
+            cut_off: gauge!("fmnist_cut_off", own(&[])),
+        }
+    }
+
+    pub(super) fn received(&self, messages: usize) {
+        self.received.increment(messages as u64);
+    }
+
+    pub(super) fn in_flight(&self, messages: usize, bytes: usize) {
+        self.in_flight_messages.set(messages as f64);
+        self.in_flight_bytes.set(bytes as f64);
+    }
+
+    /// A batch of messages waited for the decode thread since `received`, and was read since `begun`.
+    pub(super) fn decoded(&self, received: Instant, begun: Instant) {
+        self.queue.record(begun.saturating_duration_since(received));
+        record(&self.decode, begun.elapsed());
+    }
+
+    /// A batch of images waited since `decoded`, and was classified since `begun`.
+    pub(super) fn inferred(&self, images: usize, decoded: Instant, begun: Instant) {
+        self.batch.record(begun.saturating_duration_since(decoded));
+        record(&self.infer, begun.elapsed());
+        self.images.increment(images as u64);
+        self.batch_images.record(images as f64);
+    }
+
+    pub(super) fn encoded(&self, took: Duration) {
+        record(&self.encode, took);
+    }
+
+    pub(super) fn sunk(&self, took: Duration) {
+        self.sink.record(took);
+    }
+
+    /// A batch was settled that took `took` from the verdicts on, and whose first message was
+    /// received at `received`.
+    pub(super) fn settled(
+        &self,
+        settlement: &Settlement,
+        rejected: Rejected,
+        took: Duration,
+        received: Instant,
+    ) {
+        let Settlement { published, recorded, rejected: dead, retried, stale } = *settlement;
+        let counts = [published, recorded, dead, retried, stale];
+        for (counter, count) in self.settled.iter().zip(counts) {
+            counter.increment(count as u64);
+        }
+        for (counter, count) in self.dead_letters.iter().zip(rejected.up_to(dead)) {
+            counter.increment(count as u64);
+        }
+        self.settle.record(took);
+        self.turnaround.record(received.elapsed());
+    }
+
+    pub(super) fn retried(&self, messages: usize) {
+        self.settled[RETRIED].increment(messages as u64);
+    }
+}
+
+/// The label `outcome`, in the order of [`Settlement`]'s fields.
+const OUTCOMES: [&str; 5] = ["published", "recorded", "dead_lettered", "retried", "stale"];
+const RETRIED: usize = 3;
+
+/// How many messages of a batch each stage refused.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Rejected([usize; Stage::ALL.len()]);
+
+impl Rejected {
+    pub(super) fn count(&mut self, outcome: &Outcome) {
+        if let Outcome::Reject(rejection) = outcome {
+            self.0[rejection.stage as usize] += 1;
+        }
+    }
+
+    /// The counts for `confirmed` dead letters. Which of a batch went stale is not known: then the
+    /// first stages are taken to be those that were confirmed.
+    fn up_to(self, confirmed: usize) -> [usize; Stage::ALL.len()] {
+        let mut left = confirmed;
+        self.0.map(|count| {
+            let taken = count.min(left);
+            left -= taken;
+            taken
+        })
+    }
+}
+
+fn record(histograms: &[Histogram; 2], took: Duration) {
+    histograms.iter().for_each(|histogram| histogram.record(took));
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_counter!(
+        "fmnist_messages_received_total",
+        "Messages received, redeliveries included."
+    );
+    describe_counter!("fmnist_messages_settled_total", "Ends of messages, by outcome.");
+    describe_counter!(
+        "fmnist_dead_letters_total",
+        "Confirmed dead letters, by the refusing stage."
+    );
+    describe_counter!("fmnist_images_total", "Images classified.");
+    describe_histogram!("fmnist_batch_images", "Images in an inference call.");
+    describe_histogram!("fmnist_stage_seconds", "Time of a batch in a stage of the pipeline.");
+    describe_histogram!(
+        "fmnist_turnaround_seconds",
+        "From the reception of a settled batch's first message to its acknowledgement."
+    );
+    describe_gauge!("fmnist_in_flight_messages", "Messages received and not settled.");
+    describe_gauge!("fmnist_in_flight_bytes", "Payload bytes received and not settled.");
+    describe_counter!("fmnist_stalls_total", "How often messages were in flight and none settled.");
+    describe_gauge!("fmnist_stalled", "1 while messages are in flight and none is settled.");
+    describe_gauge!(
+        "fmnist_cut_off",
+        "1 while the broker has given this consumer's work to others."
+    );
+    describe_gauge!("fmnist_model_info", "The model that answers; always 1.");
+    describe_histogram!("request_preprocess_seconds", "KServe's name of the stage decode.");
+    describe_histogram!("request_predict_seconds", "KServe's name of the stage infer.");
+    describe_histogram!("request_postprocess_seconds", "KServe's name of the stage encode.");
+}

@@ -1,0 +1,98 @@
+use std::{
+    env,
+    io::{self, IsTerminal},
+};
+
+use tracing::Subscriber;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+/// `pretty`, for people, is the default; `json` is an object a line, for log collectors.
+const FORMAT: &str = "FMNIST_LOG";
+
+/// Logs this process's events to stderr, because stdout is for results: which of them by `RUST_LOG`,
+/// in the form that `FMNIST_LOG` names, `pretty` or `json`. For programs, once, at their start.
+///
+/// No event has a message's key, headers or payload in it.
+pub fn log_from_env() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    let asked = env::var(FORMAT).unwrap_or_default();
+    let is_colourful = io::stderr().is_terminal();
+    let subscriber = subscriber(&asked, filter, is_colourful, io::stderr);
+    // An error means that logging was set up before, say by a test's harness.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    if !["", "pretty", "json"].contains(&&*asked) {
+        tracing::warn!(found = asked, "{FORMAT}: expected pretty or json");
+    }
+}
+
+fn subscriber<W>(
+    format: &str,
+    filter: EnvFilter,
+    is_colourful: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match format {
+        "json" => Box::new(builder.json().flatten_event(true).finish()),
+        _ => Box::new(builder.with_ansi(is_colourful).finish()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: &str) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let filter = EnvFilter::new("info");
+        let subscriber = subscriber(format, filter, false, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(id = "INFERENCE/0/7", messages = 3, "a \"quoted\" event");
+            tracing::debug!("not asked for");
+        });
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn json_is_one_object_a_line_with_the_fields_beside_the_message() {
+        let logged = logged("json");
+        assert_eq!(logged.lines().count(), 1, "{logged}");
+        let event: Value = serde_json::from_str(&logged).unwrap();
+        assert_eq!(event["level"], "WARN");
+        assert_eq!(event["message"], "a \"quoted\" event");
+        assert_eq!((&event["id"], &event["messages"]), (&"INFERENCE/0/7".into(), &3.into()));
+        assert!(event["timestamp"].is_string(), "{logged}");
+    }
+
+    #[test]
+    fn without_a_format_events_are_for_people() {
+        for format in ["", "pretty"] {
+            let logged = logged(format);
+            assert_eq!(logged.lines().count(), 1, "{logged}");
+            assert!(logged.contains(" WARN ") && logged.contains("messages=3"), "{logged}");
+        }
+    }
+}

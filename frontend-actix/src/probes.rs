@@ -1,0 +1,171 @@
+//! `/livez`, `/readyz` and `/metrics` of a consumer, which has no page.
+
+use std::{io, net::SocketAddr};
+
+use actix_web::{
+    App, Error, HttpResponse, HttpServer,
+    body::MessageBody,
+    dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse},
+    web,
+};
+use fmnist_core::pipeline::Pulse;
+use serde_json::json;
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{Metrics, ServerConfig, StartError, health};
+
+/// Answers an orchestrator and Prometheus on [`ServerConfig::health_port`]; without one, nobody.
+///
+/// It needs no token, publishes nothing and tells no more than numbers.
+pub struct Probes {
+    ready: watch::Sender<bool>,
+    server: Option<Server>,
+}
+
+struct Server {
+    address: SocketAddr,
+    handle: ServerHandle,
+    serving: JoinHandle<io::Result<()>>,
+}
+
+#[derive(Clone)]
+struct State {
+    metrics: Metrics,
+    pulse: Pulse,
+    ready: watch::Receiver<bool>,
+}
+
+impl Probes {
+    /// Installs the process's [`Metrics`] and serves, where there is a port: live at once, not
+    /// ready before [`Probes::ready`].
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(settings: &ServerConfig, pulse: &Pulse) -> Result<Self, StartError> {
+        let (ready, readiness) = watch::channel(false);
+        let Some(port) = settings.health_port else { return Ok(Self { ready, server: None }) };
+        let state = State { metrics: Metrics::install()?, pulse: pulse.clone(), ready: readiness };
+        let asked = SocketAddr::new(settings.bind, port);
+        let server = HttpServer::new(move || app(state.clone()))
+            .disable_signals()
+            .shutdown_timeout(1)
+            .workers(1)
+            .bind(asked)
+            .map_err(|source| StartError::from_bind(asked, source))?;
+        let address = server.addrs().first().copied().unwrap_or(asked);
+        let server = server.run();
+        let handle = server.handle();
+        let server = Some(Server { address, handle, serving: tokio::spawn(server) });
+        Ok(Self { ready, server })
+    }
+
+    /// Where it listens, if it does.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(|server| server.address)
+    }
+
+    /// Says that model and broker are there: `/readyz` is green from now on.
+    pub fn ready(&self) {
+        self.ready.send_replace(true);
+    }
+
+    /// Says that the consumer drains: `/readyz` is red from now on.
+    pub fn draining(&self) {
+        self.ready.send_replace(false);
+    }
+
+    /// Stops answering.
+    pub async fn stop(self) {
+        let Some(Server { handle, serving, .. }) = self.server else { return };
+        handle.stop(true).await;
+        if let Ok(Err(error)) = serving.await {
+            tracing::warn!(%error, "the server of the probes ended badly");
+        }
+    }
+}
+
+fn app(
+    state: State,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(web::Data::new(state))
+        .route("/livez", web::get().to(live))
+        .route("/readyz", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics))
+}
+
+async fn live(state: web::Data<State>) -> HttpResponse {
+    health::liveness(std::slice::from_ref(&state.pulse))
+}
+
+async fn ready(state: web::Data<State>) -> HttpResponse {
+    match *state.ready.borrow() && !state.pulse.vitals().is_cut_off {
+        true => HttpResponse::Ok().json(json!({ "status": "ready" })),
+        false => HttpResponse::ServiceUnavailable().json(json!({ "status": "not ready" })),
+    }
+}
+
+async fn metrics(state: web::Data<State>) -> HttpResponse {
+    // A stall is counted when it is seen.
+    state.pulse.vitals();
+    state.metrics.response()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{
+        body::to_bytes,
+        http::StatusCode,
+        test::{TestRequest, call_service, init_service},
+    };
+
+    use super::*;
+    use crate::metrics::local;
+
+    #[actix_web::test]
+    async fn a_consumer_is_ready_between_its_connection_and_its_drain_and_red_while_cut_off() {
+        let (_recorder, metrics) = local();
+        let (ready, readiness) = watch::channel(false);
+        let pulse = Pulse::default();
+        let state = State { metrics, pulse: pulse.clone(), ready: readiness };
+        let service = init_service(app(state)).await;
+        let status = async |path: &str| {
+            call_service(&service, TestRequest::get().uri(path).to_request()).await.status()
+        };
+        const RED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+        assert_eq!((status("/livez").await, status("/readyz").await), (StatusCode::OK, RED));
+        ready.send_replace(true);
+        assert_eq!(status("/readyz").await, StatusCode::OK);
+        pulse.cut_off();
+        assert_eq!((status("/livez").await, status("/readyz").await), (RED, RED));
+        pulse.connected();
+        assert_eq!(
+            (status("/livez").await, status("/readyz").await),
+            (StatusCode::OK, StatusCode::OK)
+        );
+        ready.send_replace(false);
+        assert_eq!((status("/livez").await, status("/readyz").await), (StatusCode::OK, RED));
+
+        let answer = call_service(&service, TestRequest::get().uri("/metrics").to_request()).await;
+        let body = answer.map_into_boxed_body().into_body();
+        let text = to_bytes(body).await.expect("a body");
+        assert!(text.starts_with(b"# HELP fmnist_build_info This program"), "{text:?}");
+        assert_eq!(status("/results").await, StatusCode::NOT_FOUND);
+    }
+
+    #[tokio::test]
+    async fn without_a_port_nothing_listens_and_nothing_is_recorded() {
+        let probes = Probes::start(&ServerConfig::default(), &Pulse::default()).expect("nothing");
+        assert_eq!(probes.address(), None);
+        probes.ready();
+        probes.stop().await;
+    }
+}

@@ -1,0 +1,186 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{http::StatusCode, test::TestRequest};
+use fmnist_core::{
+    Classifier,
+    pipeline::{Pipeline, PipelineConfig, Pulse},
+    transport::{Outbound, memory::MemoryBroker},
+};
+use tokio::sync::oneshot;
+
+use super::{World, test_set, text};
+use crate::{ServerConfig, metrics};
+
+/// Type and labels of a metric.
+type Series = BTreeMap<String, (String, BTreeSet<String>)>;
+
+/// The table of docs/metrics.md, without what only a broker's client tells.
+fn documented() -> Series {
+    let document = include_str!("../../../../docs/metrics.md");
+    let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    let mut series = Series::new();
+    for line in document.lines().filter(|line| line.starts_with("| `") && line.ends_with(" |")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
+        let [name, kind, labels, _, from] = cells[..] else { continue };
+        if from.trim() != "Kafka" {
+            let labels = labels.split(',').map(bare).collect();
+            series.insert(bare(name), (bare(kind), labels));
+        }
+    }
+    series
+}
+
+/// What a text in Prometheus's format has.
+fn told(text: &str) -> Series {
+    let mut series = Series::new();
+    for line in text.lines() {
+        if let Some(declared) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = declared.split_once(' ').unwrap();
+            series.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+        } else if let Some((sample, labels)) = line.split_once('{') {
+            let name = ["_bucket", "_sum", "_count"]
+                .iter()
+                .filter_map(|suffix| sample.strip_suffix(suffix))
+                .find(|name| series.contains_key(*name))
+                .unwrap_or(sample);
+            let names = labels.rsplit_once('}').unwrap().0.split("\",");
+            let names = names.map(|label| label.split_once('=').unwrap().0.to_owned());
+            series.get_mut(name).unwrap().1.extend(names.filter(|name| name != "le"));
+        }
+    }
+    series
+}
+
+/// The value of a sample by its name and labels, as the text has them.
+fn value(text: &str, sample: &str) -> Option<f64> {
+    let line =
+        text.lines().find(|line| line.strip_prefix(sample).is_some_and(|l| l.starts_with(' ')));
+    line.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+}
+
+/// Sends two good messages and a bad one through a pipeline until it has settled them.
+async fn run_pipeline() {
+    let broker = MemoryBroker::new("INFERENCE");
+    for payload in
+        [r#"{"start_idx": 0, "end_idx": 5}"#, "no image", r#"{"start_idx": 1, "end_idx": 3}"#]
+    {
+        broker.send(Outbound { payload: payload.into(), ..Outbound::default() });
+    }
+    let (stop, stopped) = oneshot::channel::<()>();
+    let watched = broker.clone();
+    let settled = async move {
+        while watched.unsettled_messages() > 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(stop);
+    };
+    let model = Arc::new(Classifier::pretrained().unwrap());
+    let images = test_set().images;
+    let pipeline = Pipeline::new(broker.consumer(), model, images, PipelineConfig::default());
+    let (report, ()) = tokio::join!(pipeline.run(async { drop(stopped.await) }), settled);
+    assert_eq!(report.unwrap().images, 7);
+}
+
+#[actix_web::test]
+async fn the_documented_metrics_are_those_that_a_pipeline_and_a_page_tell_and_no_others() {
+    let (recorder, metrics) = metrics::local();
+    let _recording = ::metrics::set_default_local_recorder(&recorder);
+    let world = World::with(ServerConfig::default(), |frontend| frontend.with_metrics(metrics));
+    run_pipeline().await;
+    world.get("/livez").await;
+    let answer = world.call(TestRequest::get().uri("/metrics")).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(
+        answer.headers().get("content-type").unwrap(),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    let text = &*text(answer).await;
+    assert_eq!(told(text), documented());
+    for name in told(text).keys() {
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
+    }
+
+    let expected = [
+        (r#"fmnist_messages_received_total{transport="memory"}"#, 3.0),
+        (r#"fmnist_messages_settled_total{transport="memory",outcome="published"}"#, 2.0),
+        (r#"fmnist_messages_settled_total{transport="memory",outcome="dead_lettered"}"#, 1.0),
+        (r#"fmnist_messages_settled_total{transport="memory",outcome="retried"}"#, 0.0),
+        (r#"fmnist_dead_letters_total{transport="memory",reason="DECODE"}"#, 1.0),
+        (r#"fmnist_dead_letters_total{transport="memory",reason="INFER"}"#, 0.0),
+        (r#"fmnist_images_total{transport="memory",model_name="base"}"#, 7.0),
+        (r#"fmnist_batch_images_sum{transport="memory"}"#, 7.0),
+        (r#"fmnist_in_flight_messages{transport="memory"}"#, 0.0),
+        (r#"fmnist_in_flight_bytes{transport="memory"}"#, 0.0),
+        (r#"fmnist_http_requests_total{route="/livez",status="2xx"}"#, 1.0),
+    ];
+    for (sample, expected) in expected {
+        assert_eq!(value(text, sample), Some(expected), "{sample} in\n{text}");
+    }
+    let batches = value(text, r#"fmnist_batch_images_count{transport="memory"}"#).unwrap();
+    for stage in ["batch", "infer"] {
+        let count = format!(r#"fmnist_stage_seconds_count{{transport="memory",stage="{stage}"}}"#);
+        assert_eq!(value(text, &count), Some(batches), "{stage}");
+    }
+    assert_eq!(value(text, r#"request_predict_seconds_count{model_name="base"}"#), Some(batches));
+}
+
+#[actix_web::test]
+async fn paths_that_nobody_serves_are_counted_together() {
+    let (recorder, metrics) = metrics::local();
+    let _recording = ::metrics::set_default_local_recorder(&recorder);
+    let world = World::new();
+    for path in ["/a", "/b?c=d", "/kafka/push-to-consumer?start_idx=0"] {
+        world.call(TestRequest::get().uri(path)).await;
+    }
+    let text = metrics.text();
+    let count =
+        |route: &str| format!(r#"fmnist_http_requests_total{{route="{route}",status="4xx"}}"#);
+    assert_eq!(value(&text, &count("other")), Some(2.0));
+    assert_eq!(value(&text, &count("/{broker}/push-to-consumer")), Some(1.0));
+}
+
+#[actix_web::test]
+async fn without_metrics_there_is_nothing_to_scrape() {
+    assert_eq!(World::new().get("/metrics").await.0, StatusCode::NOT_FOUND);
+}
+
+#[actix_web::test]
+async fn a_stall_is_counted_when_prometheus_looks_and_over_when_a_message_is_settled() {
+    let (recorder, metrics) = metrics::local();
+    let _recording = ::metrics::set_default_local_recorder(&recorder);
+    let broker = MemoryBroker::new("INFERENCE");
+    let hold = broker.hold_confirmations();
+    let payload = r#"{"start_idx": 0, "end_idx": 1}"#.into();
+    broker.send(Outbound { payload, ..Outbound::default() });
+    // Without patience, whatever is in flight has stalled.
+    let pulse = Pulse::new(Duration::ZERO);
+    let world = World::with(ServerConfig::default(), |frontend| {
+        frontend.with_metrics(metrics).with_pulse(pulse.clone())
+    });
+    let model = Arc::new(Classifier::pretrained().unwrap());
+    let (images, config) = (test_set().images, PipelineConfig::default());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let pipeline =
+        Pipeline::new(broker.consumer(), model, images, config).with_pulse(pulse.clone());
+    let looked = async {
+        let told = async |expected: &str| {
+            while !text(world.call(TestRequest::get().uri("/metrics")).await)
+                .await
+                .contains(expected)
+            {}
+        };
+        told(r#"fmnist_stalled{transport="memory"} 1"#).await;
+        drop(hold);
+        told(r#"fmnist_messages_settled_total{transport="memory",outcome="published"} 1"#).await;
+        told(r#"fmnist_stalled{transport="memory"} 0"#).await;
+        let text = text(world.call(TestRequest::get().uri("/metrics")).await).await;
+        assert!(value(&text, r#"fmnist_stalls_total{transport="memory"}"#) >= Some(1.0), "{text}");
+        drop(stop);
+    };
+    let (report, ()) = tokio::join!(pipeline.run(async { drop(stopped.await) }), looked);
+    assert_eq!(report.unwrap().settlement.published, 1);
+}

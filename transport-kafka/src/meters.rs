@@ -1,0 +1,65 @@
+//! What happens at the broker's end, counted and timed through the facade of the crate `metrics`.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+/// The handles of one consumer's series, made once.
+pub(crate) struct Meters {
+    publish: Histogram,
+    pub(crate) assigned: Counter,
+    pub(crate) revoked: Counter,
+    pub(crate) lost: Counter,
+    pub(crate) poll_breaches: Counter,
+    pub(crate) queue_full: Counter,
+    topic: Arc<str>,
+}
+
+impl Meters {
+    pub(crate) fn new(topic: &Arc<str>) -> Self {
+        describe();
+        let rebalances = |change: &'static str| counter!("fmnist_rebalances_total", "transport" => "kafka", "change" => change);
+        Self {
+            publish: histogram!(
+                "fmnist_stage_seconds", "transport" => "kafka", "stage" => "publish"
+            ),
+            assigned: rebalances("assigned"),
+            revoked: rebalances("revoked"),
+            lost: rebalances("lost"),
+            poll_breaches: counter!("fmnist_poll_breaches_total", "transport" => "kafka"),
+            queue_full: counter!("fmnist_queue_full_total", "transport" => "kafka"),
+            topic: Arc::clone(topic),
+        }
+    }
+
+    /// The results and dead letters of a batch were confirmed, or refused, after so long.
+    pub(crate) fn published(&self, took: Duration) {
+        self.publish.record(took);
+    }
+
+    pub(crate) fn lag(&self, partition: i32) -> Gauge {
+        gauge!(
+            "fmnist_lag_messages",
+            "transport" => "kafka",
+            "topic" => Arc::clone(&self.topic),
+            "partition" => partition.to_string(),
+        )
+    }
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge};
+    describe_counter!("fmnist_rebalances_total", "Changes of this consumer's partitions.");
+    describe_counter!(
+        "fmnist_poll_breaches_total",
+        "How often nothing was polled for max.poll.interval.ms."
+    );
+    describe_counter!(
+        "fmnist_queue_full_total",
+        "How often a result had to wait for room in the producer's queue."
+    );
+    describe_gauge!(
+        "fmnist_lag_messages",
+        "Messages of an assigned partition that are not acknowledged yet."
+    );
+}

@@ -8,6 +8,7 @@ pub mod conformance;
 mod dead_letter;
 mod delivery;
 mod error;
+mod trace;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub use attributes::Attributes;
 pub use dead_letter::{DeadLetter, dead_letter, dead_letter_stub};
 pub use delivery::{Delivery, Lane, Outbound, Outcome, Rejection, Settlement, Source, Stage};
 pub use error::{PublishError, TransportError};
+pub use trace::TraceContext;
 
 /// What a transport claims, and so what the conformance suite tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

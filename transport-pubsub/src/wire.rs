@@ -11,11 +11,16 @@ const MAX_ATTRIBUTES: usize = 100;
 const MAX_NAME_BYTES: usize = 256;
 const MAX_VALUE_BYTES: usize = 1024;
 
+/// W3C's names of the trace context, and those that Google's subscribers look for.
+const TRACE: [(&str, &str); 2] =
+    [("traceparent", "googclient_traceparent"), ("tracestate", "googclient_tracestate")];
+
 /// A message as Pub/Sub takes it, without an ordering key.
 ///
 /// Null values become empty, other bytes than UTF-8 are replaced by U+FFFD, values are cut to
 /// 1,024 bytes, names of more than 256 bytes are left out, and so are the first attributes where
-/// there are more than 100: what was added last says where the message came from.
+/// there are more than 100: what was added last says where the message came from. A trace context
+/// goes under Google's names, too.
 pub(crate) fn to_pubsub(attributes: &Attributes, payload: Bytes) -> Message {
     let mut kept = HashMap::new();
     let all: Vec<_> = attributes.iter().collect();
@@ -28,6 +33,13 @@ pub(crate) fn to_pubsub(attributes: &Attributes, payload: Bytes) -> Message {
         }
         let text = String::from_utf8_lossy(value.map_or(&[][..], |v| v));
         kept.insert(name.to_owned(), cut(&text, MAX_VALUE_BYTES).to_owned());
+    }
+    for (name, googles) in TRACE {
+        if kept.len() < MAX_ATTRIBUTES
+            && let Some(value) = kept.get(name).cloned()
+        {
+            kept.entry(googles.to_owned()).or_insert(value);
+        }
     }
     Message::new().set_data(payload).set_attributes(kept)
 }
@@ -52,6 +64,15 @@ mod tests {
         let attributes: Attributes = [("b", "2"), ("a", "1")].into_iter().collect();
         let back = to_attributes(to_pubsub(&attributes, Bytes::new()).attributes);
         assert_eq!(back, [("a", "1"), ("b", "2")].into_iter().collect());
+    }
+
+    #[test]
+    fn the_trace_context_has_googles_names_too_and_does_not_replace_what_was_there() {
+        let attributes =
+            [("traceparent", "new"), ("tracestate", "a=1"), ("googclient_traceparent", "old")];
+        let message = to_pubsub(&attributes.into_iter().collect(), Bytes::new());
+        let expected = attributes.into_iter().chain([("googclient_tracestate", "a=1")]);
+        assert_eq!(message.attributes, expected.map(|(n, v)| (n.into(), v.into())).collect());
     }
 
     #[test]

@@ -363,3 +363,33 @@ async fn observers_see_settled_results() {
     let record = seen.recv().await.expect("a result");
     assert_eq!((record.id.as_str(), record.predictions[0].class), ("m/0", 4));
 }
+
+#[tokio::test]
+async fn every_part_of_a_result_is_a_step_of_its_messages_trace_and_a_dead_letter_too() {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-";
+    let broker = MemoryBroker::new("m");
+    let traced = |message: Outbound| {
+        let parent = format!("{TRACE}00f067aa0ba902b7-01");
+        let attributes = [("traceparent", &*parent), ("tracestate", "a=1")];
+        let owned = attributes.map(|(name, value)| (name, value.to_owned()));
+        Outbound { attributes: owned.into_iter().collect(), ..message }
+    };
+    broker.send(traced(range(0, 40)));
+    broker.send(range(0, 1));
+    broker.send(traced(range(5, 5)));
+    let results = ResultsConfig { max_result_bytes: 2_000, ..ResultsConfig::default() };
+    let config = PipelineConfig { results, ..PipelineConfig::default() };
+    let run = pipeline(&broker, &FirstPixel::new(), config);
+    run_through(&broker, run).await.expect("drained");
+    let results = broker.results();
+    let (untraced, parts): (Vec<_>, Vec<_>) =
+        results.iter().partition(|result| result.attributes.text("traceparent").is_none());
+    assert_eq!(untraced.len(), 1);
+    assert!(parts.len() > 1, "{} parts", parts.len());
+    let letter = broker.dead_letters().remove(0);
+    for message in parts.into_iter().chain([&letter]) {
+        let parent = message.attributes.text("traceparent").expect("a context");
+        assert!(parent.starts_with(TRACE) && !parent.contains("00f067aa0ba902b7"), "{parent}");
+        assert_eq!(message.attributes.text("tracestate"), Some("a=1"));
+    }
+}

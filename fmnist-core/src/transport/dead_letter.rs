@@ -1,16 +1,21 @@
-use super::{Attributes, Delivery, Outbound, Rejection};
+use super::{
+    Attributes, Delivery, Outbound, Rejection,
+    trace::{TRACEPARENT, TraceContext},
+};
 use crate::weights::sha256;
 
 /// The dead letter of `delivery`: key, payload and attributes untouched, and the reason added in
 /// the headers of Kafka Connect (KIP-298), which most tools read.
 ///
-/// The message's id is in `fmnist.id`, the delivery attempt, where known, in `fmnist.attempt`.
+/// The message's id is in `fmnist.id`, the delivery attempt, where known, in `fmnist.attempt`. A
+/// message of a trace gets a `traceparent` of its own, behind the one that it came with.
 pub fn dead_letter<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
-    Outbound {
-        key: delivery.key.clone(),
-        attributes: provenance(delivery, rejection, delivery.attributes.clone()),
-        payload: delivery.payload.clone(),
+    let mut attributes = provenance(delivery, rejection, delivery.attributes.clone());
+    if let Some(trace) = TraceContext::read(&delivery.attributes) {
+        // The `tracestate` is among the original headers.
+        attributes.push(TRACEPARENT, trace.child().to_string());
     }
+    Outbound { key: delivery.key.clone(), attributes, payload: delivery.payload.clone() }
 }
 
 /// What goes instead of a dead letter that the broker refuses as too large: the same headers
@@ -19,6 +24,9 @@ pub fn dead_letter_stub<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Out
     let mut attributes = provenance(delivery, rejection, Attributes::new());
     attributes.push("fmnist.payload.sha256", sha256(&delivery.payload));
     attributes.push("fmnist.payload.bytes", delivery.payload.len().to_string());
+    if let Some(trace) = TraceContext::read(&delivery.attributes) {
+        trace.child().write(&mut attributes);
+    }
     Outbound { key: delivery.key.clone(), attributes, payload: bytes::Bytes::new() }
 }
 
@@ -104,9 +112,11 @@ impl DeadLetter {
 /// name with it, say from another system's dead letters, keeps its own.
 fn without_added(attributes: &Attributes) -> Attributes {
     let all: Vec<_> = attributes.iter().collect();
+    let has_own_trace = has_own_trace(attributes);
     let added = |index: usize, name: &str| {
         let is_last = !all[index + 1..].iter().any(|(later, _)| *later == name);
-        (ADDED.contains(&name) && is_last) || name == REDRIVES
+        let is_added = ADDED.contains(&name) || (has_own_trace && name == TRACEPARENT);
+        (is_added && is_last) || name == REDRIVES
     };
     let mut kept = Attributes::new();
     for (index, (name, value)) in all.iter().enumerate() {
@@ -117,6 +127,20 @@ fn without_added(attributes: &Attributes) -> Attributes {
         }
     }
     kept
+}
+
+/// Whether the last `traceparent` was added to one that the message brought. Where a broker keeps
+/// one value of a name, the added one stays, and a message that is sent again goes on from it.
+fn has_own_trace(attributes: &Attributes) -> bool {
+    let context = |value: &bytes::Bytes| {
+        TraceContext::read(&[(TRACEPARENT, value.clone())].into_iter().collect())
+    };
+    let named = attributes.iter().filter(|(name, _)| *name == TRACEPARENT);
+    let contexts: Vec<_> = named.map(|(_, value)| value.and_then(context)).collect();
+    match &contexts[..] {
+        [.., Some(before), Some(last)] => last.is_of_the_trace_of(before),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +214,36 @@ mod tests {
         let again = read.redriven();
         assert_eq!(again.attributes.text("__connect.errors.topic"), Some("orders"));
         assert_eq!(again.attributes.len(), 3);
+    }
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_dead_letter_is_a_step_of_its_messages_trace_and_a_redriven_message_is_not() {
+        let headers = [("traceparent", PARENT), ("tracestate", "a=1"), ("b", "2")];
+        let original = delivery(headers.into_iter().collect());
+        let rejection = Rejection::new(Stage::Decode, "bad");
+        let parent = TraceContext::read(&original.attributes).expect("valid");
+        for letter in [dead_letter(&original, &rejection), dead_letter_stub(&original, &rejection)]
+        {
+            let child = TraceContext::read(&letter.attributes).expect("a context");
+            assert!(child != parent && child.is_of_the_trace_of(&parent), "{child}");
+            assert_eq!(letter.attributes.text("tracestate"), Some("a=1"));
+        }
+        let letter = dead_letter(&original, &rejection);
+        assert!(letter.attributes.iter().take(3).eq(original.attributes.iter()));
+        let again = DeadLetter::read(letter).expect("a dead letter").redriven();
+        assert_eq!(names(&again), ["traceparent", "tracestate", "b", "fmnist.redrives"]);
+        assert_eq!(again.attributes.text("traceparent"), Some(PARENT));
+    }
+
+    #[test]
+    fn an_invalid_traceparent_stays_as_it_was() {
+        let headers = [("traceparent", PARENT), ("traceparent", "00-nonsense")];
+        let original = delivery(headers.into_iter().collect());
+        let letter = dead_letter(&original, &Rejection::new(Stage::Decode, "bad"));
+        let again = DeadLetter::read(letter).expect("a dead letter").redriven();
+        assert_eq!(names(&again), ["traceparent", "traceparent", "fmnist.redrives"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
         in_flight::{Done, Verdict},
         meters::{Meters, Rejected},
     },
-    transport::{Delivery, Outcome, Settlement, Transport, TransportError},
+    transport::{Delivery, Outcome, Settlement, TraceContext, Transport, TransportError},
 };
 
 type Verdicts<T> = Vec<(Delivery<T>, Outcome)>;
@@ -54,7 +54,12 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                         true => Outcome::Recorded,
                         false => {
                             let max_bytes = self.config.results.max_result_bytes;
-                            Outcome::Publish(record.outbound(delivery.key.as_ref(), max_bytes))
+                            let mut parts = record.outbound(delivery.key.as_ref(), max_bytes);
+                            if let Some(trace) = TraceContext::read(&delivery.attributes) {
+                                let trace = trace.child();
+                                parts.iter_mut().for_each(|part| trace.write(&mut part.attributes));
+                            }
+                            Outcome::Publish(parts)
                         }
                     };
                     if keep {

@@ -484,7 +484,9 @@ async fn a_pipeline_that_stalls_turns_liveness_red_until_it_gets_on() {
     until(|| pulse.vitals().in_flight == 1).await;
     let (status, body) = world.get("/livez").await;
     assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &"stalled".into()));
-    let expected = json!({ "in_flight": 1, "full": false, "stalled": true, "stalls": 1 });
+    let expected = json!({
+        "in_flight": 1, "full": false, "stalled": true, "stalls": 1, "cut_off": false,
+    });
     assert_eq!(body["pipelines"], json!([expected]));
 
     drop(hold);

@@ -116,9 +116,9 @@ async fn a_breach_of_the_poll_interval_is_an_event_a_metric_and_a_cut_off_pulse_
     let kafka = with_properties(
         &fresh(&cluster),
         &[
-            ("session.timeout.ms", "1000"),
-            ("heartbeat.interval.ms", "200"),
-            ("max.poll.interval.ms", "1000"),
+            // The mock lets a member wait for three seconds before it is in its group.
+            ("session.timeout.ms", "4000"),
+            ("max.poll.interval.ms", "4000"),
         ],
     );
     kafka.send(vec![message("before")]).await;
@@ -128,8 +128,8 @@ async fn a_breach_of_the_poll_interval_is_an_event_a_metric_and_a_cut_off_pulse_
     assert!(pulse.vitals().is_well());
     assert_eq!(sum(&metrics, "fmnist_poll_breaches_total"), Some(0.0));
 
-    // The fault itself: nothing of this process polls for three intervals.
-    thread::sleep(Duration::from_secs(3));
+    // The fault itself: nothing of this process polls for longer than the interval.
+    thread::sleep(Duration::from_secs(6));
     let received = timeout(PATIENCE, transport.recv(ONE)).await.expect("in time");
     assert!(matches!(received, Err(TransportError::Unavailable { .. })), "{received:?}");
     assert!(pulse.vitals().is_cut_off);

@@ -167,11 +167,13 @@ async fn a_stall_is_counted_when_prometheus_looks_and_over_when_a_message_is_set
     let pipeline =
         Pipeline::new(broker.consumer(), model, images, config).with_pulse(pulse.clone());
     let looked = async {
-        let told = async |expected: &str| {
-            while !text(world.call(TestRequest::get().uri("/metrics")).await)
-                .await
-                .contains(expected)
-            {}
+        let told = async |expected: &str| loop {
+            let told = text(world.call(TestRequest::get().uri("/metrics")).await).await;
+            if told.contains(expected) {
+                return;
+            }
+            // The pipeline shares this thread.
+            tokio::task::yield_now().await;
         };
         told(r#"fmnist_stalled{transport="memory"} 1"#).await;
         drop(hold);

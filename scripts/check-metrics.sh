@@ -23,7 +23,7 @@ clean_up() {
 trap clean_up EXIT
 
 # An empty folder's usual places have no data set, so the images are drawn.
-program="$PWD/${CARGO_TARGET_DIR:-target}/debug/examples/demo"
+program="${CARGO_TARGET_DIR:-$PWD/target}/debug/examples/demo"
 (cd "$folder" && exec env -i HOME="$folder" PATH="$PATH" "$program" --port 0 >out 2>err) &
 demo=$!
 for _ in $(seq 600); do

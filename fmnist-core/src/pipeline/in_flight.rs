@@ -150,3 +150,6 @@ pub(super) struct Refused<T> {
     pub(super) received: Received<T>,
     pub(super) rejection: Rejection,
 }
+
+#[cfg(test)]
+mod model;

@@ -97,6 +97,9 @@ impl Schedule {
 }
 
 #[cfg(test)]
+mod model;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Answers the brightness of the first pixel, modulo the classes; fails on pixels of 255.
-struct FirstPixel {
+pub(super) struct FirstPixel {
     labels: Vec<String>,
     identity: Arc<ModelIdentity>,
     calls: Mutex<Vec<usize>>,
@@ -25,7 +25,7 @@ struct FirstPixel {
 }
 
 impl FirstPixel {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         let (name, version, sha256) = ("first-pixel".into(), "1.0".into(), "0".repeat(64));
         Arc::new(Self {
             labels: LABELS.map(str::to_owned).into(),

@@ -23,8 +23,10 @@ pub(crate) async fn classify(
 ) -> Result<HttpResponse, ApiError> {
     let model = site.model().ok_or(ApiError::ModelMissing)?;
     let limit_bytes = site.frontend.settings.max_body_bytes;
-    let uploads = upload::receive(&request, payload, limit_bytes).await?;
+    let uploads = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
+    let permit = site.limits.inference()?;
     let answer = web::block(move || {
+        let _permit = permit;
         let images: Vec<Image> =
             uploads.iter().map(upload::Upload::image).collect::<Result<_, _>>()?;
         let predictions = model.infer(&images).map_err(|error| {

@@ -1,8 +1,16 @@
-use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+use std::time::Duration;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
 use fmnist_core::transport::PublishError;
 use serde_json::json;
 
 use crate::broker::BrokerKind;
+
+/// By then a limit of a second's requests, or the work of a moment, is over.
+const RETRY_AFTER_SECONDS: usize = 1;
 
 /// What a caller is told; causes go to the log, not over the wire.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +30,15 @@ pub(crate) enum ApiError {
     /// 413
     #[error("the body is larger than {limit_bytes} bytes")]
     TooLarge { limit_bytes: usize },
+    /// 408
+    #[error("the body did not come within {timeout:?}")]
+    TooSlow { timeout: Duration },
+    /// 429: try again later.
+    #[error("more than {per_second} requests a second; try again later")]
+    TooMany { per_second: u32 },
+    /// 503: try again later.
+    #[error("{0}; try again later")]
+    Busy(&'static str),
     /// 500
     #[error("classification failed")]
     Classification,
@@ -57,14 +74,21 @@ impl ResponseError for ApiError {
             Self::Foreign(_) => StatusCode::FORBIDDEN,
             Self::Unknown(_) => StatusCode::NOT_FOUND,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Classification => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::ModelMissing | Self::BrokerAway { .. } | Self::BrokerMissing { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Busy(_)
+            | Self::ModelMissing
+            | Self::BrokerAway { .. }
+            | Self::BrokerMissing { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
-        HttpResponse::build(self.status_code()).json(json!({ "error": self.to_string() }))
+        let mut response = HttpResponse::build(self.status_code());
+        if let Self::TooMany { .. } | Self::Busy(_) | Self::BrokerAway { .. } = self {
+            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+        }
+        response.json(json!({ "error": self.to_string() }))
     }
 }

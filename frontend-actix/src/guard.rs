@@ -1,7 +1,7 @@
 //! Who may ask for what: the caller's address by `Host`, foreign pages by `Sec-Fetch-Site` and
 //! `Origin`, strangers by the token.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
 use actix_web::{
     Error,
@@ -54,7 +54,9 @@ pub(crate) async fn check(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let site = request.app_data::<web::Data<Site>>().expect("every app has a site").clone();
-    let mut response = match verdict(&request, &site.frontend.settings) {
+    let admitted = verdict(&request, &site.frontend.settings)
+        .and_then(|()| site.limits.admit(&request, Instant::now()));
+    let mut response = match admitted {
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
         Err(refusal) => {
             tracing::debug!(path = request.path(), %refusal, "refused");

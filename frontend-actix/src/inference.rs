@@ -108,9 +108,11 @@ async fn infer(
 ) -> Result<HttpResponse, ApiError> {
     let model = named(&site, &path)?;
     let json_bytes = json_length(&request)?;
-    let body = upload::body(payload, site.frontend.settings.max_body_bytes).await?;
+    let body = upload::body(&site.limits, payload, site.frontend.settings.max_body_bytes).await?;
+    let permit = site.limits.inference()?;
     let answer = web::block(move || {
-        let request = InferenceRequest::read(&body, json_bytes)
+        let _permit = permit;
+        let request = InferenceRequest::read(&body.bytes, json_bytes)
             .map_err(|rejection| ApiError::Invalid(rejection.reason))?;
         let predictions = model.infer(&request.images).map_err(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "classification failed");

@@ -32,6 +32,7 @@ mod error;
 mod guard;
 mod health;
 mod inference;
+mod limits;
 mod logs;
 mod metrics;
 mod page;

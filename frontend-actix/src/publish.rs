@@ -53,17 +53,20 @@ pub(crate) async fn push_image(
 ) -> Result<HttpResponse, ApiError> {
     let kind = page::broker(&broker)?;
     let limit_bytes = site.frontend.settings.max_body_bytes.min(MAX_IMAGE_BYTES);
-    let mut files = upload::receive(&request, payload, limit_bytes).await?;
+    let mut files = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
     let (Some(upload), true) = (files.pop(), files.is_empty()) else {
         return Err(ApiError::Invalid("one image a message, please".to_owned()));
     };
-    let upload = web::block(move || upload.image().map(|_| upload))
-        .await
-        .map_err(|_| ApiError::Classification)??;
-    let content_type = (!is_picture(&upload.0)).then_some("application/octet-stream");
+    let permit = site.limits.inference()?;
+    let decode = move || {
+        let _permit = permit;
+        upload.image().map(|_| upload)
+    };
+    let upload = web::block(decode).await.map_err(|_| ApiError::Classification)??;
+    let content_type = (!is_picture(&upload.bytes)).then_some("application/octet-stream");
     let attributes: Attributes =
         content_type.into_iter().map(|value| ("content-type", value)).collect();
-    let message = Outbound { key: None, attributes, payload: upload.0 };
+    let message = Outbound { key: None, attributes, payload: upload.bytes.clone() };
     let id = send(&site, kind, message).await?;
     Ok(HttpResponse::Ok().json(json!({ "message_queue": kind.name(), "id": id })))
 }

@@ -129,12 +129,13 @@ pub(crate) async fn stream(site: web::Data<Site>) -> Result<HttpResponse, ApiErr
     let Some(results) = &site.frontend.results else {
         return Err(ApiError::Invalid("no results are read in this process".to_owned()));
     };
-    let state = (results.subscribe(), site.stopping.clone());
+    let permit = site.limits.stream()?;
+    let state = (results.subscribe(), site.stopping.clone(), permit);
     // The comment tells the reader at once that the stream stands.
     let opening = stream::iter([Ok(Bytes::from_static(b": open\n\n"))]);
-    let events = stream::unfold(state, |(mut results, mut stopping)| async {
+    let events = stream::unfold(state, |(mut results, mut stopping, permit)| async {
         let event = next_event(&mut results, &mut stopping).await?;
-        Some((Ok::<_, Infallible>(event), (results, stopping)))
+        Some((Ok::<_, Infallible>(event), (results, stopping, permit)))
     });
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))

@@ -5,6 +5,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use actix_web::{
@@ -31,6 +32,9 @@ use crate::{
 
 /// How long requests that are being answered may go on after the stop.
 const STOP_SECONDS: u64 = 10;
+
+/// How long the head of a request may take, which is a packet or two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Threads that serve; what takes long runs elsewhere.
 const WORKERS: usize = 2;
@@ -105,6 +109,8 @@ impl RunningFrontend {
 pub(crate) fn start(frontend: Frontend) -> Result<RunningFrontend, StartError> {
     frontend.settings.check()?;
     let asked = SocketAddr::new(frontend.settings.bind, frontend.settings.port);
+    let max_connections = frontend.settings.max_connections;
+    let head_timeout = Duration::from_millis(frontend.settings.read_timeout_ms).min(HEAD_TIMEOUT);
     let (stop, stopping) = watch::channel(false);
     let site = Site::new(frontend, stopping);
     let shared = site.clone();
@@ -113,6 +119,8 @@ pub(crate) fn start(frontend: Frontend) -> Result<RunningFrontend, StartError> {
         .disable_signals()
         .shutdown_timeout(STOP_SECONDS)
         .workers(WORKERS)
+        .max_connections(max_connections.div_ceil(WORKERS).max(1))
+        .client_request_timeout(head_timeout)
         .bind(asked)
         .map_err(|source| StartError::from_bind(asked, source))?;
     let address = server.addrs().first().copied().unwrap_or(asked);

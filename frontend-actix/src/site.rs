@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     Broker, BrokerKind, Metrics, RunningFrontend, ServerConfig, StartError, error::ApiError,
+    limits::Limits,
     results::History, server,
 };
 
@@ -98,13 +99,15 @@ impl Frontend {
 pub(crate) struct Site {
     pub(crate) frontend: Frontend,
     pub(crate) history: Arc<History>,
+    pub(crate) limits: Limits,
     /// True once the server is to stop: open streams end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl Site {
     pub(crate) fn new(frontend: Frontend, stopping: watch::Receiver<bool>) -> web::Data<Self> {
-        web::Data::new(Self { frontend, history: Arc::default(), stopping })
+        let limits = Limits::new(&frontend.settings);
+        web::Data::new(Self { frontend, history: Arc::default(), limits, stopping })
     }
 
     pub(crate) fn broker(&self, kind: BrokerKind) -> Result<&Broker, ApiError> {

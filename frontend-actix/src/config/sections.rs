@@ -21,6 +21,19 @@ pub struct ServerConfig {
     pub api_token: Option<String>,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// Bodies in memory at once, in bytes.
+    pub max_bodies_bytes: usize,
+    /// Requests that publish or classify, a second; as many may come at once.
+    pub max_requests_per_second: u32,
+    /// Pictures that are decoded, and batches that are classified, at once; without it, two for
+    /// each core.
+    pub max_inferences: Option<NonZeroUsize>,
+    /// Streams of results, and so pages, that are open at once.
+    pub max_streams: usize,
+    /// Connections at once; further ones wait until one ends.
+    pub max_connections: usize,
+    /// How long a client may take to send a body, in milliseconds; a head has 5 s at most.
+    pub read_timeout_ms: u64,
 }
 
 impl Default for ServerConfig {
@@ -31,6 +44,12 @@ impl Default for ServerConfig {
             health_port: None,
             api_token: None,
             max_body_bytes: 10 << 20,
+            max_bodies_bytes: 64 << 20,
+            max_requests_per_second: 1_000,
+            max_inferences: None,
+            max_streams: 100,
+            max_connections: 1_000,
+            read_timeout_ms: 30_000,
         }
     }
 }
@@ -54,6 +73,11 @@ fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 impl ServerConfig {
+    pub(crate) fn max_inferences(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.max_inferences.map_or_else(|| 2 * cores(), NonZeroUsize::get)
+    }
+
     /// Refuses what would be unsafe to serve.
     ///
     /// # Errors

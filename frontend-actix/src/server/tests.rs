@@ -1,5 +1,6 @@
 mod guard;
 mod inference;
+mod limits;
 mod metrics;
 
 use std::{sync::Arc, time::Duration};

@@ -1,6 +1,10 @@
 //! Input that means harm: it is refused without a panic, and for the memory that its size deserves.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
+mod corpus;
+#[path = "../../../fuzz/src/lib.rs"]
+#[expect(unreachable_pub, reason = "it is a library of its own, too")]
+mod entry_points;
 mod files;
 mod messages;
 mod mutation;

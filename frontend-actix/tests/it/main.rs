@@ -1,9 +1,15 @@
 //! The program as a process, against librdkafka's mock cluster.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
+#[path = "../../../fuzz/src/configuration.rs"]
+#[expect(unreachable_pub, reason = "a fuzz target has it, too")]
+mod fuzzed;
+
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -150,4 +156,12 @@ fn ctrl_c_is_not_swallowed() {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         assert_eq!(program.child.wait().unwrap().code(), Some(0), "{signal}");
     }
+}
+
+#[test]
+fn the_fuzz_targets_corpus_of_configurations_is_loaded_or_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/configuration");
+    let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 10, "only {} files in {}", files.len(), folder.display());
+    files.iter().for_each(|file| fuzzed::configuration(&fs::read(file).unwrap()));
 }

@@ -20,8 +20,10 @@ pub(crate) struct Lanes(Mutex<HashMap<Arc<str>, Lane>>);
 struct Lane {
     /// Counts the pull-backs; claims of an earlier epoch have lost their turn.
     epoch: u64,
-    /// Counts the messages handed out.
-    next: u64,
+    /// The last place handed out. A message that comes again gets the place that it had.
+    last: u64,
+    /// The first place of this epoch.
+    begin: u64,
     /// Claims that are neither acknowledged nor given back.
     outstanding: usize,
     awaited: Option<Awaited>,
@@ -61,10 +63,18 @@ impl Lanes {
         if lane.awaited.as_ref().is_some_and(|a| a.id != id && now < a.until) {
             return None;
         }
-        lane.awaited = None;
+        match lane.awaited.take() {
+            Some(awaited) if awaited.id == id => {
+                (lane.last, lane.begin) = (awaited.position, awaited.position);
+            }
+            Some(_) => {
+                lane.last += 1;
+                lane.begin = lane.last;
+            }
+            None => lane.last += 1,
+        }
         lane.outstanding += 1;
-        lane.next += 1;
-        Some(Claim { key, epoch: lane.epoch, position: lane.next, id: id.to_owned() })
+        Some(Claim { key, epoch: lane.epoch, position: lane.last, id: id.to_owned() })
     }
 
     /// Whether no earlier message of the lane was given back since.
@@ -88,10 +98,11 @@ impl Lanes {
         let mut lanes = self.lock();
         if let Some(lane) = lanes.get_mut(&claim.key) {
             lane.outstanding -= 1;
-            let current = lane.epoch == claim.epoch;
-            let earlier = lane.awaited.as_ref().is_some_and(|a| claim.position < a.position);
-            if current || earlier {
-                lane.epoch += u64::from(current);
+            let is_current = lane.epoch == claim.epoch;
+            // A claim of an epoch that is over may still be of an earlier message than all since.
+            let first = lane.awaited.as_ref().map_or(lane.begin, |awaited| awaited.position);
+            if is_current || claim.position < first {
+                lane.epoch += u64::from(lane.awaited.is_none());
                 lane.awaited = Some(Awaited {
                     position: claim.position,
                     id: claim.id.clone(),
@@ -109,6 +120,9 @@ impl Lanes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod model;
 
 #[cfg(test)]
 mod tests {

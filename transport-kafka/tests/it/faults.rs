@@ -36,7 +36,10 @@ fn message(payload: impl Into<Bytes>) -> Outbound {
     Outbound { payload: payload.into(), ..Outbound::default() }
 }
 
-async fn receive(transport: &mut KafkaTransport, count: usize) -> Vec<Delivery<KafkaToken>> {
+pub(crate) async fn receive(
+    transport: &mut KafkaTransport,
+    count: usize,
+) -> Vec<Delivery<KafkaToken>> {
     let mut deliveries = Vec::new();
     while deliveries.len() < count {
         let limits = Limits {
@@ -75,11 +78,16 @@ async fn committed(config: &KafkaConfig) -> Vec<Option<i64>> {
 }
 
 /// Sends one message to a partition of the input topic.
-async fn send_to(config: &KafkaConfig, partition: i32, payload: &str) {
+pub(crate) async fn send_to(
+    config: &KafkaConfig,
+    partition: i32,
+    payload: &(impl AsRef<[u8]> + ?Sized),
+) {
     let producer: FutureProducer = ClientConfig::new()
         .set("bootstrap.servers", &config.bootstrap_servers)
         .create()
         .expect("a producer");
+    let payload = payload.as_ref();
     let record = FutureRecord::<(), _>::to(&config.topic).partition(partition).payload(payload);
     producer.send(record, PATIENCE).await.expect("confirmed");
 }

@@ -2,14 +2,28 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use fmnist_core::transport::{
-    Limits, Outbound, Outcome, Publisher, Settlement, Transport, TransportError,
-    conformance::Harness,
+use fmnist_core::{
+    Image,
+    pipeline::{BatchConfig, Pipeline, PipelineConfig},
+    transport::{
+        Limits, Outbound, Outcome, Publisher, Settlement, Transport, TransportError,
+        conformance::Harness,
+    },
 };
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    sync::{broadcast, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
 use transport_kafka::KafkaPublisher;
 
-use crate::{cluster, fresh};
+use crate::{
+    cluster,
+    constant::{Constant, test_set},
+    faults::{receive, send_to},
+    fresh,
+    harness::{PARTITIONS, topics},
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -92,4 +106,71 @@ async fn a_broker_that_is_away_is_said_and_waited_for() {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_producer_queue_is_backpressure_and_no_failure() {
+    const MESSAGES: usize = 20;
+    let cluster = cluster();
+    let mut kafka = fresh(&cluster);
+    kafka.0.properties.insert("queue.buffering.max.messages".to_owned(), "2".to_owned());
+    let [_, results, _] = topics(&kafka.0);
+    kafka.send(vec![Outbound { payload: "x".into(), ..Outbound::default() }; MESSAGES]).await;
+    let mut transport = kafka.connect().await;
+    let deliveries = receive(&mut transport, MESSAGES).await;
+
+    // Without a leader, the results topic takes nothing, and the queue has room for two.
+    for partition in 0..PARTITIONS {
+        cluster.partition_leader(results, partition, None).expect("no leader");
+    }
+    let publish = |delivery| (delivery, Outcome::Publish(vec![Outbound::default()]));
+    let mut settlement = Box::pin(transport.settle(deliveries.into_iter().map(publish).collect()));
+    let early = timeout(Duration::from_millis(300), &mut settlement).await;
+    assert!(early.is_err(), "{early:?} although nobody can have confirmed");
+    for partition in 0..PARTITIONS {
+        cluster.partition_leader(results, partition, Some(1)).expect("a leader");
+    }
+    let settlement = timeout(PATIENCE, settlement).await.expect("in time").expect("confirmed");
+    assert_eq!(settlement, Settlement { published: MESSAGES, ..Settlement::default() });
+    assert_eq!(kafka.results().await.len(), MESSAGES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_takes_longer_than_the_poll_interval_keeps_its_partitions() {
+    // The least that librdkafka takes beside such a timeout of the session.
+    const POLL_INTERVAL: Duration = Duration::from_secs(3);
+    // More than the consumer buffers, so that its partitions are paused while the model computes.
+    const MESSAGES: usize = 36;
+    const IMAGES: usize = 500;
+    let cluster = cluster();
+    let mut kafka = fresh(&cluster);
+    let interval_ms = POLL_INTERVAL.as_millis().to_string();
+    for (name, value) in [
+        ("max.poll.interval.ms", &*interval_ms),
+        ("session.timeout.ms", &*interval_ms),
+        ("heartbeat.interval.ms", "100"),
+    ] {
+        kafka.0.properties.insert(name.to_owned(), value.to_owned());
+    }
+    let payload = vec![7; IMAGES * Image::PIXELS];
+    for partition in (0..PARTITIONS).cycle().take(MESSAGES) {
+        send_to(&kafka.0, partition, &payload).await;
+    }
+    let batch = BatchConfig { max_images: 10 * IMAGES, max_messages: 10, ..BatchConfig::default() };
+    let config = PipelineConfig { batch, ..PipelineConfig::default() };
+    let (answered, mut answers) = broadcast::channel(MESSAGES);
+    let model = Constant::new(POLL_INTERVAL * 3 / 2);
+    let pipeline =
+        Pipeline::new(kafka.connect().await, model, test_set(), config).with_observer(answered);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(pipeline.run(async { drop(stopped.await) }));
+    for _ in 0..MESSAGES {
+        timeout(PATIENCE, answers.recv()).await.expect("in time").expect("an answer");
+    }
+    drop(stop);
+    let report = running.await.expect("no panic").expect("drained");
+    // A member that was expelled would get its messages again, and its verdicts would be stale.
+    let expected = Settlement { published: MESSAGES, ..Settlement::default() };
+    assert_eq!(report.settlement, expected);
+    assert!(report.batches >= 3, "{} batches", report.batches);
 }

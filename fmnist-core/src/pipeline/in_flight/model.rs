@@ -165,7 +165,9 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
         let count = model.messages.len();
         match *step {
             Step::Receive(lane) => {
-                let received = in_flight.receive(delivery(count, lane), Timestamp::UNIX_EPOCH);
+                let delivery = delivery(count, lane);
+                let received =
+                    in_flight.receive(delivery, Timestamp::UNIX_EPOCH, Instant::now());
                 decoding.insert(count, received);
                 model.receive(lane);
             }

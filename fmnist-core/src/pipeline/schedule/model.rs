@@ -173,7 +173,7 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
                 continue;
             }
         };
-        schedule.push(sequence, request);
+        schedule.push(sequence, request, Instant::now());
         prop_assert_eq!(schedule.images(), model.images());
     }
     prop_assert_eq!(schedule.images(), 0, "images were never taken");

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     consumer::{Broker, Consumer, Kept, Settings},
-    report::Row,
+    report::{Row, named},
 };
 
 /// One image: one prediction.
@@ -166,12 +166,7 @@ pub(crate) fn all_ended(cell: &mut dyn Cell, consumer: &mut Kept<'_>) -> anyhow:
             least = missing.len();
             deadline = Instant::now() + END_PATIENCE;
         }
-        let left = &missing[..missing.len().min(5)];
-        anyhow::ensure!(
-            Instant::now() < deadline,
-            "{} of {inputs} messages are lost, such as {left:?}",
-            missing.len()
-        );
+        anyhow::ensure!(Instant::now() < deadline, "lost of {inputs} messages: {}", named(missing));
         std::thread::sleep(Duration::from_millis(500));
     }
 }

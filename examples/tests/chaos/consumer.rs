@@ -146,6 +146,11 @@ impl<'l> Kept<'l> {
         Ok(Self { settings, log, consumer, restarts: 0 })
     }
 
+    /// The process's number.
+    pub(crate) fn process(&self) -> u32 {
+        self.consumer.0.id()
+    }
+
     pub(crate) fn revive(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.consumer.0.try_wait()? {
             anyhow::ensure!(status.code() == Some(1), "a consumer ended with {status}");

@@ -99,8 +99,7 @@ pub(crate) fn broker_restarts(
         cell.send(payloads(5_000, random))?;
         sleep(Duration::from_millis(random.random_range(100..600)));
         let pid = fs::read_to_string(folder.join("pid"))?;
-        let status = Command::new("kill").args(["-9", pid.trim()]).status()?;
-        anyhow::ensure!(status.success(), "the broker was not killed");
+        signal(pid.trim(), "-KILL")?;
         all_ended(&mut cell, &mut consumer)?;
     }
     let account = all_ended(&mut cell, &mut consumer)?;
@@ -109,6 +108,46 @@ pub(crate) fn broker_restarts(
     let what =
         format!("broker killed {rounds}, away {away} s each time; consumer restarted {restarts}");
     Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
+}
+
+/// The broker stands still while a consumer answers, whose client takes no more than a few results
+/// before some are confirmed: that is backpressure, and no consumer ends of it.
+pub(crate) fn full_queue(
+    way: Way,
+    rounds: usize,
+    pause: Duration,
+    random: &mut ChaCha8Rng,
+    log: &Path,
+) -> anyhow::Result<Row> {
+    const QUEUE_MESSAGES: usize = 10;
+    let begun = Instant::now();
+    let mut cell = Kafka::new(way)?;
+    cell.queue_messages = Some(QUEUE_MESSAGES);
+    let folder = PathBuf::from(std::env::var("FMNIST_TEST_KAFKA_FOLDER")?);
+    let mut consumer = Kept::start(survivor(&cell, "a"), log)?;
+    for _ in 0..rounds {
+        cell.send(payloads(5_000, random))?;
+        sleep(Duration::from_millis(random.random_range(100..600)));
+        let broker = fs::read_to_string(folder.join("pid"))?;
+        signal(broker.trim(), "-STOP")?;
+        sleep(pause);
+        signal(broker.trim(), "-CONT")?;
+        all_ended(&mut cell, &mut consumer)?;
+    }
+    let account = all_ended(&mut cell, &mut consumer)?;
+    let restarts = consumer.end(PATIENCE)?;
+    anyhow::ensure!(restarts == 0, "a full queue ended {restarts} consumers");
+    let pause = pause.as_secs();
+    let what = format!(
+        "a producer queue of {QUEUE_MESSAGES}, and the broker stopped {rounds} times for {pause} s"
+    );
+    Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
+}
+
+fn signal(process: &str, signal: &str) -> anyhow::Result<()> {
+    let status = Command::new("kill").args([signal, process]).status()?;
+    anyhow::ensure!(status.success(), "kill {signal} failed");
+    Ok(())
 }
 
 /// Cuts every connection again and again, delays, and swallows everything for a while.

@@ -24,7 +24,7 @@ use crate::{
     consumer::Broker,
 };
 
-const PARTITIONS: i32 = 4;
+pub(crate) const PARTITIONS: i32 = 4;
 
 /// A topic of a real Kafka, and a way of committing.
 pub(crate) struct Kafka {
@@ -32,6 +32,8 @@ pub(crate) struct Kafka {
     pub(crate) config: KafkaConfig,
     /// Where consumers find the broker, if not where this process does.
     pub(crate) consumers_at: String,
+    /// Results that a consumer's client takes before the broker has confirmed some.
+    pub(crate) queue_messages: Option<usize>,
     pub(crate) ids: Vec<String>,
     publisher: KafkaPublisher,
     pub(crate) runtime: Runtime,
@@ -73,7 +75,8 @@ impl Kafka {
         runtime.block_on(create_topics(&config, PARTITIONS))?;
         let publisher = runtime.block_on(async { KafkaPublisher::new(&config) })?;
         let consumers_at = config.bootstrap_servers.clone();
-        Ok(Self { way, config, consumers_at, ids: Vec::new(), publisher, runtime })
+        let (ids, queue_messages) = (Vec::new(), None);
+        Ok(Self { way, config, consumers_at, queue_messages, ids, publisher, runtime })
     }
 
     /// Creates those that are not there.
@@ -135,9 +138,14 @@ impl Cell for Kafka {
     }
 
     fn broker(&self, member: &str) -> Broker {
-        let group_instance_id = Some(member.to_owned());
-        let bootstrap_servers = self.consumers_at.clone();
-        Broker::Kafka(KafkaConfig { bootstrap_servers, group_instance_id, ..self.config.clone() })
+        let mut config = self.config.clone();
+        config.group_instance_id = Some(member.to_owned());
+        config.bootstrap_servers.clone_from(&self.consumers_at);
+        if let Some(messages) = self.queue_messages {
+            let name = "queue.buffering.max.messages".to_owned();
+            config.properties.insert(name, messages.to_string());
+        }
+        Broker::Kafka(config)
     }
 
     fn send(&mut self, payloads: Vec<&'static str>) -> anyhow::Result<()> {

@@ -14,10 +14,11 @@ mod proxy;
 mod pubsub;
 mod records;
 mod report;
+mod soak;
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -37,7 +38,7 @@ use tokio::runtime::Runtime;
 #[command(name = "chaos.sh")]
 struct Arguments {
     /// Each fail point twice in each cell, within ten minutes
-    #[arg(long, required_unless_present = "long", conflicts_with = "long")]
+    #[arg(long, required_unless_present_any = ["long", "soak"], conflicts_with = "long")]
     short: bool,
     /// Each fail point ten times in each cell
     #[arg(long)]
@@ -48,6 +49,15 @@ struct Arguments {
     /// Only tests whose name contains this
     #[arg(long, default_value = "")]
     only: String,
+    /// Instead of all that, a steady load for so many minutes on a real Kafka
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["short", "long"])]
+    soak: Option<u64>,
+    /// Messages a second of the steady load
+    #[arg(long, default_value_t = 200)]
+    rate: usize,
+    /// Where the steady load's figures and plot go
+    #[arg(long, default_value = "target/soak")]
+    folder: PathBuf,
     /// Write the table into this document, between its marks
     #[arg(long)]
     report: Option<PathBuf>,
@@ -115,6 +125,9 @@ fn fail_points() -> Vec<Test> {
         Test::new("memory_loses_nothing_at_any_fail_point", |chaos| {
             memory::fail_points(chaos.hits(), &mut chaos.random())
         }),
+        Test::new("a_careless_consumer_is_found_out_by_the_ids_that_it_lost", |chaos| {
+            memory::careless(&mut chaos.random())
+        }),
         kafka(Way::Timer, "kafka_loses_nothing_at_any_fail_point"),
         kafka(Way::Batch, "kafka_loses_nothing_at_any_fail_point_with_a_commit_a_batch"),
         kafka(Way::Transactions, "kafka_doubles_nothing_at_any_fail_point_in_transactions"),
@@ -139,9 +152,14 @@ fn faults() -> Vec<Test> {
                 faults::coming_and_going(&mut Kafka::new(way)?, rounds, &mut random, &chaos.log)
             }),
             Test::new(name("bears_a_broker_that_is_killed"), move |chaos| {
-                let (rounds, away) = if chaos.is_long { (2, 30) } else { (1, 2) };
+                let (rounds, away) = if chaos.is_long { (3, 60) } else { (1, 2) };
                 let (away, mut random) = (Duration::from_secs(away), chaos.random());
                 faults::broker_restarts(way, rounds, away, &mut random, &chaos.log)
+            }),
+            Test::new(name("waits_while_the_producers_queue_is_full"), move |chaos| {
+                let (rounds, pause) = if chaos.is_long { (3, 20) } else { (1, 4) };
+                let (pause, mut random) = (Duration::from_secs(pause), chaos.random());
+                faults::full_queue(way, rounds, pause, &mut random, &chaos.log)
             }),
             Test::new(name("bears_a_bad_network"), move |chaos| {
                 let black_hole = Duration::from_secs(if chaos.is_long { 30 } else { 10 });
@@ -167,10 +185,17 @@ fn main() -> ExitCode {
         return fmnist_examples::finish(runtime.block_on(consumer::consume(settings)));
     }
     let arguments = Arguments::parse();
+    // Cargo runs tests in their package's folder.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("chaos.log");
     // What an earlier run left.
     drop(fs::remove_file(&log));
     let chaos = Chaos { is_long: arguments.long, seed: arguments.seed, log };
+    if let Some(minutes) = arguments.soak {
+        let Arguments { rate, folder, .. } = &arguments;
+        let result = soak::run(minutes, *rate, &root.join(folder), &mut chaos.random(), &chaos.log);
+        return fmnist_examples::finish(result);
+    }
     let chosen = |tests: Vec<Test>| -> Vec<Test> {
         tests.into_iter().filter(|test| test.name.contains(&arguments.only)).collect()
     };
@@ -193,7 +218,7 @@ fn main() -> ExitCode {
         };
         let introduction =
             format!("By `scripts/chaos.sh --{form} --seed {}{only}`:", arguments.seed);
-        if let Err(error) = report::write(path, &introduction, &rows) {
+        if let Err(error) = report::write(&root.join(path), &introduction, &rows) {
             println!("the report was not written: {error:#}");
             failed += 1;
         }

@@ -4,13 +4,22 @@ use fmnist_core::{
     audit::{Account, Ledger},
     fail_points::{self, Death, FailPoint},
     message::ResultRecord,
-    transport::{Outbound, memory::MemoryBroker},
+    transport::{
+        Delivery, Limits, Outbound, Outcome, Rejection, Stage, Transport, memory::MemoryBroker,
+    },
 };
-use rand::{RngExt, seq::SliceRandom};
+use rand::{
+    RngExt,
+    seq::{IndexedRandom, SliceRandom},
+};
 use rand_chacha::ChaCha8Rng;
 use tokio::{runtime::Runtime, sync::oneshot, time::timeout};
 
-use crate::{cell::payloads, consumer::pipeline, report::Row};
+use crate::{
+    cell::payloads,
+    consumer::pipeline,
+    report::{Row, named},
+};
 
 /// Publishing and acknowledging are one step in memory, and nothing is revoked.
 const POINTS: [FailPoint; 6] = [
@@ -46,6 +55,47 @@ pub(crate) fn fail_points(hits: usize, random: &mut ChaCha8Rng) -> anyhow::Resul
     Ok(Row::new("memory, at least once".to_owned(), hit, &account, begun.elapsed()))
 }
 
+/// Acknowledges some messages without an end, as no consumer of this project does, and checks that
+/// the account names them: the judge of the other tests is not blind.
+pub(crate) fn careless(random: &mut ChaCha8Rng) -> anyhow::Result<Row> {
+    const MESSAGES: usize = 300;
+    const LOST: usize = 3;
+    let begun = Instant::now();
+    let broker = MemoryBroker::new("CARELESS");
+    let ids: Vec<String> = payloads(MESSAGES, random)
+        .into_iter()
+        .map(|payload| broker.send(Outbound { payload: payload.into(), ..Outbound::default() }))
+        .collect();
+    let mut lost: Vec<String> = ids.sample(random, LOST).cloned().collect();
+    lost.sort();
+    Runtime::new()?.block_on(acknowledge(&broker, &ids, &lost))?;
+    let account = account(&broker, &ids)?;
+    anyhow::ensure!(account.missing == lost, "{lost:?} are lost, not {:?}", account.missing);
+    let what = format!("a careless consumer, to try the judge: {LOST} acknowledged and lost");
+    Ok(Row::new("memory".to_owned(), what, &account, begun.elapsed()))
+}
+
+/// Gives every message but the lost a dead letter, and acknowledges all.
+async fn acknowledge(broker: &MemoryBroker, ids: &[String], lost: &[String]) -> anyhow::Result<()> {
+    let mut consumer = broker.consumer();
+    let limits =
+        Limits { max_messages: ids.len(), max_bytes: usize::MAX, max_wait: Duration::ZERO };
+    let verdict = |delivery: Delivery<_>| {
+        let outcome = match lost.contains(&delivery.id) {
+            true => Outcome::Recorded,
+            false => Outcome::Reject(Rejection::new(Stage::Decode, "only to have an end")),
+        };
+        (delivery, outcome)
+    };
+    let mut ended = 0;
+    while ended < ids.len() {
+        let batch: Vec<_> = consumer.recv(limits).await?.into_iter().map(verdict).collect();
+        ended += batch.len();
+        consumer.settle(batch).await?;
+    }
+    Ok(())
+}
+
 async fn die(broker: &MemoryBroker, point: FailPoint) -> anyhow::Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(pipeline(broker.consumer())?.run(async { drop(stopped.await) }));
@@ -71,22 +121,26 @@ async fn end(broker: &MemoryBroker, ids: &[String]) -> anyhow::Result<Account> {
     let running = tokio::spawn(pipeline(broker.consumer())?.run(async { drop(stopped.await) }));
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let mut ledger = Ledger::default();
-        ids.iter().for_each(|id| ledger.input(id));
-        for result in broker.results() {
-            let record: ResultRecord = serde_json::from_slice(&result.payload)?;
-            ledger.result(&record.id);
-        }
-        for letter in broker.dead_letters() {
-            ledger.dead_letter(letter.attributes.text("fmnist.id").unwrap_or("no id"));
-        }
-        let account = ledger.account();
+        let account = account(broker, ids)?;
         if account.is_complete() {
             drop(stop);
             running.await??;
             return Ok(account);
         }
-        anyhow::ensure!(Instant::now() < deadline, "lost: {:?}", account.missing);
+        anyhow::ensure!(Instant::now() < deadline, "lost: {}", named(&account.missing));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+fn account(broker: &MemoryBroker, ids: &[String]) -> anyhow::Result<Account> {
+    let mut ledger = Ledger::default();
+    ids.iter().for_each(|id| ledger.input(id));
+    for result in broker.results() {
+        let record: ResultRecord = serde_json::from_slice(&result.payload)?;
+        ledger.result(&record.id);
+    }
+    for letter in broker.dead_letters() {
+        ledger.dead_letter(letter.attributes.text("fmnist.id").unwrap_or("no id"));
+    }
+    Ok(ledger.account())
 }

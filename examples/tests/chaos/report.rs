@@ -7,6 +7,8 @@ use fmnist_core::audit::Account;
 
 const BEGIN: &str = "<!-- chaos: begin -->";
 const END: &str = "<!-- chaos: end -->";
+/// Ids that a line names at most.
+const NAMED: usize = 5;
 
 /// One line of the table.
 pub(crate) struct Row {
@@ -14,7 +16,8 @@ pub(crate) struct Row {
     what: String,
     messages: usize,
     dead_letters: usize,
-    missing: usize,
+    /// Ids of inputs without a whole end.
+    missing: Vec<String>,
     duplicates: usize,
     seconds: u64,
 }
@@ -26,7 +29,7 @@ impl Row {
             what,
             messages: account.inputs,
             dead_letters: account.dead_lettered,
-            missing: account.missing.len() + account.incomplete.len(),
+            missing: account.missing.iter().chain(&account.incomplete).cloned().collect(),
             duplicates: account.duplicates,
             seconds: time.as_secs(),
         }
@@ -38,12 +41,22 @@ pub(crate) fn table(rows: &[Row]) -> String {
                      |---|---|---:|---:|---:|---:|---:|\n"
         .to_owned();
     for Row { cell, what, messages, dead_letters, missing, duplicates, seconds } in rows {
+        let missing = named(missing);
         let row = format!(
             "| {cell} | {what} | {messages} | {dead_letters} | {missing} | {duplicates} | {seconds} |"
         );
         writeln!(table, "{row}").expect("a string takes everything");
     }
     table
+}
+
+/// How many ids there are, and the first of them.
+pub(crate) fn named(ids: &[String]) -> String {
+    match ids.len() {
+        0 => "0".to_owned(),
+        count if count <= NAMED => format!("{count}: {}", ids.join(", ")),
+        count => format!("{count}: {}, …", ids[..NAMED].join(", ")),
+    }
 }
 
 /// Puts the table between the marks of a document.

@@ -41,12 +41,33 @@ impl Image {
 
     /// A grey PNG file of 28×28 pixels; [`decode_upload`] gives the same image back.
     pub fn to_png(&self) -> Vec<u8> {
-        let mut png = Vec::new();
-        PngEncoder::new(&mut png)
-            .write_image(&self.0, Self::WIDTH as u32, Self::HEIGHT as u32, ExtendedColorType::L8)
-            .expect("28×28 bytes are a grey picture, and memory takes any write");
-        png
+        grey_png(&self.0, Self::WIDTH)
     }
+}
+
+/// A grey PNG file of images side by side, `columns` a row; the rest of the last row is background.
+///
+/// # Panics
+/// If there are no images or no columns.
+pub fn sheet_png(images: &[Image], columns: usize) -> Vec<u8> {
+    let width = columns * Image::WIDTH;
+    let mut pixels = vec![0; images.len().div_ceil(columns) * Image::HEIGHT * width];
+    for (position, image) in images.iter().enumerate() {
+        let corner = position / columns * Image::HEIGHT * width + position % columns * Image::WIDTH;
+        for (row, line) in image.0.chunks_exact(Image::WIDTH).enumerate() {
+            let at = corner + row * width;
+            pixels[at..at + Image::WIDTH].copy_from_slice(line);
+        }
+    }
+    grey_png(&pixels, width)
+}
+
+fn grey_png(pixels: &[u8], width: usize) -> Vec<u8> {
+    let mut png = Vec::new();
+    PngEncoder::new(&mut png)
+        .write_image(pixels, width as u32, (pixels.len() / width) as u32, ExtendedColorType::L8)
+        .expect("whole rows are a grey picture, and memory takes any write");
+    png
 }
 
 /// Takes the raw form: exactly 784 bytes.

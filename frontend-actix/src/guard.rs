@@ -15,17 +15,15 @@ use actix_web::{
     web,
 };
 
-use crate::{ServerConfig, error::ApiError, site::Site};
+use crate::{ServerConfig, assets, error::ApiError, site::Site};
 
 /// The cookie that the page's sign-in sets.
 pub(crate) const COOKIE: &str = "fmnist_token";
 
 /// Answered to everybody: probes carry no token, and the page has the form that asks for it.
-const OPEN: [(Method, &str); 8] = [
+const OPEN: [(Method, &str); 6] = [
     (Method::GET, "/"),
     (Method::POST, "/login"),
-    (Method::GET, "/page.css"),
-    (Method::GET, "/page.js"),
     (Method::GET, "/livez"),
     (Method::GET, "/readyz"),
     (Method::GET, "/v2/health/live"),
@@ -63,7 +61,11 @@ pub(crate) async fn check(
             request.error_response(refusal)
         }
     };
+    let may_be_kept = response.headers().contains_key(header::CACHE_CONTROL);
     for (name, value) in HEADERS {
+        if name == header::CACHE_CONTROL && may_be_kept {
+            continue;
+        }
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     Ok(response)
@@ -78,8 +80,11 @@ fn verdict(request: &ServiceRequest, settings: &ServerConfig) -> Result<(), ApiE
     if changes_something(request) {
         check_page(headers, host)?;
     }
-    let is_open =
-        || OPEN.iter().any(|(method, path)| method == request.method() && *path == request.path());
+    let is_open = || {
+        let (method, path) = (request.method(), request.path());
+        let is_asset = *method == Method::GET && path.starts_with(assets::FOLDER);
+        is_asset || OPEN.iter().any(|(open, at)| open == method && *at == path)
+    };
     match &settings.api_token {
         Some(token) if !shows_token(request, token) && !is_open() => Err(ApiError::Unauthorised),
         _ => Ok(()),

@@ -24,6 +24,7 @@
 //! Whoever asks a broker for something hears 200 only after the broker confirmed the message.
 //! Foreign web pages can't make a visitor's browser publish: the checks are in `guard`.
 
+mod assets;
 mod broker;
 mod classify;
 pub mod config;
@@ -36,6 +37,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod page;
+mod pictures;
 mod probes;
 mod publish;
 mod results;

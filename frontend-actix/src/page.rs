@@ -6,14 +6,42 @@ use actix_web::{
     http::header,
     web,
 };
+use askama::Template;
+use fmnist_core::ModelIdentity;
 use serde_json::json;
 
 use crate::{BrokerKind, error::ApiError, guard, site::Site};
 
-const PAGE: &str = include_str!("page.html");
-const SIGN_IN: &str = include_str!("sign_in.html");
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+/// Images whose preview stands on the page before anything is typed.
+const PREVIEW: usize = 5;
+
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    host: &'a str,
+    images: usize,
+    preview: usize,
+    /// The test set's version.
+    set: &'a str,
+    synthetic: bool,
+    model: Option<&'a ModelIdentity>,
+    labels: &'a [String],
+    brokers: [Choice; 2],
+    /// Results are read in this process.
+    live: bool,
+}
+
+/// A radio button; a broker that is not configured can't be chosen.
+struct Choice {
+    name: &'static str,
+    title: &'static str,
+    checked: bool,
+    missing: bool,
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn;
 
 /// The fields of a form, or why there are none.
 type Fields = Result<web::Form<HashMap<String, String>>, actix_web::Error>;
@@ -24,54 +52,33 @@ pub(crate) async fn show(site: web::Data<Site>, request: HttpRequest) -> HttpRes
     if let Some(token) = &frontend.settings.api_token
         && !request.cookie(guard::COOKIE).is_some_and(|shown| guard::is_equal(shown.value(), token))
     {
-        return html(SIGN_IN.to_owned());
+        return html(&SignIn);
     }
-    let images = frontend.test_images;
-    let data_set = match frontend.is_synthetic {
-        true => format!("{images} synthetic images, drawn by this program"),
-        false => format!("the {images} test images of Fashion-MNIST"),
-    };
-    let model = match &frontend.model {
-        Some(model) => {
-            let identity = model.identity();
-            format!("{} {}", escape(&identity.name), escape(&identity.version))
-        }
-        None => "none in this process".to_owned(),
-    };
-    let hidden_unless = |shown: bool| if shown { "" } else { "hidden" }.to_owned();
-    let values = [
-        ("{{host}}", escape(request.connection_info().host())),
-        ("{{images}}", images.to_string()),
-        ("{{last}}", images.saturating_sub(1).to_string()),
-        ("{{data_set}}", data_set),
-        ("{{model}}", model),
-        ("{{brokers}}", broker_choice(&site)),
-        ("{{synthetic}}", hidden_unless(frontend.is_synthetic)),
-        ("{{live}}", hidden_unless(frontend.results.is_some())),
-        ("{{no_live}}", hidden_unless(frontend.results.is_none())),
-    ];
-    html(values.iter().fold(PAGE.to_owned(), |page, (name, value)| page.replace(name, value)))
+    let model = frontend.model.as_ref();
+    html(&Page {
+        host: request.connection_info().host(),
+        images: frontend.test_images,
+        preview: PREVIEW.min(frontend.test_images),
+        set: frontend.gallery.as_ref().map_or("", |gallery| &gallery.version),
+        synthetic: frontend.is_synthetic,
+        model: model.map(|model| &**model.identity()),
+        labels: model.map_or(&[][..], |model| model.labels()),
+        brokers: broker_choice(&site),
+        live: frontend.results.is_some(),
+    })
 }
 
-/// The radio buttons; brokers that are not configured can't be chosen.
-fn broker_choice(site: &Site) -> String {
+fn broker_choice(site: &Site) -> [Choice; 2] {
     let first = BrokerKind::ALL.into_iter().find(|kind| site.broker(*kind).is_ok());
-    let button = |kind: BrokerKind| {
-        let (state, note) = match site.broker(kind) {
-            Ok(_) if first == Some(kind) => ("checked", ""),
-            Ok(_) => ("", ""),
-            Err(_) => ("disabled", " <small>(not configured)</small>"),
-        };
-        let title = match kind {
+    BrokerKind::ALL.map(|kind| Choice {
+        name: kind.name(),
+        title: match kind {
             BrokerKind::Kafka => "Kafka",
             BrokerKind::PubSub => "Google Pub/Sub",
-        };
-        format!(
-            "<label><input type=\"radio\" name=\"message_broker\" value=\"{kind}\" required \
-             {state}> {title}{note}</label>"
-        )
-    };
-    BrokerKind::ALL.map(button).join("\n")
+        },
+        checked: first == Some(kind),
+        missing: site.broker(kind).is_err(),
+    })
 }
 
 /// `POST /`, the old form: on to the publishing address.
@@ -123,25 +130,12 @@ pub(crate) async fn sign_in(
     Ok(HttpResponse::SeeOther().cookie(cookie).insert_header(home).finish())
 }
 
-/// `GET /page.css`
-pub(crate) async fn style() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/css; charset=utf-8").body(STYLE)
-}
-
-/// `GET /page.js`
-pub(crate) async fn script() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/javascript; charset=utf-8").body(SCRIPT)
-}
-
 /// Whatever is not served.
 pub(crate) async fn missing() -> HttpResponse {
     HttpResponse::NotFound().json(json!({ "error": "there is nothing here" }))
 }
 
-fn html(page: String) -> HttpResponse {
+fn html(template: &impl Template) -> HttpResponse {
+    let page = template.render().expect("memory takes any write, and no filter fails");
     HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page)
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

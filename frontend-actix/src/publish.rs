@@ -53,10 +53,8 @@ pub(crate) async fn push_image(
 ) -> Result<HttpResponse, ApiError> {
     let kind = page::broker(&broker)?;
     let limit_bytes = site.frontend.settings.max_body_bytes.min(MAX_IMAGE_BYTES);
-    let mut files = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
-    let (Some(upload), true) = (files.pop(), files.is_empty()) else {
-        return Err(ApiError::Invalid("one image a message, please".to_owned()));
-    };
+    let uploads = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
+    let upload = upload::one(uploads)?;
     let permit = site.limits.inference()?;
     let decode = move || {
         let _permit = permit;
@@ -81,7 +79,10 @@ async fn send(site: &Site, kind: BrokerKind, message: Outbound) -> Result<String
 }
 
 /// `0 <= start < end <= images`
-fn range(query: &HashMap<String, String>, images: usize) -> Result<(Index, Index), ApiError> {
+pub(crate) fn range(
+    query: &HashMap<String, String>,
+    images: usize,
+) -> Result<(Index, Index), ApiError> {
     let index = |name: &str| {
         let text = query
             .get(name)

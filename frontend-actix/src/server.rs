@@ -25,7 +25,8 @@ use tokio::{
 };
 
 use crate::{
-    ConfigError, Frontend, classify, guard, health, inference, metrics, page, publish,
+    ConfigError, Frontend, assets, classify, guard, health, inference, metrics, page, pictures,
+    publish,
     results::{self, History},
     site::Site,
 };
@@ -172,8 +173,11 @@ pub(crate) fn app(
         .configure(inference::routes)
         .route("/{broker}/images", web::post().to(publish::push_image))
         .route("/login", web::post().to(page::sign_in))
-        .route("/page.css", web::get().to(page::style))
-        .route("/page.js", web::get().to(page::script))
+        .route("/assets/{name}", web::get().to(assets::serve))
+        .route("/images/{index}.png", web::get().to(pictures::one))
+        .route("/images.png", web::get().to(pictures::sheet))
+        .route("/labels", web::get().to(pictures::truth))
+        .route("/prepare", web::post().to(pictures::prepare))
         .route("/classify", web::post().to(classify::classify))
         .route("/results", web::get().to(results::recent))
         .route("/results/stream", web::get().to(results::stream))

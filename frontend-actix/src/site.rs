@@ -11,8 +11,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     Broker, BrokerKind, Metrics, RunningFrontend, ServerConfig, StartError, error::ApiError,
-    limits::Limits,
-    results::History, server,
+    limits::Limits, pictures::Gallery, results::History, server,
 };
 
 /// The page and the API before they are started: what they publish to, classify with and show.
@@ -22,6 +21,7 @@ pub struct Frontend {
     pub(crate) model: Option<Arc<dyn Infer>>,
     pub(crate) test_images: usize,
     pub(crate) is_synthetic: bool,
+    pub(crate) gallery: Option<Gallery>,
     pub(crate) results: Option<broadcast::Sender<Arc<ResultRecord>>>,
     pub(crate) pulses: Vec<Pulse>,
     pub(crate) metrics: Option<Metrics>,
@@ -36,6 +36,7 @@ impl Frontend {
             model: None,
             test_images: 0,
             is_synthetic: false,
+            gallery: None,
             results: None,
             pulses: Vec::new(),
             metrics: None,
@@ -57,11 +58,12 @@ impl Frontend {
         self
     }
 
-    /// Names the test set that ranges index.
+    /// Adds the test set that ranges index, and whose pictures and true labels the page shows.
     #[must_use]
     pub fn with_test_set(mut self, test_set: &Dataset) -> Self {
         self.test_images = test_set.images.len();
         self.is_synthetic = test_set.origin == Origin::Synthetic;
+        self.gallery = Some(Gallery::new(test_set));
         self
     }
 

@@ -75,6 +75,14 @@ async fn files(
     Ok(files)
 }
 
+/// The file of a request that takes one.
+pub(crate) fn one(mut files: Vec<Upload>) -> Result<Upload, ApiError> {
+    match (files.pop(), files.is_empty()) {
+        (Some(upload), true) => Ok(upload),
+        _ => Err(ApiError::Invalid("one image at a time, please".to_owned())),
+    }
+}
+
 /// A body of `limit_bytes` at most.
 pub(crate) async fn body(
     limits: &Limits,

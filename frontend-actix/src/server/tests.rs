@@ -2,6 +2,7 @@ mod guard;
 mod inference;
 mod limits;
 mod metrics;
+mod pictures;
 
 use std::{sync::Arc, time::Duration};
 

@@ -29,6 +29,10 @@ test-clients:
 check-metrics:
     bash scripts/check-metrics.sh
 
+# The page in Chromium: live results, pictures, a broker that is away, keyboard, accessibility
+test-browser:
+    bash scripts/test-browser.sh
+
 # The short fault matrix: consumers killed at every fail point, brokers and network harmed
 chaos *ARGS="--short":
     bash scripts/chaos.sh {{ARGS}}

@@ -115,9 +115,7 @@ pub(crate) async fn prepare(
         let _permit = permit;
         upload.image().map(|image| image.to_png())
     };
-    let prepared = web::block(prepare)
-        .await
-        .map_err(|_| ApiError::Classification)??;
+    let prepared = web::block(prepare).await.map_err(|_| ApiError::Classification)??;
     Ok(HttpResponse::Ok().content_type(PNG).body(prepared))
 }
 

@@ -166,8 +166,7 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
         match *step {
             Step::Receive(lane) => {
                 let delivery = delivery(count, lane);
-                let received =
-                    in_flight.receive(delivery, Timestamp::UNIX_EPOCH, Instant::now());
+                let received = in_flight.receive(delivery, Timestamp::UNIX_EPOCH, Instant::now());
                 decoding.insert(count, received);
                 model.receive(lane);
             }

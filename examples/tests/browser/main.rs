@@ -1,0 +1,200 @@
+//! The page in a real browser; `scripts/test-browser.sh` has what it needs.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
+
+mod accessibility;
+mod driver;
+mod pictures;
+mod served;
+
+use fmnist_core::dataset::{Split, synthetic};
+use frontend_actix::{ServerConfig, kafka_broker};
+use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
+use serde_json::{Value, json};
+use transport_kafka::KafkaConfig;
+
+use driver::{Browser, ENTER, TAB};
+use served::{Demo, Served};
+
+const SEND: &str = "#range button:not([type])";
+const FIRST_CARD: &str = "#results .card";
+
+fn cluster() -> (MockCluster<'static, DefaultProducerContext>, KafkaConfig) {
+    let cluster = MockCluster::new(1).unwrap();
+    let config =
+        KafkaConfig { bootstrap_servers: cluster.bootstrap_servers(), ..KafkaConfig::default() };
+    for topic in config.topics() {
+        cluster.create_topic(topic, 1, 1).unwrap();
+    }
+    (cluster, config)
+}
+
+/// Sends a range by the page's fields and waits for the broker's confirmation.
+fn send_range(browser: &Browser, start: usize, end: usize) {
+    browser.replace("[name=start_idx]", &start.to_string());
+    browser.replace("[name=end_idx]", &end.to_string());
+    browser.click(SEND);
+    let confirmed = format!(
+        "document.querySelector('#range-answer').innerText.includes('{start} up to {end}')"
+    );
+    browser.wait(&confirmed);
+}
+
+fn wait_for_card(browser: &Browser, title: &str) {
+    browser.wait(&format!(
+        "[...document.querySelectorAll('.card h3')].some(h => h.innerText === '{title}')"
+    ));
+}
+
+#[test]
+fn a_range_that_is_sent_comes_back_live_with_pictures_truth_and_latency() {
+    let demo = Demo::start();
+    let browser = Browser::open(&demo.url);
+    browser.wait(
+        "document.querySelector('#nothing').innerText.includes('Nothing has been classified')",
+    );
+    send_range(&browser, 3, 8);
+    wait_for_card(&browser, "Images 3 to 7");
+    let card = browser.text(FIRST_CARD);
+    for expected in ["synthetic", "of 5 right", "Kafka · ", " ms · base 1.0 · INFERENCE/", "%"] {
+        assert!(card.contains(expected), "{expected:?} is not in {card}");
+    }
+    assert_eq!(browser.run("return document.querySelectorAll('.tile').length"), 5);
+    // The pictures are one sheet, which the server has.
+    let sheet = "(async () => {
+        const at = getComputedStyle(document.querySelector('.picture')).backgroundImage.slice(5, -2);
+        const bitmap = await createImageBitmap(await (await fetch(at)).blob());
+        return [bitmap.width, bitmap.height];
+    })()";
+    let size = browser.run(&format!("return {sheet}"));
+    assert_eq!(size, json!([5 * 28, 28]));
+
+    // The same through the other broker.
+    browser.click("[value=pubsub]");
+    send_range(&browser, 10, 12);
+    wait_for_card(&browser, "Images 10 to 11");
+    assert!(browser.text(FIRST_CARD).contains("Google Pub/Sub · "), "{}", browser.text(FIRST_CARD));
+    browser.wait("document.querySelector('#mix-text').innerText.startsWith('7 images, ')");
+    browser.wait("document.querySelector('#latency-text').innerText.startsWith('median ')");
+    let mix = browser.run("return document.querySelector('#mix svg').ariaLabel");
+    assert!(mix.as_str().unwrap().starts_with("Class mix: T-shirt/top "), "{mix}");
+}
+
+#[test]
+fn the_history_is_filtered_and_paged_and_outlives_the_page() {
+    let demo = Demo::start();
+    let browser = Browser::open(&demo.url);
+    for start in 0..12 {
+        send_range(&browser, start, start + 1);
+        wait_for_card(&browser, &format!("Images {start} to {start}"));
+    }
+    browser.visit(&demo.url);
+    browser.wait("document.querySelector('#position').innerText === '1 to 10 of 12'");
+    browser.click("#older");
+    browser.wait("document.querySelector('#position').innerText === '11 to 12 of 12'");
+    let titles = "return [...document.querySelectorAll('.card h3')].map(h => h.innerText)";
+    assert_eq!(browser.run(titles), json!(["Images 1 to 1", "Images 0 to 0"]));
+    // What comes now is counted, but does not push the older page away.
+    send_range(&browser, 20, 21);
+    browser.wait("document.querySelector('#position').innerText.endsWith(', 1 new')");
+
+    let id = browser.run("return document.querySelector('.card').record.id");
+    browser.enter("[name=id]", id.as_str().unwrap());
+    browser.wait("document.querySelectorAll('.card').length === 1");
+    assert_eq!(browser.run(titles), json!(["Images 1 to 1"]));
+    browser.click("#filter [type=reset]");
+    browser.wait("document.querySelectorAll('.card').length === 10");
+    browser.enter("[name=transport]", "Google Pub/Sub");
+    browser.wait("document.querySelector('#nothing').innerText.startsWith('No result matches')");
+}
+
+#[test]
+fn a_range_that_cannot_be_is_refused_in_words_before_it_is_sent() {
+    let (_cluster, kafka) = cluster();
+    let served = serve_kafka(&kafka);
+    let browser = Browser::open(&served.url);
+    for (start, end, words) in [
+        ("5", "5", "The end has to be above the start"),
+        ("0", "1001", "The end is at most 1,000"),
+        ("-1", "5", "whole numbers"),
+        ("", "5", "whole numbers"),
+    ] {
+        browser.replace("[name=start_idx]", start);
+        browser.replace("[name=end_idx]", end);
+        browser.click(SEND);
+        let said = browser.text("#range-answer");
+        assert!(said.contains(words), "{said}");
+        assert_eq!(browser.run("return document.activeElement.name"), "start_idx");
+    }
+}
+
+#[test]
+fn a_broker_that_goes_away_is_said_in_words_and_so_is_its_return() {
+    let (cluster, kafka) = cluster();
+    let served = serve_kafka(&kafka);
+    let browser = Browser::open(&served.url);
+    browser.wait("document.querySelector('#health').innerText.includes('Kafka reachable')");
+    drop(cluster);
+    browser.click(SEND);
+    browser.wait("document.querySelector('#range-answer.bad')");
+    assert_eq!(
+        browser.text("#range-answer"),
+        "Kafka did not confirm; the message may not have arrived. \
+         Health, at the top, says what is away; try again once it is back."
+    );
+    browser.wait(
+        "document.querySelector('#health .bad').innerText.includes(\"Kafka can't be reached\")",
+    );
+    // The page says so, too, when the server itself is gone.
+    drop(served);
+    browser.click(SEND);
+    browser.wait("document.querySelector('#range-answer').innerText.startsWith('The server does not answer')");
+    browser.wait("document.querySelector('#health').innerText.includes('Server does not answer')");
+}
+
+fn serve_kafka(kafka: &KafkaConfig) -> Served {
+    let broker = kafka_broker(kafka).unwrap();
+    let test_set = synthetic(Split::Test, 1_000, 0);
+    Served::start(ServerConfig::default(), |frontend| {
+        frontend.with_broker(broker).with_test_set(&test_set)
+    })
+}
+
+#[test]
+fn the_keyboard_alone_sends_a_range() {
+    let demo = Demo::start();
+    let browser = Browser::open(&demo.url);
+    browser.wait("document.querySelector('#live')?.innerText === 'live'");
+    let focus = |name: &str| {
+        for _ in 0..30 {
+            browser.press(&[TAB]);
+            if browser.run("return document.activeElement.name ?? ''") == name {
+                return;
+            }
+        }
+        panic!("{name} cannot be reached");
+    };
+    focus("start_idx");
+    browser.press(&['4']);
+    focus("end_idx");
+    browser.press(&['9', ENTER]);
+    wait_for_card(&browser, "Images 4 to 8");
+    let outline = "return getComputedStyle(document.activeElement).outlineStyle";
+    assert_eq!(browser.run(outline), "solid", "the focus can be seen");
+}
+
+#[test]
+fn the_form_works_without_scripts() {
+    let (_cluster, kafka) = cluster();
+    let served = serve_kafka(&kafka);
+    let browser = Browser::open("about:blank");
+    browser.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
+    browser.visit(&served.url);
+    browser.click(SEND);
+    let answer = browser.source();
+    assert!(answer.contains(r#"{"message_queue":"kafka","start_idx":0,"end_idx":5}"#), "{answer}");
+}
+
+/// Whether a script of somebody else ran.
+fn was_hacked(browser: &Browser) -> Value {
+    browser.run("return window.hacked ?? false")
+}

@@ -37,9 +37,9 @@ function isNew({ id }) {
 
 function nothing() {
   if (total) return "";
-  return Object.keys(filter()).length
-    ? "No result matches. Clear the filter to see all."
-    : "Nothing has been classified yet. Send a range, and its result appears here.";
+  if (Object.keys(filter()).length) return "No result matches. Clear the filter to see all.";
+  // Where no results are read, the page says so already.
+  return get("live") ? "Nothing has been classified yet. Send a range, and its result appears here." : "";
 }
 
 function describe() {

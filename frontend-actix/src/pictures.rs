@@ -53,6 +53,7 @@ pub(crate) async fn one(
 ) -> Result<HttpResponse, ApiError> {
     let gallery = gallery(&site)?;
     let images = &gallery.test_set.images;
+    let index = index.into_inner();
     let image =
         index.parse::<usize>().ok().and_then(|index| images.get(index)).ok_or_else(|| {
             ApiError::Unknown(format!(

@@ -3,7 +3,7 @@
 //! A Kafka and a Pub/Sub inside this process, consumers with their model, and the page. `--kafka
 //! HOST:PORT` takes a real cluster, `PUBSUB_EMULATOR_HOST` or a Google Cloud project another Pub/Sub.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -15,7 +15,7 @@ use fmnist_core::{
 };
 use fmnist_examples::{Backlog, Bounded, Console, Prepared, finish, prepare, watch};
 use frontend_actix::{
-    Broker, BrokerKind, Config, Frontend, Metrics, has_pubsub, kafka_broker, log_from_env,
+    Broker, BrokerKind, ConfigArguments, Frontend, Metrics, has_pubsub, kafka_broker, log_from_env,
     pubsub_broker, shutdown_signal,
 };
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
@@ -31,8 +31,15 @@ const PARTITIONS: i32 = 4;
 const TOY_LIMIT_BYTES: usize = 4_000_000;
 const LIVE_RESULTS: usize = 1_024;
 
+const EXAMPLES: &str = "Examples:
+  cargo run --release --example demo
+  cargo run --release --example demo -- --port 8080 --kafka broker:9092
+  cargo run --release --example demo -- --config config.json --print-config
+  PUBSUB_EMULATOR_HOST=127.0.0.1:8085 cargo run --release --example demo";
+
 /// Page, broker and consumer in one process
 #[derive(Parser)]
+#[command(after_help = EXAMPLES)]
 struct Arguments {
     /// A real Kafka cluster instead of the toys in this process
     #[arg(long, value_name = "HOST:PORT")]
@@ -40,9 +47,8 @@ struct Arguments {
     /// The page's port
     #[arg(long)]
     port: Option<u16>,
-    /// The configuration, as config.example.json
-    #[arg(long)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArguments,
 }
 
 #[tokio::main]
@@ -53,8 +59,18 @@ async fn main() -> ExitCode {
 
 async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     let shutdown = shutdown_signal()?;
-    let mut config = Config::from_env(arguments.config.as_deref())?;
-    config.server.port = arguments.port.unwrap_or(config.server.port);
+    let mut config = arguments.config.read()?;
+    if let Some(port) = arguments.port {
+        config.server.port = port;
+        config.origins.record("server.port", "--port");
+    }
+    if let Some(servers) = &arguments.kafka {
+        config.kafka.bootstrap_servers.clone_from(servers);
+        config.origins.record("kafka.bootstrap_servers", "--kafka");
+    }
+    if arguments.config.print(&config) {
+        return Ok(());
+    }
     // It runs as long as this function.
     let _toy_pubsub = match arguments.kafka.is_none() && !has_pubsub(&config) {
         true => Some(start_pubsub(&mut config.pubsub).await?),
@@ -63,7 +79,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     if has_pubsub(&config) && config.pubsub.project_id.is_empty() {
         config.pubsub.project_id = "demo".to_owned();
     }
-    let toy = start_kafka(&mut config.kafka, arguments.kafka).await?;
+    let toy = start_kafka(&mut config.kafka, arguments.kafka.is_some()).await?;
     let prepared = prepare(&config).await?;
     // Requests and both streams share batches.
     let model = Arc::new(Batcher::new(Classifier::clone(&prepared.model), &config.batch));
@@ -126,10 +142,9 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
 /// Starts the toy, or finds the real cluster and creates the topics it lacks.
 async fn start_kafka(
     config: &mut KafkaConfig,
-    servers: Option<String>,
+    is_real: bool,
 ) -> anyhow::Result<Option<MockCluster<'static, DefaultProducerContext>>> {
-    if let Some(servers) = servers {
-        config.bootstrap_servers = servers;
+    if is_real {
         create_topics(config, PARTITIONS).await?;
         return Ok(None);
     }

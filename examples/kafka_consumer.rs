@@ -5,11 +5,22 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fmnist_core::pipeline::{Pipeline, PipelineConfig};
-use fmnist_examples::{Backfill, Console, ConsumerArguments, finish, observe, prepare};
-use frontend_actix::{Config, log_from_env, shutdown_signal};
+use fmnist_examples::{Backfill, Console, ConsumerArguments, finish, observe, prepare_consumer};
+use frontend_actix::{BrokerKind, log_from_env, shutdown_signal};
 use transport_kafka::KafkaTransport;
 
+const EXAMPLES: &str = "Examples:
+  cargo run --release --example kafka_consumer -- --config config.json
+  cargo run --release --example kafka_consumer -- --config config.json --print-config
+  FMNIST_KAFKA__BOOTSTRAP_SERVERS=broker:9092 cargo run --release --example kafka_consumer -- --check
+  cargo run --release --example kafka_consumer -- --create --partitions 12 --replication 3
+  cargo run --release --example kafka_consumer -- --from time:2026-11-24T00:00:00Z --until-end
+
+A variable FMNIST_SECTION__KEY beats the file; config.example.json has every key with its default.";
+
+/// Classifies what comes on a Kafka topic
 #[derive(Parser)]
+#[command(after_help = EXAMPLES)]
 struct Arguments {
     #[command(flatten)]
     consumer: ConsumerArguments,
@@ -25,10 +36,13 @@ async fn main() -> ExitCode {
 
 async fn consume(arguments: Arguments) -> anyhow::Result<()> {
     let shutdown = shutdown_signal()?;
-    let mut config = Config::from_env(arguments.consumer.config.as_deref())?;
-    let (pulse, probes) = observe(&config)?;
+    let mut config = arguments.consumer.config.read()?;
     // The model comes first: nothing is received before it can answer.
-    let prepared = prepare(&config).await?;
+    let Some(prepared) = prepare_consumer(&config, &arguments.consumer, BrokerKind::Kafka).await?
+    else {
+        return Ok(());
+    };
+    let (pulse, probes) = observe(&config)?;
     let end = arguments.backfill.prepare(&mut config.kafka).await?;
     let transport = KafkaTransport::connect_until(&config.kafka, end.spans()).await?;
     let transport = transport.with_pulse(&pulse);

@@ -5,22 +5,41 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fmnist_core::pipeline::{Pipeline, PipelineConfig};
-use fmnist_examples::{Console, ConsumerArguments, finish, observe, prepare};
-use frontend_actix::{Config, log_from_env, shutdown_signal};
+use fmnist_examples::{Console, ConsumerArguments, finish, observe, prepare_consumer};
+use frontend_actix::{BrokerKind, log_from_env, shutdown_signal};
 use transport_pubsub::PubSubTransport;
+
+const EXAMPLES: &str = "Examples:
+  cargo run --release --example pubsub_consumer -- --config config.json
+  cargo run --release --example pubsub_consumer -- --config config.json --print-config
+  cargo run --release --example pubsub_consumer -- --check --create --ack-deadline 120
+  PUBSUB_EMULATOR_HOST=127.0.0.1:8085 PUBSUB_PROJECT_ID=demo \\
+      cargo run --release --example pubsub_consumer -- --create
+
+A variable FMNIST_SECTION__KEY beats the file; config.example.json has every key with its default.";
+
+/// Classifies what comes on a Pub/Sub subscription
+#[derive(Parser)]
+#[command(after_help = EXAMPLES)]
+struct Arguments {
+    #[command(flatten)]
+    consumer: ConsumerArguments,
+}
 
 #[tokio::main]
 async fn main() -> ExitCode {
     log_from_env();
-    finish(consume(ConsumerArguments::parse()).await)
+    finish(consume(Arguments::parse().consumer).await)
 }
 
 async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
     let shutdown = shutdown_signal()?;
-    let config = Config::from_env(arguments.config.as_deref())?;
-    let (pulse, probes) = observe(&config)?;
+    let config = arguments.config.read()?;
     // The model comes first: nothing is received before it can answer.
-    let prepared = prepare(&config).await?;
+    let Some(prepared) = prepare_consumer(&config, &arguments, BrokerKind::PubSub).await? else {
+        return Ok(());
+    };
+    let (pulse, probes) = observe(&config)?;
     let transport = PubSubTransport::connect(&config.pubsub).await?;
     probes.ready();
     let subscription = config.pubsub.subscription_name(&config.pubsub.subscription_id);

@@ -10,4 +10,6 @@ pub use backfill::{Backfill, End};
 pub use backlog::{Backlog, Bounded};
 pub use console::Console;
 pub use replay::Replay;
-pub use start::{ConsumerArguments, Prepared, finish, observe, prepare, watch};
+pub use start::{
+    ConsumerArguments, Prepared, finish, observe, prepare, prepare_consumer, watch,
+};

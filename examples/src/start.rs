@@ -1,19 +1,24 @@
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use fmnist_core::{
     Classifier,
-    dataset::{self, Dataset, Origin},
+    dataset::{Dataset, Origin},
     pipeline::Pulse,
 };
-use frontend_actix::{Config, Probes};
+use frontend_actix::{
+    BrokerKind, Config, ConfigArguments, Probes, Role, Survey, SurveyArguments,
+};
 
 /// The arguments of the two consumers.
 #[derive(Debug, Parser)]
 pub struct ConsumerArguments {
-    /// The configuration, as config.example.json
-    #[arg(long)]
-    pub config: Option<PathBuf>,
+    /// What to read.
+    #[command(flatten)]
+    pub config: ConfigArguments,
+    /// What to look for.
+    #[command(flatten)]
+    pub survey: SurveyArguments,
 }
 
 /// What is ready before anything is received.
@@ -32,7 +37,46 @@ pub struct Prepared {
 /// When there is no such model, or the data set is damaged.
 pub async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
     eprintln!("configuration: {}", config.shown());
-    let test_set = dataset::open_or_synthetic(config.data.path.as_deref())?;
+    let mut survey = Survey::default();
+    let loaded = load(config, &mut survey).await;
+    survey.conclude()?;
+    Ok(loaded.expect("a complete survey has everything"))
+}
+
+/// As [`prepare`], and looks for what the consumer needs on its broker; `None` if the arguments ask
+/// for no more than to see that.
+///
+/// # Errors
+/// With everything that is missing, and how to make it.
+pub async fn prepare_consumer(
+    config: &Config,
+    arguments: &ConsumerArguments,
+    broker: BrokerKind,
+) -> anyhow::Result<Option<Prepared>> {
+    if arguments.config.print(config) {
+        return Ok(None);
+    }
+    eprintln!("configuration: {}", config.shown());
+    let mut survey = Survey::default();
+    let loaded = load(config, &mut survey).await;
+    match broker {
+        BrokerKind::Kafka => survey.kafka(&config.kafka, Role::Consumer, &arguments.survey).await,
+        BrokerKind::PubSub => {
+            survey.pubsub(&config.pubsub, Role::Consumer, &arguments.survey).await
+        }
+    }
+    let found = survey.conclude()?;
+    if arguments.survey.check {
+        found.iter().for_each(|line| println!("{line}"));
+        return Ok(None);
+    }
+    Ok(loaded)
+}
+
+async fn load(config: &Config, survey: &mut Survey) -> Option<Prepared> {
+    let test_set = survey.test_set(config.data.path.as_deref());
+    let model = survey.model(&config.model).await;
+    let (test_set, model) = (test_set?, Arc::new(model?));
     let is_synthetic = test_set.origin == Origin::Synthetic;
     if is_synthetic {
         eprintln!(
@@ -41,9 +85,7 @@ pub async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
             test_set.images.len()
         );
     }
-    let model = config.model.clone();
-    let model = tokio::task::spawn_blocking(move || model.classifier()).await??;
-    Ok(Prepared { model: Arc::new(model), test_set, is_synthetic })
+    Some(Prepared { model, test_set, is_synthetic })
 }
 
 /// Asks a pipeline every ten seconds whether it gets on, so that a stall is in the log.

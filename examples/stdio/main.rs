@@ -43,6 +43,7 @@ const BROKEN_PIPE: u8 = 141;
 /// Exit codes: 0 when every line has its result or its dead letter, 141 when stdout was closed, and
 /// 1 after any other trouble.
 #[derive(Parser)]
+#[command(name = "stdio", after_help = EXAMPLES)]
 struct Arguments {
     /// Lines in and out are {"key", "attributes", "payload"}; lines of one key keep their order
     #[arg(long)]
@@ -54,6 +55,10 @@ struct Arguments {
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
     max_line_bytes: usize,
 }
+
+const EXAMPLES: &str = "Examples:
+  echo '{\"start_idx\": 0, \"end_idx\": 5}' | cargo run --release --example stdio
+  cargo run --release --example stdio -- --dead-letters letters.jsonl < requests.jsonl > results.jsonl";
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -20,6 +20,8 @@ mod inference;
 mod range;
 mod request;
 mod result;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod tensor;
 #[cfg(test)]
 mod tests;

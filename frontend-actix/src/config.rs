@@ -4,8 +4,12 @@
 //! `PUBSUB_PROJECT_ID`, `GOOGLE_CLOUD_PROJECT`, `PUBSUB_EMULATOR_HOST`), the file, the defaults. A
 //! name with `_FILE` at its end takes the value from that file, for secrets.
 
+mod arguments;
+mod conflicts;
 mod error;
 mod layers;
+mod origins;
+mod ranges;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -13,16 +17,20 @@ mod tests;
 use std::path::Path;
 
 use fmnist_core::pipeline::{BatchConfig, OnError, PipelineConfig, ResultsConfig};
+use layers::Layers;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use transport_kafka::KafkaConfig;
 use transport_pubsub::{Emulator, PubSubConfig};
 
+pub use arguments::ConfigArguments;
 pub use error::ConfigError;
+pub use origins::Origins;
 pub use sections::{DataConfig, ModelConfig, ServerConfig};
 
 /// Everything that can be configured; every key has a default.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The Kafka cluster.
@@ -41,6 +49,9 @@ pub struct Config {
     pub server: ServerConfig,
     /// The data set.
     pub data: DataConfig,
+    /// Where each of the values came from.
+    #[serde(skip)]
+    pub origins: Origins,
 }
 
 impl Config {
@@ -65,21 +76,30 @@ impl Config {
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let defaults = serde_json::to_value(Self::default()).expect("defaults are plain data");
-        let mut merged = defaults.clone();
+        let mut layers = Layers::new(defaults);
         if let Some(path) = file {
-            let found = layers::read_json(path)?;
-            layers::overlay(&mut merged, found, &defaults, path)?;
+            layers.add_file(path)?;
         }
         let variables: Vec<_> = variables.into_iter().collect();
-        layers::apply_variables(&mut merged, &variables, &defaults)?;
-        let mut config: Self =
-            serde_json::from_value(merged).map_err(|source| ConfigError::Value { source })?;
-        if let Some((_, host)) = variables.iter().find(|(name, _)| name == "PUBSUB_EMULATOR_HOST") {
+        layers.add_variables(&variables)?;
+        let Layers { merged, mut origins, .. } = layers;
+        ranges::check(&merged, &origins)?;
+        let mut config: Self = serde_path_to_error::deserialize(merged).map_err(|error| {
+            let key = error.path().to_string();
+            let origin = origins.of(&key).to_owned();
+            ConfigError::Value { origin, key, source: error.into_inner() }
+        })?;
+        let named = |wanted| variables.iter().find(|(name, _)| name == wanted);
+        if let Some((name, host)) = named("PUBSUB_EMULATOR_HOST") {
             config.pubsub.emulator = Some(Emulator::new(host)?);
+            origins.record("pubsub.emulator", name);
         }
-        if let Some((_, name)) = variables.iter().find(|(name, _)| name == "FMNIST_KERNEL") {
-            config.model.kernel = Some(name.parse().map_err(ConfigError::Kernel)?);
+        if let Some((name, kernel)) = named("FMNIST_KERNEL") {
+            config.model.kernel = Some(kernel.parse().map_err(ConfigError::Kernel)?);
+            origins.record("model.kernel", name);
         }
+        config.origins = origins;
+        conflicts::check(&mut config)?;
         config.server.check()?;
         Ok(config)
     }
@@ -94,14 +114,59 @@ impl Config {
         }
     }
 
-    /// The effective configuration as indented JSON, secrets hidden.
+    /// The effective configuration as indented JSON, secrets hidden, for a log.
     pub fn shown(&self) -> String {
-        let mut value = serde_json::to_value(self).expect("a configuration is plain data");
+        let mut value = self.value();
         if let Some(emulator) = &self.pubsub.emulator {
             value["pubsub"]["emulator"] = emulator.endpoint().into();
         }
-        hide_secrets(&mut value);
         format!("{value:#}")
+    }
+
+    /// The effective configuration as a file that means the same, secrets hidden.
+    pub fn document(&self) -> String {
+        format!("{:#}", self.value())
+    }
+
+    /// A line for each key with its value, secrets hidden, and where it came from.
+    pub fn explained(&self) -> String {
+        let mut leaves = Vec::new();
+        layers::flatten(self.value(), &mut Vec::new(), &mut leaves);
+        let mut lines: Vec<(String, String)> =
+            leaves.into_iter().map(|(key, value)| (key.join("."), value.to_string())).collect();
+        if let Some(emulator) = &self.pubsub.emulator {
+            lines.push(("pubsub.emulator".to_owned(), emulator.endpoint()));
+        }
+        if let Some(kernel) = self.model.kernel {
+            lines.push(("model.kernel".to_owned(), kernel.to_string()));
+        }
+        let line = |(key, value): (String, String)| {
+            let origin = self.origins.of(&key);
+            format!("{key} = {value}  # {origin}\n")
+        };
+        lines.into_iter().map(line).collect()
+    }
+
+    /// The JSON Schema of the file, draft 7, with the range of every number.
+    #[cfg(feature = "schema")]
+    pub fn schema() -> Value {
+        let mut schema = fmnist_core::message::schema::of::<Self>();
+        let place = |key: &str| format!("/properties/{}", key.replace('.', "/properties/"));
+        for (key, range) in ranges::RANGES {
+            let number = schema.pointer_mut(&place(key)).expect("every range has its key");
+            number["minimum"] = (*range.start()).into();
+            number["maximum"] = (*range.end()).into();
+        }
+        let engines = fmnist_core::Engine::ALL.map(fmnist_core::Engine::name);
+        schema.pointer_mut(&place("model.engine")).expect("a key")["enum"] =
+            engines.to_vec().into();
+        schema
+    }
+
+    fn value(&self) -> Value {
+        let mut value = serde_json::to_value(self).expect("a configuration is plain data");
+        hide_secrets(&mut value);
+        value
     }
 }
 

@@ -44,10 +44,11 @@ mod results;
 mod server;
 mod signal;
 mod site;
+mod survey;
 mod upload;
 
 pub use broker::{Broker, BrokerKind};
-pub use config::{Config, ConfigError, ServerConfig};
+pub use config::{Config, ConfigArguments, ConfigError, ServerConfig};
 pub use connect::{connect_brokers, has_pubsub, kafka_broker, pubsub_broker, read_results};
 pub use logs::log_from_env;
 pub use metrics::Metrics;
@@ -55,3 +56,4 @@ pub use probes::Probes;
 pub use server::{RunningFrontend, StartError};
 pub use signal::shutdown_signal;
 pub use site::Frontend;
+pub use survey::{Incomplete, Role, Survey, SurveyArguments};

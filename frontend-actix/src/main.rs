@@ -1,19 +1,29 @@
 //! The page and the API alone; consumers run elsewhere.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use fmnist_core::{Batcher, dataset};
 use frontend_actix::{
-    Config, Frontend, Metrics, connect_brokers, log_from_env, read_results, shutdown_signal,
+    Config, ConfigArguments, Frontend, Metrics, Role, Survey, SurveyArguments, connect_brokers,
+    has_pubsub, log_from_env, read_results, shutdown_signal,
 };
+
+const EXAMPLES: &str = "Examples:
+  cargo run --release -p frontend-actix -- --config config.json --port 8080
+  cargo run --release -p frontend-actix -- --config config.json --print-config
+  FMNIST_KAFKA__BOOTSTRAP_SERVERS=broker:9092 cargo run --release -p frontend-actix -- --check
+  FMNIST_SERVER__BIND=0.0.0.0 FMNIST_SERVER__API_TOKEN_FILE=/run/secrets/token \\
+      cargo run --release -p frontend-actix";
 
 /// The page and HTTP API of fmnist-stream
 #[derive(Parser)]
+#[command(after_help = EXAMPLES)]
 struct Arguments {
-    /// The configuration, as config.example.json
-    #[arg(long)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArguments,
+    #[command(flatten)]
+    survey: SurveyArguments,
     /// The port to listen on, over the configuration's
     #[arg(long)]
     port: Option<u16>,
@@ -33,8 +43,21 @@ async fn main() -> ExitCode {
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let shutdown = shutdown_signal()?;
-    let mut config = Config::from_env(arguments.config.as_deref())?;
-    config.server.port = arguments.port.unwrap_or(config.server.port);
+    let mut config = arguments.config.read()?;
+    if let Some(port) = arguments.port {
+        config.server.port = port;
+        config.origins.record("server.port", "--port");
+    }
+    if arguments.config.print(&config) {
+        return Ok(());
+    }
+    if arguments.survey.check || arguments.survey.create {
+        let found = survey(&config, &arguments.survey).await?;
+        if arguments.survey.check {
+            found.iter().for_each(|line| println!("{line}"));
+            return Ok(());
+        }
+    }
     eprintln!("configuration: {}", config.shown());
 
     let test_set = dataset::open_or_synthetic(config.data.path.as_deref())?;
@@ -57,4 +80,16 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     shutdown.await;
     running.stop().await;
     Ok(())
+}
+
+/// What the page needs of brokers, which at a normal start may be away.
+async fn survey(config: &Config, arguments: &SurveyArguments) -> anyhow::Result<Vec<String>> {
+    let mut survey = Survey::default();
+    survey.test_set(config.data.path.as_deref());
+    survey.model(&config.model).await;
+    survey.kafka(&config.kafka, Role::Page, arguments).await;
+    if has_pubsub(config) {
+        survey.pubsub(&config.pubsub, Role::Page, arguments).await;
+    }
+    Ok(survey.conclude()?)
 }

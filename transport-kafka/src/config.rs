@@ -28,6 +28,7 @@ const RESERVED_IN_TRANSACTIONS: &str = "isolation.level";
 
 /// The `kafka` section of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaConfig {
     /// `HOST:PORT` of some brokers, separated by commas.
@@ -41,6 +42,7 @@ pub struct KafkaConfig {
     /// Where messages go that cannot be answered.
     pub dead_letter_topic: String,
     /// Where a new group starts: `earliest` or `latest`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["earliest", "latest"])))]
     pub auto_offset_reset: String,
     /// `at_least_once` or `exactly_once`.
     pub guarantee: KafkaGuarantee,
@@ -53,6 +55,7 @@ pub struct KafkaConfig {
 
 /// See [`KafkaConfig::guarantee`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum KafkaGuarantee {
     /// Offsets are committed after the results are confirmed; a crash repeats some results.
@@ -89,6 +92,15 @@ impl KafkaConfig {
         [Some(&*self.topic), self.results_topic(), Some(&*self.dead_letter_topic)]
             .into_iter()
             .flatten()
+    }
+
+    /// Whether the settings go together, which needs no broker: nothing that the delivery promise
+    /// rests on, no group protocol with what it excludes, no Kerberos.
+    ///
+    /// # Errors
+    /// Says which setting is in the way of which.
+    pub fn check(&self) -> Result<(), KafkaSetupError> {
+        self.consumer().map(drop)
     }
 
     /// Offsets are stored by hand, after the delivery report, and committed every second; or they

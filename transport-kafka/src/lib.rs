@@ -47,5 +47,5 @@ pub use error::KafkaSetupError;
 pub use history::{KafkaHistory, KafkaRecord, KafkaSpan, KafkaStart, group_lag, set_group_start};
 pub use publisher::KafkaPublisher;
 pub use results::KafkaResults;
-pub use topics::create_topics;
+pub use topics::{TopicLayout, create_topics, missing_topics};
 pub use transport::{KafkaToken, KafkaTransport};

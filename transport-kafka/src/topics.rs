@@ -28,6 +28,39 @@ pub(crate) fn partitions<'t>(
     config: &KafkaConfig,
     topics: impl Iterator<Item = &'t str>,
 ) -> Result<Vec<Vec<i32>>, KafkaSetupError> {
+    look_up(config, topics)?.into_iter().collect()
+}
+
+/// Those of `topics` that do not exist, each as [`KafkaSetupError::MissingTopic`]; empty when all
+/// is there. Waits for at most ten seconds a topic.
+///
+/// # Errors
+/// If no broker answers, or refuses the connection.
+pub async fn missing_topics<'t>(
+    config: &KafkaConfig,
+    topics: impl Iterator<Item = &'t str>,
+) -> Result<Vec<KafkaSetupError>, KafkaSetupError> {
+    let topics: Vec<String> = topics.map(str::to_owned).collect();
+    let found = blocking(config, move |config| look_up(config, topics.iter().map(String::as_str)));
+    Ok(found.await?.into_iter().filter_map(Result::err).collect())
+}
+
+/// Asks on a thread that may wait.
+pub(crate) async fn blocking<O: Send + 'static>(
+    config: &KafkaConfig,
+    ask: impl FnOnce(&KafkaConfig) -> Result<O, KafkaSetupError> + Send + 'static,
+) -> Result<O, KafkaSetupError> {
+    let config = config.clone();
+    let asked = tokio::task::spawn_blocking(move || ask(&config)).await;
+    asked.map_err(|_| KafkaSetupError::ThreadEnded)?
+}
+
+type Found = Result<Vec<i32>, KafkaSetupError>;
+
+fn look_up<'t>(
+    config: &KafkaConfig,
+    topics: impl Iterator<Item = &'t str>,
+) -> Result<Vec<Found>, KafkaSetupError> {
     let mut client = config.reader()?;
     client.set("allow.auto.create.topics", "false");
     let client: BaseConsumer<Refusals> =
@@ -37,10 +70,10 @@ pub(crate) fn partitions<'t>(
             let servers = config.bootstrap_servers.clone();
             let metadata = metadata(&client, topic, &servers)?;
             let found = metadata.topics().iter().find(|t| t.name() == topic);
-            match found.filter(|t| t.error().is_none() && !t.partitions().is_empty()) {
+            Ok(match found.filter(|t| t.error().is_none() && !t.partitions().is_empty()) {
                 Some(found) => Ok(found.partitions().iter().map(|p| p.id()).collect()),
                 None => Err(KafkaSetupError::MissingTopic { topic: topic.to_owned(), servers }),
-            }
+            })
         })
         .collect()
 }
@@ -101,17 +134,36 @@ impl ClientContext for Refusals {
 
 impl ConsumerContext for Refusals {}
 
-/// Creates the topics of `config` that do not exist yet, with `partitions` partitions each and the
-/// broker's default replication.
+/// The form of topics that are made; a number is that of the partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicLayout {
+    /// Partitions of each topic, from 1.
+    pub partitions: i32,
+    /// Copies of each partition; `None` for the cluster's default.
+    pub replication: Option<i32>,
+}
+
+impl From<i32> for TopicLayout {
+    fn from(partitions: i32) -> Self {
+        Self { partitions, replication: None }
+    }
+}
+
+/// Creates the topics of `config` that do not exist yet; those that exist are left as they are.
 ///
 /// # Errors
 /// [`KafkaSetupError::NotCreated`] if the broker refuses.
-pub async fn create_topics(config: &KafkaConfig, partitions: i32) -> Result<(), KafkaSetupError> {
+pub async fn create_topics(
+    config: &KafkaConfig,
+    layout: impl Into<TopicLayout>,
+) -> Result<(), KafkaSetupError> {
+    let TopicLayout { partitions, replication } = layout.into();
     let admin: AdminClient<DefaultClientContext> =
         config.producer(10_000)?.create().map_err(KafkaSetupError::Configuration)?;
+    let replication = replication.unwrap_or(-1);
     let topics: Vec<NewTopic<'_>> = config
         .topics()
-        .map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(-1)))
+        .map(|name| NewTopic::new(name, partitions, TopicReplication::Fixed(replication)))
         .collect();
     let options = AdminOptions::new().operation_timeout(Some(TIMEOUT));
     let servers = config.bootstrap_servers.clone();

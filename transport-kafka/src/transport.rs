@@ -23,7 +23,8 @@ use crate::{
     lanes::Claim,
     membership::Membership,
     outbox::Outbox,
-    topics, transaction,
+    topics::{self, blocking},
+    transaction,
     transactor::Transactor,
     wire::Fetched,
 };
@@ -208,15 +209,6 @@ impl KafkaTransport {
             || state.buffered_bytes >= limits.max_bytes;
         Ok(if enough { Waiting::Enough } else { Waiting::Some })
     }
-}
-
-async fn blocking<O: Send + 'static>(
-    config: &KafkaConfig,
-    ask: impl FnOnce(&KafkaConfig) -> Result<O, KafkaSetupError> + Send + 'static,
-) -> Result<O, KafkaSetupError> {
-    let config = config.clone();
-    let asked = tokio::task::spawn_blocking(move || ask(&config)).await;
-    asked.map_err(|_| KafkaSetupError::ThreadEnded)?
 }
 
 enum Waiting {

@@ -6,6 +6,7 @@ use crate::PubSubError;
 
 /// The `pubsub` section of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct PubSubConfig {
     /// A service account's key file; without, the application default credentials are used.
@@ -47,6 +48,8 @@ impl Default for PubSubConfig {
 
 /// See [`PubSubConfig::guarantee`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("enum" = ["at_least_once"])))]
 #[serde(try_from = "String", into = "&'static str")]
 pub enum PubSubGuarantee {
     /// A message is acknowledged after its result is confirmed; a crash repeats some results.

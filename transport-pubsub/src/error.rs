@@ -41,7 +41,7 @@ pub enum PubSubError {
         source: Cause,
     },
     /// A topic or subscription is missing.
-    #[error("{resource} {problem}; create it with\n{command}")]
+    #[error("{resource} {problem}; create it: {command}")]
     Missing {
         /// Its full name.
         resource: String,

@@ -30,6 +30,7 @@ mod error;
 mod fake;
 mod intake;
 mod lanes;
+mod provision;
 mod publisher;
 mod results;
 mod settler;
@@ -43,8 +44,10 @@ pub use config::{Emulator, PubSubConfig, PubSubGuarantee};
 pub use error::PubSubError;
 #[cfg(feature = "fake")]
 pub use fake::FakePubSub;
+pub use provision::{
+    create_missing, create_missing_within, missing_for_consumer, missing_for_reader,
+};
 pub use publisher::PubSubPublisher;
 pub use results::PubSubResults;
-pub use setup::create_missing;
 pub use token::PubSubToken;
 pub use transport::PubSubTransport;

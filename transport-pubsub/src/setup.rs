@@ -1,4 +1,4 @@
-//! Topics and subscriptions: whether they exist, and how to create them.
+//! Questions to the administration of topics and subscriptions, and its orders.
 
 use std::time::Duration;
 
@@ -21,34 +21,12 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// What a subscription without a topic is attached to.
 const DELETED: &str = "_deleted-topic_";
 
-const ACKNOWLEDGE_DEADLINE_SECONDS: i32 = 60;
+const ABSENT: &str = "does not exist";
 
-/// The emulator goes on giving messages to consumers that are gone, and each stays there for a
-/// deadline: the shortest keeps that bearable.
-const EMULATOR_DEADLINE_SECONDS: i32 = 10;
+pub(crate) const ACKNOWLEDGE_DEADLINE_SECONDS: i32 = 60;
 
-/// Creates every topic and subscription of `config` that is missing: for demonstrations, tests and
-/// the emulator, which forgets everything when it stops.
-///
-/// The input's subscription is created with message ordering. The dead letters get the
-/// subscription `TOPIC-subscription`.
-///
-/// # Errors
-/// When the server can't be reached or refuses.
-pub async fn create_missing(config: &PubSubConfig) -> Result<(), PubSubError> {
-    let server = Server::connect(&Connection::new(config)?).await?;
-    server.create_topic(&config.topic).await?;
-    server.create_subscription(&config.subscription_id, &config.topic).await?;
-    server.create_topic(&config.dead_letter_topic).await?;
-    let dead_letters = format!("{}-subscription", config.dead_letter_topic);
-    server.create_subscription(&dead_letters, &config.dead_letter_topic).await?;
-    if let Some(topic) = &config.results_topic {
-        server.create_topic(topic).await?;
-        if let Some(subscription) = &config.results_subscription_id {
-            server.create_subscription(subscription, topic).await?;
-        }
-    }
-    Ok(())
+pub(crate) fn dead_letter_subscription(config: &PubSubConfig) -> String {
+    format!("{}-subscription", config.dead_letter_topic)
 }
 
 /// What is known about the subscription that a consumer reads.
@@ -109,15 +87,23 @@ impl Server {
         subscription: &str,
         topic: &str,
     ) -> Result<Option<Subscription>, PubSubError> {
-        let name = self.connection.config.subscription_name(subscription);
-        let answer = self.subscriptions.get_subscription().set_subscription(&name).send();
-        let command = || self.subscription_command(subscription, topic);
-        let found = self.existing(&name, command, self.answer(&name, answer).await?);
-        if matches!(found, Err(PubSubError::Missing { .. })) {
+        let found = self.subscription(subscription, topic).await;
+        if matches!(found, Err(PubSubError::Missing { problem, .. }) if problem == ABSENT) {
             // Without its topic, the command would fail.
             self.check_topic(topic).await?;
         }
-        let found = found?;
+        found
+    }
+
+    pub(crate) async fn subscription(
+        &self,
+        subscription: &str,
+        topic: &str,
+    ) -> Result<Option<Subscription>, PubSubError> {
+        let name = self.connection.config.subscription_name(subscription);
+        let answer = self.subscriptions.get_subscription().set_subscription(&name).send();
+        let command = || self.subscription_command(subscription, topic);
+        let found = self.existing(&name, command, self.answer(&name, answer).await?)?;
         if found.as_ref().is_some_and(|found| found.topic == DELETED) {
             let problem = "is of a topic that was deleted: delete it too";
             return Err(PubSubError::Missing { resource: name, problem, command: command() });
@@ -125,40 +111,52 @@ impl Server {
         Ok(found)
     }
 
-    /// A topic keeps nothing for which there is no subscription.
     async fn check_dead_letters(&self) -> Result<(), PubSubError> {
         let topic = &self.connection.config.dead_letter_topic;
         self.check_topic(topic).await?;
-        let name = self.connection.config.topic_name(topic);
-        let answer = self.topics.list_topic_subscriptions().set_topic(&name).send();
-        let command = || self.subscription_command(&format!("{topic}-subscription"), topic);
-        let found = self.existing(&name, command, self.answer(&name, answer).await?)?;
-        if found.is_some_and(|found| found.subscriptions.is_empty()) {
-            let problem = "has no subscription, so that dead letters would be lost";
-            return Err(PubSubError::Missing { resource: name, problem, command: command() });
-        }
-        Ok(())
+        self.check_subscribed(topic).await
     }
 
-    async fn create_topic(&self, topic: &str) -> Result<(), PubSubError> {
+    /// A topic keeps nothing for which there is no subscription.
+    pub(crate) async fn check_subscribed(&self, topic: &str) -> Result<(), PubSubError> {
+        let name = self.connection.config.topic_name(topic);
+        let answer = self.topics.list_topic_subscriptions().set_topic(&name).send();
+        let command = || self.topic_command(topic);
+        let found = self.existing(&name, command, self.answer(&name, answer).await?)?;
+        match found.is_some_and(|found| found.subscriptions.is_empty()) {
+            true => Err(self.unsubscribed(topic)),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn unsubscribed(&self, topic: &str) -> PubSubError {
+        let config = &self.connection.config;
+        PubSubError::Missing {
+            resource: config.topic_name(topic),
+            problem: "has no subscription, so that dead letters would be lost",
+            command: self.subscription_command(&dead_letter_subscription(config), topic),
+        }
+    }
+
+    pub(crate) async fn create_topic(&self, topic: &str) -> Result<(), PubSubError> {
         let name = self.connection.config.topic_name(topic);
         let answer = self.answer(&name, self.topics.create_topic().set_name(&name).send()).await?;
         self.created(&name, answer)
     }
 
-    async fn create_subscription(&self, id: &str, topic: &str) -> Result<(), PubSubError> {
+    pub(crate) async fn create_subscription(
+        &self,
+        id: &str,
+        topic: &str,
+        acknowledge_seconds: i32,
+    ) -> Result<(), PubSubError> {
         let name = self.connection.config.subscription_name(id);
-        let on_emulator = self.connection.config.emulator.is_some();
         let request = self
             .subscriptions
             .create_subscription()
             .set_name(&name)
             .set_topic(self.connection.config.topic_name(topic))
-            .set_ack_deadline_seconds(if on_emulator {
-                EMULATOR_DEADLINE_SECONDS
-            } else {
-                ACKNOWLEDGE_DEADLINE_SECONDS
-            })
+            .set_ack_deadline_seconds(acknowledge_seconds)
             .set_enable_message_ordering(true);
         let answer = self.answer(&name, request.send()).await?;
         self.created(&name, answer)
@@ -185,7 +183,7 @@ impl Server {
             Err(error) => match code(&error) {
                 Some(Code::NotFound) => Err(PubSubError::Missing {
                     resource: resource.to_owned(),
-                    problem: "does not exist",
+                    problem: ABSENT,
                     command: command(),
                 }),
                 // Subscribing and publishing are permissions of their own, and may well be given.

@@ -2,6 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
 mod console;
+mod deploy;
+#[path = "../support/draft7.rs"]
+mod draft7;
+mod figures;
 #[cfg(unix)]
 mod observed;
 #[cfg(unix)]
@@ -9,6 +13,9 @@ mod processes;
 #[cfg(unix)]
 #[path = "../support/program.rs"]
 mod program;
+mod schema;
+#[cfg(unix)]
+mod start;
 #[cfg(unix)]
 mod stdio;
 #[path = "../support/written.rs"]

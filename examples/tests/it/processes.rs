@@ -161,6 +161,7 @@ fn ctrl_c_is_not_swallowed_by_a_consumer() {
 
 #[test]
 fn a_consumer_that_cannot_start_says_why_and_exits_with_1() {
+    let cluster = cluster();
     let cases = [
         ("kafka_consumer", "FMNIST_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1"),
         ("kafka_consumer", "FMNIST_MODEL__MODEL_NAME", "no-such-model"),
@@ -168,7 +169,9 @@ fn a_consumer_that_cannot_start_says_why_and_exits_with_1() {
         ("pubsub_consumer", "FMNIST_PUBSUB__KEY_FILE", "pubsub.project_id"),
     ];
     for (name, variable, expected) in cases {
-        let output = example(name).env(variable, expected).output().unwrap();
+        let mut command = example(name);
+        command.env("FMNIST_KAFKA__BOOTSTRAP_SERVERS", cluster.bootstrap_servers());
+        let output = command.env(variable, expected).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         let error = stderr.lines().find(|line| line.starts_with("error: "));

@@ -2,12 +2,14 @@ use std::sync::Arc;
 
 /// Which model answered: enough to repeat the answer.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ModelIdentity {
     /// The architecture's name, such as `base`.
     pub name: String,
     /// The version of the trained weights, such as `1.0`.
     pub version: String,
     /// SHA-256 of the weights file, 64 lower-case hexadecimal digits.
+    #[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[0-9a-f]{64}$")))]
     pub sha256: String,
 }
 

@@ -11,8 +11,10 @@ use crate::{
 
 /// The answer to one message, as JSON schema 1 on the results topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ResultRecord {
     /// The version of this format: [`ResultRecord::SCHEMA`].
+    #[cfg_attr(feature = "schema", schemars(extend("const" = 1)))]
     pub schema: u32,
     /// The id of the message that was answered: `Delivery::id`; `id#k/n` for part k of n.
     pub id: String,
@@ -29,13 +31,16 @@ pub struct ResultRecord {
     /// One entry an image, in the message's order.
     pub predictions: Vec<PredictionRecord>,
     /// When the message was received, as [`rfc3339`] writes it.
+    #[cfg_attr(feature = "schema", schemars(extend("format" = "date-time")))]
     pub received_at: String,
     /// When the last of its images was classified, as [`rfc3339`] writes it.
+    #[cfg_attr(feature = "schema", schemars(extend("format" = "date-time")))]
     pub inferred_at: String,
 }
 
 /// The answer for one image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PredictionRecord {
     /// Index in the test set for a range, position in the message otherwise.
     pub index: usize,
@@ -44,6 +49,7 @@ pub struct PredictionRecord {
     /// Its name.
     pub label: String,
     /// Its probability, 0.0–1.0.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub probability: f32,
     /// The most probable classes with label and probability, when `results.top_k` asks for them.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -52,12 +58,14 @@ pub struct PredictionRecord {
 
 /// One of the most probable classes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TopClass {
     /// The class.
     pub class: usize,
     /// Its name.
     pub label: String,
     /// Its probability, 0.0–1.0.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1.0)))]
     pub probability: f32,
 }
 

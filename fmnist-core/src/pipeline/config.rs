@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// How messages are gathered into batches, and how much may be in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchConfig {
     /// Images in one inference call at most.
@@ -31,6 +32,7 @@ impl Default for BatchConfig {
 
 /// What results look like.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ResultsConfig {
     /// How many of the most probable classes each prediction lists; 0 leaves the list out.
@@ -47,6 +49,7 @@ impl Default for ResultsConfig {
 
 /// What to do with a message that cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct OnError {
     /// The action.
@@ -65,6 +68,7 @@ impl Default for OnError {
 
 /// See [`OnError::action`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnErrorAction {
     /// The bad message goes to the dead letters, the rest go on.

@@ -28,6 +28,7 @@ pub struct Delivery<T> {
 
 /// A message's coordinates in its broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Source {
     /// `kafka`, `pubsub`, `memory`, or the name of a transport of your own.
     pub transport: Arc<str>,

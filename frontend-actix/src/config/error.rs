@@ -1,6 +1,7 @@
-use std::{io, path::PathBuf};
+use std::{io, ops::RangeInclusive, path::PathBuf};
 
-use fmnist_core::engine::UnknownKernel;
+use fmnist_core::{ClassifyError, engine::UnknownKernel};
+use transport_kafka::KafkaSetupError;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -44,11 +45,66 @@ pub enum ConfigError {
         key: String,
     },
     /// A value of the wrong type or name.
-    #[error("the configuration has a wrong value")]
+    #[error("{origin}: {key} cannot be used")]
     Value {
+        /// The file or the environment variable.
+        origin: String,
+        /// The key, dotted.
+        key: String,
         /// What was expected and found.
         source: serde_json::Error,
     },
+    /// A number that is too small, too large or has a fraction.
+    #[error(
+        "{origin}: {key} has to be a whole number from {} to {}, found {found}",
+        range.start(),
+        range.end()
+    )]
+    Range {
+        /// The file or the environment variable.
+        origin: String,
+        /// The key, dotted.
+        key: &'static str,
+        /// The number.
+        found: String,
+        /// What it may be.
+        range: RangeInclusive<u64>,
+    },
+    /// A name or a choice that its broker does not take.
+    #[error("{origin}: {key} has to be {expected}, found {found:?}")]
+    Name {
+        /// The file or the environment variable.
+        origin: String,
+        /// The key, dotted.
+        key: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// The value.
+        found: String,
+    },
+    /// Two keys that must differ.
+    #[error("{key} and {other} are both {found:?}: {reason}")]
+    Same {
+        /// A key, dotted.
+        key: &'static str,
+        /// Another.
+        other: &'static str,
+        /// Their value.
+        found: String,
+        /// What would come of it.
+        reason: &'static str,
+    },
+    /// No engine has that name.
+    #[error("{origin}: model.engine cannot be used")]
+    Engine {
+        /// The file or the environment variable.
+        origin: String,
+        /// The names that there are.
+        source: ClassifyError,
+    },
+    /// Settings of Kafka that exclude one another, or that the delivery promise rests on.
+    #[error(transparent)]
+    Kafka(#[from] KafkaSetupError),
     /// A variable whose value does not fit its key.
     #[error("{variable}: {key} is {expected}, found {found:?}")]
     Variable {

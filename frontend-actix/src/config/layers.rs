@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::ConfigError;
+use super::{ConfigError, Origins, ranges};
 
 /// Keys of the architecture that this version does not have yet.
 const NOT_AVAILABLE: [&str; 2] = ["database", "results.format"];
@@ -20,34 +20,112 @@ const WELL_KNOWN: [(&str, &str); 3] = [
 
 const PREFIX: &str = "FMNIST_";
 
-pub(super) fn read_json(path: &Path) -> Result<Value, ConfigError> {
-    let text = read(path)?;
-    serde_json::from_str(&text).map_err(|source| ConfigError::Json { path: path.into(), source })
+/// The values of all layers so far, and where each came from.
+pub(super) struct Layers {
+    defaults: Value,
+    pub(super) merged: Value,
+    pub(super) origins: Origins,
+}
+
+impl Layers {
+    pub(super) fn new(defaults: Value) -> Self {
+        Self { merged: defaults.clone(), defaults, origins: Origins::default() }
+    }
+
+    /// Puts the file's values over the defaults; every key has to exist among the defaults.
+    pub(super) fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = read(path)?;
+        let found = serde_json::from_str(&text)
+            .map_err(|source| ConfigError::Json { path: path.into(), source })?;
+        let origin = path.display().to_string();
+        let mut leaves = Vec::new();
+        flatten(found, &mut Vec::new(), &mut leaves);
+        for (key, value) in leaves {
+            self.put(&origin, &key, value)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the environment over file and defaults.
+    pub(super) fn add_variables(
+        &mut self,
+        variables: &[(String, String)],
+    ) -> Result<(), ConfigError> {
+        for (name, key) in WELL_KNOWN {
+            let found = variables.iter().find(|(n, text)| n == name && !text.is_empty());
+            if let Some((_, text)) = found {
+                self.set(name, &dotted(key), text)?;
+            }
+        }
+        for (variable, text) in variables {
+            let Some(name) = variable.strip_prefix(PREFIX) else { continue };
+            if RESERVED.iter().any(|reserved| variable.starts_with(reserved)) {
+                continue;
+            }
+            let key = key_of(name);
+            if exists(&self.defaults, &key) {
+                self.set(variable, &key, text)?;
+                continue;
+            }
+            let file = name.strip_suffix("_FILE").map(key_of);
+            match file.filter(|key| exists(&self.defaults, key)) {
+                Some(key) => {
+                    let secret = read(Path::new(text))?;
+                    self.set(variable, &key, secret.trim_end_matches(['\r', '\n']))?;
+                }
+                None => return Err(unknown(variable, &key.join("."), &self.defaults)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the text of a variable where its key is, as the type of the default.
+    fn set(&mut self, variable: &str, key: &[String], text: &str) -> Result<(), ConfigError> {
+        let example = key.iter().try_fold(&self.defaults, |value, name| value.get(name));
+        let expected = match example {
+            Some(Value::Null) if ranges::is_number(&key.join(".")) => Some("a number"),
+            Some(Value::Number(_)) => Some("a number"),
+            Some(Value::Bool(_)) => Some("true or false"),
+            Some(Value::Object(_) | Value::Array(_)) => Some("JSON"),
+            _ => None,
+        };
+        let value = match expected {
+            None => Value::from(text),
+            Some(expected) => serde_json::from_str(text).map_err(|_| ConfigError::Variable {
+                variable: variable.to_owned(),
+                key: key.join("."),
+                expected,
+                // There may be passwords in it.
+                found: match expected {
+                    "JSON" => format!("{} bytes of something else", text.len()),
+                    _ => text.to_owned(),
+                },
+            })?,
+        };
+        self.put(variable, key, value)
+    }
+
+    fn put(&mut self, origin: &str, key: &[String], value: Value) -> Result<(), ConfigError> {
+        let dotted = key.join(".");
+        let Some(slot) = slot(&mut self.merged, key) else {
+            return Err(unknown(origin, &dotted, &self.defaults));
+        };
+        *slot = value;
+        self.origins.record(dotted, origin);
+        Ok(())
+    }
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
     fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.into(), source })
 }
 
-/// Puts the file's values over the defaults; every key has to exist among the defaults.
-pub(super) fn overlay(
-    merged: &mut Value,
-    found: Value,
-    defaults: &Value,
-    path: &Path,
-) -> Result<(), ConfigError> {
-    let origin = path.display().to_string();
-    let mut leaves = Vec::new();
-    flatten(found, &mut Vec::new(), &mut leaves);
-    for (key, value) in leaves {
-        let slot = slot(merged, &key).ok_or_else(|| unknown(&origin, &key.join("."), defaults))?;
-        *slot = value;
-    }
-    Ok(())
-}
-
 /// The values below `value` with the path to each; an empty object has none.
-fn flatten(value: Value, path: &mut Vec<String>, leaves: &mut Vec<(Vec<String>, Value)>) {
+pub(super) fn flatten(
+    value: Value,
+    path: &mut Vec<String>,
+    leaves: &mut Vec<(Vec<String>, Value)>,
+) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
@@ -109,38 +187,6 @@ fn known_keys(defaults: &Value) -> Vec<String> {
     keys
 }
 
-/// Puts the environment over file and defaults.
-pub(super) fn apply_variables(
-    merged: &mut Value,
-    variables: &[(String, String)],
-    defaults: &Value,
-) -> Result<(), ConfigError> {
-    for (name, key) in WELL_KNOWN {
-        if let Some((_, text)) = variables.iter().find(|(n, text)| n == name && !text.is_empty()) {
-            set(merged, name, &dotted(key), text, defaults)?;
-        }
-    }
-    for (variable, text) in variables {
-        let Some(name) = variable.strip_prefix(PREFIX) else { continue };
-        if RESERVED.iter().any(|reserved| variable.starts_with(reserved)) {
-            continue;
-        }
-        let key = key_of(name);
-        if exists(defaults, &key) {
-            set(merged, variable, &key, text, defaults)?;
-            continue;
-        }
-        match name.strip_suffix("_FILE").map(key_of).filter(|key| exists(defaults, key)) {
-            Some(key) => {
-                let secret = read(Path::new(text))?;
-                set(merged, variable, &key, secret.trim_end_matches(['\r', '\n']), defaults)?;
-            }
-            None => return Err(unknown(variable, &key.join("."), defaults)),
-        }
-    }
-    Ok(())
-}
-
 /// `KAFKA__GROUP_ID` is `kafka.group_id`; below `KAFKA__PROPERTIES__`, `_` stands for a dot.
 fn key_of(name: &str) -> Vec<String> {
     let mut key: Vec<String> = name.split("__").map(str::to_ascii_lowercase).collect();
@@ -162,36 +208,4 @@ fn exists(defaults: &Value, key: &[String]) -> bool {
         [section, name] => defaults.get(section).and_then(|s| s.get(name)).is_some(),
         _ => false,
     }
-}
-
-fn set(
-    merged: &mut Value,
-    variable: &str,
-    key: &[String],
-    text: &str,
-    defaults: &Value,
-) -> Result<(), ConfigError> {
-    let example = key.iter().try_fold(defaults, |value, name| value.get(name));
-    let expected = match example {
-        Some(Value::Number(_)) => Some("a number"),
-        Some(Value::Bool(_)) => Some("true or false"),
-        Some(Value::Object(_) | Value::Array(_)) => Some("JSON"),
-        _ => None,
-    };
-    let value = match expected {
-        None => Value::from(text),
-        Some(expected) => serde_json::from_str(text).map_err(|_| ConfigError::Variable {
-            variable: variable.to_owned(),
-            key: key.join("."),
-            expected,
-            // There may be passwords in it.
-            found: match expected {
-                "JSON" => format!("{} bytes of something else", text.len()),
-                _ => text.to_owned(),
-            },
-        })?,
-    };
-    let slot = slot(merged, key).ok_or_else(|| unknown(variable, &key.join("."), defaults))?;
-    *slot = value;
-    Ok(())
 }

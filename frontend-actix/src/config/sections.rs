@@ -1,12 +1,13 @@
 use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf};
 
 use fmnist_core::{Classifier, ClassifyError, Engine, engine::Kernel};
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
 /// The page and the HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
     /// The address to listen on; other than loopback it needs [`ServerConfig::api_token`].
@@ -15,7 +16,6 @@ pub struct ServerConfig {
     pub port: u16,
     /// Where a consumer, which has no page, answers `/livez`, `/readyz` and `/metrics`, without a
     /// token; 0 takes a free port.
-    #[serde(deserialize_with = "optional_number")]
     pub health_port: Option<u16>,
     /// What callers have to show, as `Authorization: Bearer` or the page's cookie.
     pub api_token: Option<String>,
@@ -54,24 +54,6 @@ impl Default for ServerConfig {
     }
 }
 
-/// A number, also as the text that a variable has: nothing else says that a key which is null by
-/// default takes one.
-fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Found {
-        Number(u16),
-        Text(String),
-    }
-    match Option::<Found>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(Found::Number(number)) => Ok(Some(number)),
-        Some(Found::Text(text)) => text.parse().map(Some).map_err(|_| {
-            D::Error::custom("server.health_port: expected null or a number from 0 to 65535")
-        }),
-    }
-}
-
 impl ServerConfig {
     pub(crate) fn max_inferences(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -97,6 +79,7 @@ impl ServerConfig {
 
 /// The model and what computes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// A built-in model or the path of a weights file; `model.h5` means `notebook`.
@@ -155,6 +138,7 @@ impl ModelConfig {
 
 /// The data set whose test images ranges index.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// The folder of the official files; without it the usual places are searched.

@@ -95,12 +95,14 @@ fn a_variable_is_read_as_the_type_of_its_key() {
         ("FMNIST_KAFKA__GROUP_INSTANCE_ID", "7"),
         ("FMNIST_BATCH__MAX_IMAGES", "32"),
         ("FMNIST_ON_ERROR__ACTION", "retry"),
+        ("FMNIST_MODEL__THREADS", "3"),
     ];
     let config = load("{}", &pairs).unwrap();
     assert_eq!(config.kafka.bootstrap_servers, "b:1");
     assert_eq!(config.kafka.properties["security.protocol"], "ssl");
     assert_eq!(config.kafka.group_instance_id.as_deref(), Some("7"));
     assert_eq!(config.batch.max_images, 32);
+    assert_eq!(config.model.threads.map(usize::from), Some(3));
     let found = refusal("{}", &[("PORT", "http")]);
     assert_eq!(found, "PORT: server.port is a number, found \"http\"");
 }
@@ -123,6 +125,134 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
         "FMNIST_KAFKA__GROUPID: there is no key \"kafka.groupid\" (did you mean \"kafka.group_id\"?)"
     );
     assert!(!refusal(r#"{"zzzzzzzz": 1}"#, &[]).contains("did you mean"));
+}
+
+#[test]
+fn a_number_out_of_range_is_refused_with_its_key_and_the_range() {
+    let found = refusal("{}", &[("FMNIST_BATCH__MAX_IMAGES", "0")]);
+    assert_eq!(
+        found,
+        "FMNIST_BATCH__MAX_IMAGES: batch.max_images has to be a whole number from 1 to 65536, found 0"
+    );
+    for (key, range) in ranges::RANGES {
+        let (section, name) = key.split_once('.').unwrap();
+        let file = |value: &str| format!(r#"{{"{section}": {{"{name}": {value}}}}}"#);
+        for good in [range.start(), range.end()] {
+            load(&file(&good.to_string()), &[]).unwrap_or_else(|error| panic!("{key}: {error}"));
+        }
+        let above = (range.end() + 1).to_string();
+        for bad in ["-1", "1.5", "1e300", &above] {
+            let found = refusal(&file(bad), &[]);
+            let expected = format!(
+                "config.json: {key} has to be a whole number from {} to {}, found ",
+                range.start(),
+                range.end()
+            );
+            assert!(found.contains(&expected), "{found}");
+        }
+    }
+}
+
+#[test]
+fn every_number_of_the_configuration_has_a_range() {
+    let mut leaves = Vec::new();
+    layers::flatten(serde_json::to_value(Config::default()).unwrap(), &mut Vec::new(), &mut leaves);
+    for (key, value) in leaves {
+        let key = key.join(".");
+        assert!(!value.is_number() || ranges::is_number(&key), "{key} has no range");
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_with_its_key_and_where_it_stands() {
+    let found = refusal(r#"{"kafka": {"topic": 7}}"#, &[]);
+    assert!(
+        found.ends_with(
+            "config.json: kafka.topic cannot be used: invalid type: integer `7`, expected a string"
+        ),
+        "{found}"
+    );
+    let found = refusal("{}", &[("FMNIST_SERVER__BIND", "everywhere")]);
+    assert!(found.starts_with("FMNIST_SERVER__BIND: server.bind cannot be used"), "{found}");
+    let found = refusal("{}", &[("FMNIST_KAFKA__GUARANTEE", "often")]);
+    assert!(found.contains("kafka.guarantee") && found.contains("exactly_once"), "{found}");
+}
+
+#[test]
+fn settings_that_exclude_one_another_are_refused_with_the_reason() {
+    let cases = [
+        (
+            r#"{"kafka": {"group_instance_id": "a", "properties": {"group.protocol": "consumer"}}}"#,
+            "keep a killed static member out",
+        ),
+        (r#"{"kafka": {"properties": {"acks": "1"}}}"#, "offsets follow confirmed results"),
+        (r#"{"kafka": {"results_topic": "INFERENCE"}}"#, "would read again, for ever"),
+        (r#"{"pubsub": {"dead_letter_topic": "MODEL-INFERENCE"}}"#, "would read again, for ever"),
+        (r#"{"pubsub": {"guarantee": "exactly_once"}}"#, "nothing joins the result"),
+        (r#"{"kafka": {"auto_offset_reset": "newest"}}"#, "earliest or latest, found \"newest\""),
+        (r#"{"kafka": {"topic": "^IN"}}"#, "kafka.topic has to be 1 to 249 letters"),
+        (r#"{"pubsub": {"subscription_id": "1st"}}"#, "a letter first, found \"1st\""),
+        (r#"{"kafka": {"bootstrap_servers": " "}}"#, "HOST:PORT"),
+        (r#"{"model": {"engine": "fuse"}}"#, "fused, int8, flex and ndarray"),
+    ];
+    for (text, reason) in cases {
+        let found = refusal(text, &[]);
+        assert!(found.contains(reason), "{found}");
+    }
+}
+
+#[test]
+fn an_empty_name_means_none() {
+    let pairs = [
+        ("FMNIST_KAFKA__RESULTS_TOPIC", ""),
+        ("FMNIST_KAFKA__GROUP_INSTANCE_ID", ""),
+        ("FMNIST_PUBSUB__RESULTS_TOPIC", ""),
+        ("FMNIST_PUBSUB__KEY_FILE", ""),
+    ];
+    let config = load("{}", &pairs).unwrap();
+    assert_eq!((config.kafka.results_topic, config.kafka.group_instance_id), (None, None));
+    assert_eq!((config.pubsub.results_topic, config.pubsub.key_file), (None, None));
+}
+
+#[test]
+fn each_value_is_explained_by_the_layer_that_decided_it() {
+    let text =
+        r#"{"server": {"port": 1}, "kafka": {"topic": "T", "properties": {"linger.ms": "5"}}}"#;
+    let pairs = [
+        ("PORT", "2"),
+        ("FMNIST_KAFKA__PROPERTIES__SASL_PASSWORD", "open-sesame"),
+        ("PUBSUB_EMULATOR_HOST", "127.0.0.1:8085"),
+    ];
+    let config = load(text, &pairs).unwrap();
+    let explained = config.explained();
+    for line in [
+        "server.port = 2  # PORT",
+        "server.bind = \"127.0.0.1\"  # default",
+        "kafka.properties.sasl.password = \"(hidden)\"  # FMNIST_KAFKA__PROPERTIES__SASL_PASSWORD",
+        "pubsub.emulator = http://127.0.0.1:8085  # PUBSUB_EMULATOR_HOST",
+    ] {
+        assert!(explained.lines().any(|found| found == line), "{line} is not in\n{explained}");
+    }
+    for key in ["kafka.topic = \"T\"", "kafka.properties.linger.ms = \"5\""] {
+        let line = explained.lines().find(|line| line.starts_with(key)).unwrap();
+        assert!(line.ends_with("config.json"), "{line}");
+    }
+    assert!(!explained.contains("open-sesame"));
+}
+
+#[test]
+fn a_whole_section_in_a_variable_explains_all_that_is_in_it() {
+    let text = r#"{"kafka": {"properties": {"linger.ms": "5"}}}"#;
+    let config = load(text, &[("FMNIST_KAFKA__PROPERTIES", r#"{"linger.ms": "7"}"#)]).unwrap();
+    assert_eq!(config.origins.of("kafka.properties.linger.ms"), "FMNIST_KAFKA__PROPERTIES");
+}
+
+#[test]
+fn what_is_printed_can_be_read_again_and_means_the_same() {
+    let text = r#"{"server": {"port": 1}, "kafka": {"properties": {"linger.ms": "5"}}}"#;
+    let config = load(text, &[("PUBSUB_EMULATOR_HOST", "127.0.0.1:8085")]).unwrap();
+    let printed = config.document();
+    assert_eq!(load(&printed, &[]).unwrap().document(), printed);
 }
 
 #[test]

@@ -143,6 +143,36 @@ fn a_misspelt_key_ends_the_program_with_a_suggestion() {
     assert!(stderr.contains("did you mean \"server.port\"?"), "{stderr}");
 }
 
+#[test]
+fn the_configuration_is_printed_and_no_broker_is_touched() {
+    let output = command("127.0.0.1:1").args(["--print-config", "--port", "7"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("\"results_topic\": \"RESULTS\""), "{stdout}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("server.port = 7  # --port\n"), "{stderr}");
+}
+
+#[test]
+fn a_check_looks_for_the_topics_of_the_page_alone() {
+    let cluster = cluster();
+    // The page writes no dead letters.
+    let error = rdkafka::bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    cluster.topic_error("INFERENCE-DEAD-LETTERS", error).unwrap();
+    let servers = cluster.bootstrap_servers();
+    let output = command(&servers).arg("--check").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains(&format!("Kafka at {servers}: topics INFERENCE, RESULTS")), "{stdout}");
+
+    cluster.topic_error("RESULTS", error).unwrap();
+    let output = command(&servers).arg("--check").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("error: topic RESULTS does not exist"), "{stderr}");
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_is_not_swallowed() {

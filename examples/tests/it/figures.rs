@@ -1,0 +1,183 @@
+//! Figures in documents against the reports that they come from.
+//!
+//! `docs/figures.json` lists them: a piece of a document with `{}` for each figure, and for each where
+//! it stands in a committed JSON report. `benches/results.json` is RESULTS.md for machines:
+//! `FMNIST_TEST_WRITE_RESULTS=1` writes it anew.
+
+use std::{fs, path::PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Claim {
+    document: String,
+    text: String,
+    figures: Vec<Figure>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Figure {
+    report: String,
+    path: Vec<String>,
+    #[serde(default)]
+    form: Form,
+    #[serde(default)]
+    decimals: usize,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Form {
+    /// As it stands.
+    #[default]
+    Verbatim,
+    /// With `decimals`.
+    Rounded,
+    /// A fraction, with `decimals`.
+    Percent,
+    /// In thousands, `273,000`.
+    Thousands,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// A member by its name; of a list, the one element that has `member=value & …`.
+fn find<'a>(value: &'a Value, path: &[String]) -> Result<&'a Value, String> {
+    let Some((step, rest)) = path.split_first() else { return Ok(value) };
+    let missing = |count: usize| format!("{count} of {step:?}");
+    let next = match value {
+        Value::Array(items) => {
+            let wanted: Vec<(&str, &str)> =
+                step.split(" & ").filter_map(|part| part.split_once('=')).collect();
+            let has = |item: &&Value| wanted.iter().all(|(name, value)| item[*name] == *value);
+            let found: Vec<&Value> = items.iter().filter(has).collect();
+            match found[..] {
+                [one] => one,
+                _ => return Err(missing(found.len())),
+            }
+        }
+        object => object.get(step).ok_or_else(|| missing(0))?,
+    };
+    find(next, rest)
+}
+
+impl Figure {
+    fn shown(&self) -> Result<String, String> {
+        let report: Value = serde_json::from_str(&read(&self.report)).unwrap();
+        let value = find(&report, &self.path).map_err(|why| format!("{}: {why}", self.report))?;
+        // A table's cell has the spread behind the median.
+        let text = value.as_str().map(|cell| cell.split(' ').next().unwrap_or_default().to_owned());
+        let text = text.unwrap_or_else(|| value.to_string());
+        let number = || text.replace(',', "").parse::<f64>().map_err(|_| format!("{text:?}"));
+        Ok(match self.form {
+            Form::Verbatim => text,
+            Form::Rounded => self.rounded(number()?),
+            Form::Percent => self.rounded(number()? * 100.0),
+            Form::Thousands => format!("{},000", self.rounded(number()? / 1_000.0)),
+        })
+    }
+}
+
+impl Figure {
+    /// As people round, halves up: 91.425, which as a binary number is a little less, is 91.43.
+    fn rounded(&self, number: f64) -> String {
+        format!("{:.*}", self.decimals, number + 1e-9)
+    }
+}
+
+impl Claim {
+    /// The text with its figures.
+    fn shown(&self) -> Result<String, String> {
+        let mut pieces = self.text.split("{}");
+        let mut shown = pieces.next().unwrap_or_default().to_owned();
+        for (figure, piece) in self.figures.iter().zip(pieces.by_ref()) {
+            shown += &figure.shown()?;
+            shown += piece;
+        }
+        let is_even = self.text.matches("{}").count() == self.figures.len();
+        is_even.then_some(shown).ok_or_else(|| "as many figures as {}".to_owned())
+    }
+}
+
+/// Words alone count: where a line breaks does not.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_figure_that_is_listed_is_the_one_of_its_report() {
+    let claims: Vec<Claim> = serde_json::from_str(&read("docs/figures.json")).unwrap();
+    assert!(claims.len() >= 12, "{}", claims.len());
+    let mut wrong = Vec::new();
+    for claim in &claims {
+        match claim.shown() {
+            Ok(shown) if words(&read(&claim.document)).contains(&words(&shown)) => {}
+            Ok(shown) => wrong.push(format!("{} does not say: {shown}", claim.document)),
+            Err(missing) => wrong.push(format!("{}: not found: {missing}", claim.text)),
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn another_figure_in_the_report_is_noticed() {
+    let report: Value = serde_json::from_str(&read("training/reports/models/report.json")).unwrap();
+    let path = ["models", "name=base", "score", "accuracy"].map(str::to_owned);
+    let accuracy = find(&report, &path).unwrap().as_f64().unwrap();
+    let shown = |fraction: f64| format!("{:.2} %", fraction * 100.0);
+    assert!(read("README.md").contains(&shown(accuracy)));
+    assert!(!read("README.md").contains(&shown(accuracy + 0.0301)));
+    assert!(find(&report, &["models".to_owned(), "name=none".to_owned()]).is_err());
+}
+
+/// The tables below each heading, by their first column: a list of rows.
+fn tables(markdown: &str) -> Value {
+    let mut sections = Map::new();
+    let (mut section, mut header) = (String::new(), Vec::new());
+    for line in markdown.lines() {
+        if let Some(name) = line.strip_prefix("## ") {
+            section = name.to_owned();
+        }
+        let Some(row) = line.strip_prefix("| ") else {
+            header.clear();
+            continue;
+        };
+        let cells: Vec<String> =
+            row.trim_end_matches(" |").split(" | ").map(str::to_owned).collect();
+        if header.is_empty() {
+            header = cells;
+        } else if !section.is_empty() && !cells.iter().all(|cell| cell.starts_with("---")) {
+            let row: Map<String, Value> =
+                header.iter().cloned().zip(cells.into_iter().map(Value::from)).collect();
+            let tables = sections.entry(&section).or_insert_with(|| Map::new().into());
+            let table = tables.as_object_mut().unwrap();
+            let rows = table.entry(&header[0]).or_insert_with(|| Vec::<Value>::new().into());
+            rows.as_array_mut().unwrap().push(row.into());
+        }
+    }
+    sections.into()
+}
+
+#[test]
+fn the_results_of_the_benchmarks_for_machines_are_those_for_people() {
+    let tables = tables(&read("benches/RESULTS.md"));
+    let path = root().join("benches/results.json");
+    if std::env::var_os("FMNIST_TEST_WRITE_RESULTS").is_some() {
+        fs::write(&path, format!("{tables:#}\n")).unwrap();
+    }
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        serde_json::from_str::<Value>(&text).is_ok_and(|committed| committed == tables),
+        "benches/results.json is not RESULTS.md: FMNIST_TEST_WRITE_RESULTS=1 cargo test --workspace \
+         --test examples figures"
+    );
+}

@@ -1,0 +1,33 @@
+use std::path::PathBuf;
+
+use super::{Config, ConfigError};
+
+/// The arguments of every program that has a configuration.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ConfigArguments {
+    /// The configuration, as config.example.json
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print the effective configuration as JSON, where each value comes from on stderr, and stop
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+impl ConfigArguments {
+    /// Reads the file, where one is named, under the process's environment.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn read(&self) -> Result<Config, ConfigError> {
+        Config::from_env(self.config.as_deref())
+    }
+
+    /// Prints `config` if that was asked for, and says whether it was.
+    pub fn print(&self, config: &Config) -> bool {
+        if self.print_config {
+            println!("{}", config.document());
+            eprint!("{}", config.explained());
+        }
+        self.print_config
+    }
+}

@@ -1,0 +1,184 @@
+//! What a program needs, looked for before it starts: all that is missing is said at once.
+
+use std::{error::Error, path::Path};
+
+use clap::Args;
+use fmnist_core::{
+    Classifier,
+    dataset::{self, Dataset, Origin},
+};
+use transport_kafka::{KafkaConfig, TopicLayout, create_topics, missing_topics};
+use transport_pubsub::{
+    PubSubConfig, PubSubError, create_missing, create_missing_within, missing_for_consumer,
+    missing_for_reader,
+};
+
+use crate::config::ModelConfig;
+
+/// The arguments of programs that need topics or subscriptions.
+#[derive(Clone, Debug, Args)]
+pub struct SurveyArguments {
+    /// Look for model, data, topics and subscriptions, say what is missing and how to make it, and stop
+    #[arg(long)]
+    pub check: bool,
+    /// First make the topics and subscriptions that are missing
+    #[arg(long)]
+    pub create: bool,
+    /// Partitions of the topics that --create makes
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "create")]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pub partitions: i32,
+    /// Copies of each partition that --create makes [default: the cluster's]
+    #[arg(long, value_name = "N", requires = "create")]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    pub replication: Option<i32>,
+    /// Time to acknowledge a message of the subscriptions that --create makes [default: 60, on an
+    /// emulator 10]
+    #[arg(long, value_name = "SECONDS", requires = "create")]
+    #[arg(value_parser = clap::value_parser!(i32).range(10..=600))]
+    pub ack_deadline: Option<i32>,
+}
+
+/// Whose subscriptions are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Receives requests, publishes results and dead letters.
+    Consumer,
+    /// Publishes requests, shows results.
+    Page,
+}
+
+/// What was found, and what was not. Something else that is needed, such as a database, is put in
+/// with [`Survey::add`].
+#[derive(Debug, Default)]
+pub struct Survey {
+    found: Vec<String>,
+    missing: Vec<String>,
+}
+
+/// What is missing, a line for each with the way to make it good.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", missing.join("\nerror: "))]
+pub struct Incomplete {
+    /// The lines.
+    pub missing: Vec<String>,
+}
+
+impl Survey {
+    /// Puts down `what` as found, or what its error says as missing.
+    pub fn add<T, E: Error>(&mut self, what: impl Into<String>, found: Result<T, E>) -> Option<T> {
+        match found {
+            Ok(found) => {
+                self.found.push(what.into());
+                Some(found)
+            }
+            Err(error) => {
+                self.missing.push(in_words(&error));
+                None
+            }
+        }
+    }
+
+    /// Loads the model.
+    pub async fn model(&mut self, config: &ModelConfig) -> Option<Classifier> {
+        let wanted = config.clone();
+        let loaded = tokio::task::spawn_blocking(move || wanted.classifier()).await;
+        let loaded = loaded.expect("loading a model does not panic");
+        self.add(format!("model {} on {}", config.model_name, config.engine), loaded)
+    }
+
+    /// Opens the test set; images that the library draws will do.
+    pub fn test_set(&mut self, path: Option<&Path>) -> Option<Dataset> {
+        let test_set = dataset::open_or_synthetic(path);
+        let what = match &test_set {
+            Ok(Dataset { origin: Origin::Synthetic, images, .. }) => format!(
+                "data: none, so {} images are drawn; `cargo run --release -p training -- download` \
+                 fetches the real ones",
+                images.len()
+            ),
+            Ok(Dataset { origin, images, .. }) => {
+                format!("data: {} images in {origin}", images.len())
+            }
+            Err(_) => String::new(),
+        };
+        self.add(what, test_set)
+    }
+
+    /// Looks for the topics, after it made those that are missing if that was asked for.
+    pub async fn kafka(&mut self, config: &KafkaConfig, role: Role, arguments: &SurveyArguments) {
+        let wanted: Vec<&str> = match role {
+            Role::Consumer => config.topics().collect(),
+            Role::Page => {
+                [Some(&*config.topic), config.results_topic()].into_iter().flatten().collect()
+            }
+        };
+        let what = format!("Kafka at {}: topics {}", config.bootstrap_servers, wanted.join(", "));
+        let looked = async {
+            if arguments.create {
+                let SurveyArguments { partitions, replication, .. } = *arguments;
+                create_topics(config, TopicLayout { partitions, replication }).await?;
+            }
+            missing_topics(config, wanted.into_iter()).await
+        };
+        let looked = looked.await;
+        self.add_all(what, looked);
+    }
+
+    /// Looks for topics and subscriptions, after it made those that are missing if that was asked
+    /// for.
+    pub async fn pubsub(&mut self, config: &PubSubConfig, role: Role, arguments: &SurveyArguments) {
+        let what = format!(
+            "Pub/Sub in project {}: {}",
+            config.project_id,
+            match role {
+                Role::Consumer => format!("subscription {}, its topics", config.subscription_id),
+                Role::Page => format!("topic {}", config.topic),
+            }
+        );
+        let looked = async {
+            match (arguments.create, arguments.ack_deadline) {
+                (false, _) => {}
+                (true, None) => create_missing(config).await?,
+                (true, Some(seconds)) => create_missing_within(config, seconds).await?,
+            }
+            match role {
+                Role::Consumer => missing_for_consumer(config).await,
+                Role::Page => missing_for_reader(config).await,
+            }
+        };
+        let looked: Result<Vec<PubSubError>, PubSubError> = looked.await;
+        self.add_all(what, looked);
+    }
+
+    fn add_all<E: Error>(&mut self, what: String, looked: Result<Vec<E>, E>) {
+        match self.add(what, looked) {
+            Some(missing) if !missing.is_empty() => {
+                self.found.pop();
+                self.missing.extend(missing.iter().map(|error| in_words(error)));
+            }
+            _ => {}
+        }
+    }
+
+    /// A line for each thing that was found.
+    ///
+    /// # Errors
+    /// With everything that is missing.
+    pub fn conclude(self) -> Result<Vec<String>, Incomplete> {
+        match self.missing.is_empty() {
+            true => Ok(self.found),
+            false => Err(Incomplete { missing: self.missing }),
+        }
+    }
+}
+
+/// The error and its causes, on one line.
+fn in_words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        words = format!("{words}: {next}");
+        cause = next.source();
+    }
+    words
+}

@@ -41,6 +41,11 @@ chaos *ARGS="--short":
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
 
+# Dockerfile, compose file, Kubernetes base, without running them; messages by the reference of JSON Schema
+check-deploy:
+    bash scripts/check-deploy.sh
+    bash scripts/check-schema.sh
+
 # Licences, banned crates, sources
 deny:
     cargo deny check bans licenses sources

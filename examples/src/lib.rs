@@ -10,6 +10,4 @@ pub use backfill::{Backfill, End};
 pub use backlog::{Backlog, Bounded};
 pub use console::Console;
 pub use replay::Replay;
-pub use start::{
-    ConsumerArguments, Prepared, finish, observe, prepare, prepare_consumer, watch,
-};
+pub use start::{ConsumerArguments, Prepared, finish, observe, prepare, prepare_consumer, watch};

@@ -6,9 +6,7 @@ use fmnist_core::{
     dataset::{Dataset, Origin},
     pipeline::Pulse,
 };
-use frontend_actix::{
-    BrokerKind, Config, ConfigArguments, Probes, Role, Survey, SurveyArguments,
-};
+use frontend_actix::{BrokerKind, Config, ConfigArguments, Probes, Role, Survey, SurveyArguments};
 
 /// The arguments of the two consumers.
 #[derive(Debug, Parser)]

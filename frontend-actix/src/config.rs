@@ -150,7 +150,7 @@ impl Config {
     /// The JSON Schema of the file, draft 7, with the range of every number.
     #[cfg(feature = "schema")]
     pub fn schema() -> Value {
-        let mut schema = fmnist_core::message::schema::of::<Self>();
+        let mut schema = fmnist_core::message::schema::read::<Self>();
         let place = |key: &str| format!("/properties/{}", key.replace('.', "/properties/"));
         for (key, range) in ranges::RANGES {
             let number = schema.pointer_mut(&place(key)).expect("every range has its key");

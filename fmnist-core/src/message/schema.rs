@@ -9,11 +9,19 @@ use serde_json::{Map, Value, json};
 use super::{MAX_IMAGES, OUTPUTS, Output, ResultRecord};
 use crate::image::Image;
 
-/// The schema of a type as one document without references, links in its texts taken out.
-pub fn of<T: schemars::JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft07().for_serialize().with(|settings| {
-        settings.inline_subschemas = true;
-    });
+/// The schema of a type as it is written: one document without references, links in its texts taken
+/// out.
+fn written<T: schemars::JsonSchema>() -> Value {
+    inlined::<T>(SchemaSettings::draft07().for_serialize())
+}
+
+/// The schema of a type as it is read, where what has a default may be left out; otherwise the same.
+pub fn read<T: schemars::JsonSchema>() -> Value {
+    inlined::<T>(SchemaSettings::draft07().for_deserialize())
+}
+
+fn inlined<T: schemars::JsonSchema>(settings: SchemaSettings) -> Value {
+    let settings = settings.with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     tidy(&mut schema);
     schema
@@ -42,7 +50,7 @@ fn tidy(schema: &mut Value) {
 
 /// The schema of a result, see [`ResultRecord`].
 pub fn result() -> Value {
-    let mut schema = of::<ResultRecord>();
+    let mut schema = written::<ResultRecord>();
     schema["title"] = "Result".into();
     schema
 }

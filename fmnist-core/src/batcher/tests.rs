@@ -16,7 +16,7 @@ struct Scripted {
     identity: Arc<ModelIdentity>,
     labels: Vec<String>,
     batches: Mutex<Vec<Vec<u8>>>,
-    entered: Mutex<Option<mpsc::Sender<()>>>,
+    entered: Mutex<Option<mpsc::SyncSender<()>>>,
     gate: Mutex<Option<mpsc::Receiver<()>>>,
 }
 
@@ -33,9 +33,9 @@ impl Scripted {
     }
 
     /// A model that says when it begins a batch, and begins none before it is told.
-    fn gated() -> (Self, mpsc::Receiver<()>, mpsc::Sender<()>) {
-        let (entered, begun) = mpsc::channel();
-        let (open, gate) = mpsc::channel();
+    fn gated() -> (Self, mpsc::Receiver<()>, mpsc::SyncSender<()>) {
+        let (entered, begun) = mpsc::sync_channel(64);
+        let (open, gate) = mpsc::sync_channel(64);
         let mut model = Self::new();
         model.entered = Mutex::new(Some(entered));
         model.gate = Mutex::new(Some(gate));

@@ -7,13 +7,16 @@ use super::Sample;
 
 const FONT: &str = "sans-serif";
 const LINE: RGBColor = RGBColor(31, 119, 180);
+/// What a panel shows, and where a sample has it.
+type Series = (&'static str, fn(&Sample) -> f64);
+
 const MIB: f64 = 1_048_576.0;
 
 /// Memory, lag and descriptors over minutes, one panel below the other.
 pub(super) fn draw(path: &Path, samples: &[Sample]) -> anyhow::Result<()> {
     let area = SVGBackend::new(path, (820, 660)).into_drawing_area();
     area.fill(&WHITE).map_err(drawing)?;
-    let series: [(&str, fn(&Sample) -> f64); 3] = [
+    let series: [Series; 3] = [
         ("resident memory, MiB", |sample| sample.resident_bytes as f64 / MIB),
         ("lag, messages sent and not committed", |sample| sample.lag_messages as f64),
         ("file descriptors", |sample| sample.file_descriptors as f64),

@@ -24,9 +24,7 @@ pub(crate) async fn classify(
     let model = site.model().ok_or(ApiError::ModelMissing)?;
     let limit_bytes = site.frontend.settings.max_body_bytes;
     let uploads = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
-    let permit = site.limits.inference()?;
-    let answer = web::block(move || {
-        let _permit = permit;
+    let classify = move || {
         let images: Vec<Image> =
             uploads.iter().map(upload::Upload::image).collect::<Result<_, _>>()?;
         let predictions = model.infer(&images).map_err(|error| {
@@ -40,8 +38,6 @@ pub(crate) async fn classify(
                 .collect(),
             model: Arc::clone(model.identity()),
         })
-    })
-    .await
-    .map_err(|_| ApiError::Classification)??;
-    Ok(HttpResponse::Ok().json(answer))
+    };
+    Ok(HttpResponse::Ok().json(site.limits.compute(classify).await?))
 }

@@ -109,9 +109,7 @@ async fn infer(
     let model = named(&site, &path)?;
     let json_bytes = json_length(&request)?;
     let body = upload::body(&site.limits, payload, site.frontend.settings.max_body_bytes).await?;
-    let permit = site.limits.inference()?;
-    let answer = web::block(move || {
-        let _permit = permit;
+    let answer = move || {
         let request = InferenceRequest::read(&body.bytes, json_bytes)
             .map_err(|rejection| ApiError::Invalid(rejection.reason))?;
         let predictions = model.infer(&request.images).map_err(|error| {
@@ -119,9 +117,8 @@ async fn infer(
             ApiError::Classification
         })?;
         Ok::<_, ApiError>(request.respond(&predictions, model.labels(), model.identity()))
-    })
-    .await
-    .map_err(|_| ApiError::Classification)??;
+    };
+    let answer = site.limits.compute(answer).await?;
     Ok(match answer.json_bytes {
         Some(json_bytes) => HttpResponse::Ok()
             .insert_header((JSON_LENGTH, json_bytes))

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{dev::ServiceRequest, http::Method};
+use actix_web::{dev::ServiceRequest, http::Method, web};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -48,11 +48,20 @@ impl Limits {
         }
     }
 
-    /// The right to decode or classify, until it is dropped. Nobody waits for it: with a queue,
-    /// every answer would be as late as the queue is long.
-    pub(crate) fn inference(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+    /// What `work`, which decodes or classifies, gives on a blocking thread. Nobody waits for a place
+    /// there: with a queue, every answer would be as late as the queue is long.
+    pub(crate) async fn compute<O: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<O, ApiError> + Send + 'static,
+    ) -> Result<O, ApiError> {
         let permit = Arc::clone(&self.inferences).try_acquire_owned();
-        permit.map_err(|_| ApiError::Busy("as much is classified as this process can"))
+        let permit =
+            permit.map_err(|_| ApiError::Busy("as much is classified as this process can"))?;
+        let work = move || {
+            let _permit = permit;
+            work()
+        };
+        web::block(work).await.map_err(|_| ApiError::Classification)?
     }
 
     /// The right to an open stream, until it is dropped.

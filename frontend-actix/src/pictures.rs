@@ -111,12 +111,8 @@ pub(crate) async fn prepare(
     let limit_bytes = site.frontend.settings.max_body_bytes;
     let uploads = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
     let upload = upload::one(uploads)?;
-    let permit = site.limits.inference()?;
-    let prepare = move || {
-        let _permit = permit;
-        upload.image().map(|image| image.to_png())
-    };
-    let prepared = web::block(prepare).await.map_err(|_| ApiError::Classification)??;
+    let prepare = move || upload.image().map(|image| image.to_png());
+    let prepared = site.limits.compute(prepare).await?;
     Ok(HttpResponse::Ok().content_type(PNG).body(prepared))
 }
 

@@ -55,12 +55,7 @@ pub(crate) async fn push_image(
     let limit_bytes = site.frontend.settings.max_body_bytes.min(MAX_IMAGE_BYTES);
     let uploads = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
     let upload = upload::one(uploads)?;
-    let permit = site.limits.inference()?;
-    let decode = move || {
-        let _permit = permit;
-        upload.image().map(|_| upload)
-    };
-    let upload = web::block(decode).await.map_err(|_| ApiError::Classification)??;
+    let upload = site.limits.compute(move || upload.image().map(|_| upload)).await?;
     let content_type = (!is_picture(&upload.bytes)).then_some("application/octet-stream");
     let attributes: Attributes =
         content_type.into_iter().map(|value| ("content-type", value)).collect();

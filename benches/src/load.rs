@@ -7,8 +7,7 @@ use anyhow::{Context, bail};
 use fmnist_core::{
     ClassifyError, Image, Infer, ModelIdentity, Prediction,
     label::LABELS,
-    message::ResultRecord,
-    pipeline::{Pipeline, PipelineConfig, Sink, SinkError},
+    pipeline::{Answered, Pipeline, PipelineConfig, Sink, SinkError},
     transport::{Outbound, Transport},
 };
 use tokio::sync::Notify;
@@ -140,7 +139,7 @@ struct Laps {
 }
 
 impl Sink for Stopwatch {
-    async fn write(&self, results: &[ResultRecord]) -> Result<(), SinkError> {
+    async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
         let mut laps = self.laps.lock().expect("no sink panicked");
         laps.results += results.len();
         let lap = (laps.results, Instant::now());

@@ -7,8 +7,7 @@ use std::{
 use anyhow::{Context, bail};
 use fmnist_core::{
     Image, Infer,
-    message::ResultRecord,
-    pipeline::{Pipeline, PipelineConfig, Sink, SinkError},
+    pipeline::{Answered, Pipeline, PipelineConfig, Sink, SinkError},
     transport::memory::MemoryBroker,
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -115,11 +114,11 @@ fn arrivals(rate: f64, lasting: Duration) -> anyhow::Result<Vec<Duration>> {
 struct Stopwatch(Arc<Mutex<Vec<Option<Instant>>>>);
 
 impl Sink for Stopwatch {
-    async fn write(&self, results: &[ResultRecord]) -> Result<(), SinkError> {
+    async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
         let now = Instant::now();
         let mut answered = lock(&self.0);
         for result in results {
-            let place = result.id.rsplit('/').next().and_then(|place| place.parse().ok());
+            let place = result.record.id.rsplit('/').next().and_then(|place| place.parse().ok());
             let place: usize = place.expect("the memory broker numbers its messages");
             answered[place] = Some(now);
         }

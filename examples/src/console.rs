@@ -6,7 +6,7 @@ use std::{
 use fmnist_core::{
     label::console_label,
     message::ResultRecord,
-    pipeline::{Sink, SinkError},
+    pipeline::{Answered, Sink, SinkError},
 };
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -50,8 +50,8 @@ impl<W: Write> Console<W> {
 }
 
 impl<W: Write + Send + 'static> Sink for Console<W> {
-    async fn write(&self, results: &[ResultRecord]) -> Result<(), SinkError> {
-        let text: String = results.iter().map(|result| self.lines(result)).collect();
+    async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
+        let text: String = results.iter().map(|result| self.lines(&result.record)).collect();
         let failed = |error: io::Error| SinkError {
             context: "stdout does not take the result".to_owned(),
             source: Some(error.into()),

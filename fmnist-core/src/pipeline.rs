@@ -18,6 +18,7 @@ pub(crate) mod schedule;
 #[cfg(test)]
 mod simulation;
 mod sink;
+mod spans;
 #[cfg(test)]
 mod tests;
 pub(crate) mod worker;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 pub use config::{BatchConfig, OnError, OnErrorAction, PipelineConfig, ResultsConfig};
 pub use pulse::{Pulse, Vitals};
-pub use sink::{NoSink, Sink, SinkError};
+pub use sink::{Answered, NoSink, Sink, SinkError};
 use tokio::sync::broadcast;
 
 use crate::{

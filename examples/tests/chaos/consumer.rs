@@ -12,8 +12,7 @@ use std::{
 use fmnist_core::{
     Classifier, Image,
     fail_points::{self, Death, FailPoint},
-    message::ResultRecord,
-    pipeline::{BatchConfig, Pipeline, PipelineConfig, Sink, SinkError},
+    pipeline::{Answered, BatchConfig, Pipeline, PipelineConfig, Sink, SinkError},
     transport::Transport,
 };
 use frontend_actix::shutdown_signal;
@@ -78,7 +77,7 @@ pub(crate) fn pipeline<T: Transport>(
 pub(crate) struct Noted;
 
 impl Sink for Noted {
-    async fn write(&self, _: &[ResultRecord]) -> Result<(), SinkError> {
+    async fn write(&self, _: &[Answered]) -> Result<(), SinkError> {
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use fmnist_core::{
     ModelIdentity,
     label::LABELS,
     message::{PredictionRecord, ResultRecord},
-    pipeline::Sink,
+    pipeline::{Answered, Sink},
     transport::{Outbound, PublishError, Publisher, Source},
 };
 use fmnist_examples::{Backlog, Bounded, Console};
@@ -45,7 +45,8 @@ fn result(partition: i32, offset: i64, classes: &[usize]) -> ResultRecord {
 async fn printed(is_synthetic: bool, result: ResultRecord) -> String {
     let output = Written::default();
     let time_zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(1));
-    Console::to(output.clone(), time_zone, is_synthetic).write(&[result]).await.unwrap();
+    let answered = Answered { record: result, images: Vec::new() };
+    Console::to(output.clone(), time_zone, is_synthetic).write(&[answered]).await.unwrap();
     let bytes = output.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
 }

@@ -1,8 +1,9 @@
 use jiff::Timestamp;
 
-use super::worker::Received;
+use super::{Answered, worker::Received};
 use crate::{
     classifier::{Infer, Prediction},
+    image::Image,
     message::{PredictionRecord, Request, ResultRecord, rfc3339},
     transport::{Rejection, Stage},
 };
@@ -14,21 +15,25 @@ pub(super) struct Answer {
     range: Option<(usize, usize)>,
     images: usize,
     answered: usize,
+    /// What the message carried, where it is to be kept.
+    kept: Vec<Image>,
     predictions: Vec<PredictionRecord>,
     rejection: Option<Rejection>,
 }
 
 impl Answer {
-    pub(super) fn new(request: &Request) -> Self {
+    pub(super) fn new(request: &Request, keeps_images: bool) -> Self {
         let images = request.images();
-        let range = match *request {
-            Request::Range { start, end } => Some((start, end)),
-            Request::Images(_) => None,
+        let (range, kept) = match request {
+            Request::Range { start, end } => (Some((*start, *end)), Vec::new()),
+            Request::Images(images) if keeps_images => (None, images.clone()),
+            Request::Images(_) => (None, Vec::new()),
         };
         Self {
             range,
             images,
             answered: 0,
+            kept,
             predictions: Vec::with_capacity(images),
             rejection: None,
         }
@@ -65,11 +70,11 @@ impl Answer {
         received: &Received<T>,
         model: &M,
         inferred_at: Timestamp,
-    ) -> Result<ResultRecord, Rejection> {
+    ) -> Result<Answered, Rejection> {
         if let Some(rejection) = self.rejection {
             return Err(rejection);
         }
-        Ok(ResultRecord {
+        let record = ResultRecord {
             schema: ResultRecord::SCHEMA,
             id: received.delivery.id.clone(),
             source: received.delivery.source.clone(),
@@ -79,6 +84,7 @@ impl Answer {
             predictions: self.predictions,
             received_at: rfc3339(received.at),
             inferred_at: rfc3339(inferred_at),
-        })
+        };
+        Ok(Answered { record, images: self.kept })
     }
 }

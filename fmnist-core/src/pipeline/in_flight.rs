@@ -6,12 +6,13 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
+    Answered,
     answer::Answer,
     schedule::Sequence,
     worker::{Decoded, Received},
 };
 use crate::{
-    message::{Request, ResultRecord},
+    message::Request,
     transport::{Delivery, Lane, Rejection},
 };
 
@@ -44,7 +45,7 @@ pub(super) struct Done<T> {
 
 /// How a message shall end.
 pub(super) enum Verdict {
-    Answer(ResultRecord),
+    Answer(Answered),
     Reject(Rejection),
     Retry,
 }
@@ -71,13 +72,17 @@ impl<T> InFlight<T> {
     }
 
     /// Takes a message back from the decoder; answers its request, or why there is none.
-    pub(super) fn decoded(&mut self, decoded: Decoded<T>) -> Result<Request, Box<Refused<T>>> {
+    pub(super) fn decoded(
+        &mut self,
+        decoded: Decoded<T>,
+        keeps_images: bool,
+    ) -> Result<Request, Box<Refused<T>>> {
         let Decoded { received, request } = decoded;
         match request {
             Ok(request) => {
                 let sequence = received.sequence;
                 let message = self.messages.get_mut(&sequence).expect("decoded while in flight");
-                message.state = State::Inferring(received, Answer::new(&request));
+                message.state = State::Inferring(received, Answer::new(&request, keeps_images));
                 Ok(request)
             }
             Err(rejection) => Err(Box::new(Refused { received, rejection })),

@@ -245,7 +245,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         at: time::Instant,
     ) -> Result<(), PipelineError> {
         let sequence = decoded.received.sequence;
-        match self.in_flight.decoded(decoded) {
+        match self.in_flight.decoded(decoded, self.sink.keeps_images()) {
             Ok(request) => {
                 self.schedule.push(sequence, request, at);
                 Ok(())
@@ -289,9 +289,9 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
             });
             let Some((received, answer)) = complete else { continue };
             match answer.finish(&received, &*model, at) {
-                Ok(record) => {
-                    self.failures.remove(&record.id);
-                    let verdict = Verdict::Answer(record);
+                Ok(answered) => {
+                    self.failures.remove(&answered.record.id);
+                    let verdict = Verdict::Answer(answered);
                     self.in_flight.finish(sequence, received.delivery, verdict);
                 }
                 Err(rejection) => self.refuse(received, rejection)?,

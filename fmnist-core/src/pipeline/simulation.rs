@@ -21,7 +21,7 @@ use transport::SimulatedTransport;
 use world::{Fate, Fault, World};
 
 use super::{
-    BatchConfig, OnError, OnErrorAction, Pipeline, PipelineConfig, Sink, SinkError,
+    Answered, BatchConfig, OnError, OnErrorAction, Pipeline, PipelineConfig, Sink, SinkError,
     meters::Meters,
     runner,
     worker::{self, Worker},
@@ -30,7 +30,6 @@ use crate::{
     classifier::{ClassifyError, Infer, ModelIdentity, Prediction},
     image::Image,
     label::LABELS,
-    message::ResultRecord,
 };
 
 /// Incarnations of the consumer before the one that may finish.
@@ -85,13 +84,13 @@ impl Infer for Model {
 struct FlakySink(World);
 
 impl Sink for FlakySink {
-    async fn write(&self, results: &[ResultRecord]) -> Result<(), SinkError> {
+    async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
         self.0.delay().await;
         if self.0.state().chance(8) {
             return Err(SinkError { context: "told to fail".to_owned(), source: None });
         }
         let mut state = self.0.state();
-        results.iter().for_each(|result| state.written(&result.id));
+        results.iter().for_each(|result| state.written(&result.record.id));
         Ok(())
     }
 }

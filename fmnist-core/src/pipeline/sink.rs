@@ -1,4 +1,4 @@
-use crate::message::ResultRecord;
+use crate::{image::Image, message::ResultRecord};
 
 /// Where results are recorded besides the broker: a database, a console.
 ///
@@ -8,12 +8,26 @@ pub trait Sink: Send + Sync + 'static {
     /// Whether this sink records anything; a pipeline that publishes nothing needs one that does.
     const RECORDS: bool = true;
 
+    /// Whether [`Answered::images`] are wanted; they stay in memory until they are written.
+    fn keeps_images(&self) -> bool {
+        false
+    }
+
     /// Records a batch of results, in order.
     ///
     /// # Errors
     /// The messages are then delivered again.
-    fn write(&self, results: &[ResultRecord])
-    -> impl Future<Output = Result<(), SinkError>> + Send;
+    fn write(&self, results: &[Answered]) -> impl Future<Output = Result<(), SinkError>> + Send;
+}
+
+/// A result, and what it was found on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// The result.
+    pub record: ResultRecord,
+    /// The images that the message carried, one for each prediction; empty for a range of the test
+    /// set, and where [`Sink::keeps_images`] is false.
+    pub images: Vec<Image>,
 }
 
 /// A sink did not confirm; the messages of the batch are delivered again.
@@ -34,7 +48,37 @@ pub struct NoSink;
 impl Sink for NoSink {
     const RECORDS: bool = false;
 
-    async fn write(&self, _results: &[ResultRecord]) -> Result<(), SinkError> {
+    async fn write(&self, _results: &[Answered]) -> Result<(), SinkError> {
         Ok(())
+    }
+}
+
+/// A sink that may not be there.
+impl<S: Sink> Sink for Option<S> {
+    const RECORDS: bool = S::RECORDS;
+
+    fn keeps_images(&self) -> bool {
+        self.as_ref().is_some_and(S::keeps_images)
+    }
+
+    async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
+        match self {
+            Some(sink) => sink.write(results).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// One sink after the other: the second sees what the first confirmed.
+impl<A: Sink, B: Sink> Sink for (A, B) {
+    const RECORDS: bool = A::RECORDS || B::RECORDS;
+
+    fn keeps_images(&self) -> bool {
+        self.0.keeps_images() || self.1.keeps_images()
+    }
+
+    async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
+        self.0.write(results).await?;
+        self.1.write(results).await
     }
 }

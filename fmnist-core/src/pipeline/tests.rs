@@ -76,7 +76,7 @@ impl Infer for FirstPixel {
     }
 }
 
-fn test_set() -> Arc<[Image]> {
+pub(super) fn test_set() -> Arc<[Image]> {
     (0..100).map(|i| Image::new([i + 1; Image::PIXELS])).collect()
 }
 
@@ -85,7 +85,7 @@ fn range(start: usize, end: usize) -> Outbound {
     Outbound { payload, ..Outbound::default() }
 }
 
-fn raw(pixel: u8) -> Outbound {
+pub(super) fn raw(pixel: u8) -> Outbound {
     Outbound { payload: Bytes::from(vec![pixel; Image::PIXELS]), ..Outbound::default() }
 }
 
@@ -105,7 +105,7 @@ fn answered(broker: &MemoryBroker) -> Vec<String> {
 }
 
 /// Runs a pipeline over what the broker holds until all of it has an end.
-async fn run_through<S: Sink>(
+pub(super) async fn run_through<S: Sink>(
     broker: &MemoryBroker,
     pipeline: Pipeline<crate::transport::memory::MemoryTransport, FirstPixel, S>,
 ) -> Result<PipelineReport, PipelineError> {
@@ -316,12 +316,12 @@ async fn nothing_is_received_before_the_model_is_warm() {
 struct Ledger(Arc<Mutex<Vec<String>>>, AtomicUsize);
 
 impl Sink for Ledger {
-    async fn write(&self, results: &[ResultRecord]) -> Result<(), SinkError> {
+    async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
         if self.1.fetch_add(1, Ordering::SeqCst) == 0 {
             return Err(SinkError { context: "the ledger is closed".to_owned(), source: None });
         }
         let mut ledger = self.0.lock().expect("not poisoned");
-        ledger.extend(results.iter().map(|r| r.id.clone()));
+        ledger.extend(results.iter().map(|r| r.record.id.clone()));
         Ok(())
     }
 }

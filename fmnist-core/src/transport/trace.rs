@@ -80,6 +80,32 @@ impl TraceContext {
     }
 }
 
+#[cfg(feature = "traces")]
+impl TraceContext {
+    /// The same trace, `span` a step further.
+    pub(crate) fn continued_by(&self, span: &opentelemetry::trace::SpanContext) -> Self {
+        let span_id = NonZeroU64::new(u64::from_be_bytes(span.span_id().to_bytes()));
+        match span_id {
+            Some(span_id) => Self { span_id, ..self.clone() },
+            None => self.child(),
+        }
+    }
+}
+
+#[cfg(feature = "traces")]
+impl From<&TraceContext> for opentelemetry::trace::SpanContext {
+    fn from(context: &TraceContext) -> Self {
+        let state = context.state.as_deref().and_then(|state| state.parse().ok());
+        Self::new(
+            context.trace_id.get().into(),
+            context.span_id.get().into(),
+            opentelemetry::TraceFlags::new(context.flags),
+            true,
+            state.unwrap_or_default(),
+        )
+    }
+}
+
 /// The value of `traceparent`.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

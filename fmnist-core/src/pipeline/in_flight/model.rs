@@ -177,7 +177,7 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
                     0 => Err(Rejection::new(Stage::Decode, "refused")),
                     _ => Ok(Request::Images(vec![Image::new([0; Image::PIXELS]); images])),
                 };
-                let decoded = in_flight.decoded(Decoded { received, request });
+                let decoded = in_flight.decoded(Decoded { received, request }, false);
                 prop_assert_eq!(decoded.is_ok(), images > 0);
                 model.messages[message].images = images;
                 if let Err(refused) = decoded {

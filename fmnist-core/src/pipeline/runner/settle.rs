@@ -8,20 +8,21 @@ use std::{
 use super::Runner;
 use crate::{
     classifier::Infer,
-    message::ResultRecord,
     pipeline::{
-        PipelineError, Sink,
+        Answered, PipelineError, Sink,
         in_flight::{Done, Verdict},
         meters::{Meters, Rejected},
+        spans::Spans,
     },
-    transport::{Delivery, Outcome, Settlement, TraceContext, Transport, TransportError},
+    transport::{Delivery, Outcome, Settlement, Transport, TransportError},
 };
 
 type Verdicts<T> = Vec<(Delivery<T>, Outcome)>;
 
 pub(super) struct Written<T> {
     verdicts: Verdicts<T>,
-    records: Vec<ResultRecord>,
+    records: Vec<Answered>,
+    spans: Spans,
     /// When the first of the messages was received.
     received: Instant,
 }
@@ -33,7 +34,8 @@ pub(super) struct Settled {
     rejected: Rejected,
     received: Instant,
     took: Duration,
-    records: Vec<ResultRecord>,
+    records: Vec<Answered>,
+    spans: Spans,
     result: Result<Settlement, TransportError>,
 }
 
@@ -45,25 +47,27 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         }
         let keep = S::RECORDS || self.observer.as_ref().is_some_and(|o| o.receiver_count() > 0);
         let begun = Instant::now();
-        let mut written = Written { verdicts: Vec::new(), records: Vec::new(), received: begun };
+        let (spans, received) = (Spans::default(), begun);
+        let mut written = Written { verdicts: Vec::new(), records: Vec::new(), spans, received };
         for Done { delivery, verdict, received } in self.in_flight.take_ready() {
             written.received = written.received.min(received);
+            let trace = written.spans.begin(&delivery, &verdict, received);
             let outcome = match verdict {
-                Verdict::Answer(record) => {
+                Verdict::Answer(answered) => {
                     let outcome = match self.config.record_only {
                         true => Outcome::Recorded,
                         false => {
                             let max_bytes = self.config.results.max_result_bytes;
-                            let mut parts = record.outbound(delivery.key.as_ref(), max_bytes);
-                            if let Some(trace) = TraceContext::read(&delivery.attributes) {
-                                let trace = trace.child();
+                            let mut parts =
+                                answered.record.outbound(delivery.key.as_ref(), max_bytes);
+                            if let Some(trace) = &trace {
                                 parts.iter_mut().for_each(|part| trace.write(&mut part.attributes));
                             }
                             Outcome::Publish(parts)
                         }
                     };
                     if keep {
-                        written.records.push(record);
+                        written.records.push(answered);
                     }
                     outcome
                 }
@@ -83,7 +87,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
     }
 
     pub(super) fn settle(&mut self, written: Written<T::Token>) {
-        let Written { verdicts, records, received } = written;
+        let Written { verdicts, records, spans, received } = written;
         let messages = verdicts.len();
         let bytes = verdicts.iter().map(|(delivery, _)| delivery.payload.len()).sum();
         let answered = verdicts.iter().filter(|(_, outcome)| outcome.is_answer()).count();
@@ -94,7 +98,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         self.settling.push(Box::pin(async move {
             let result = settlement.await;
             let took = begun.elapsed();
-            Settled { messages, bytes, answered, rejected, received, took, records, result }
+            Settled { messages, bytes, answered, rejected, received, took, records, spans, result }
         }));
     }
 
@@ -108,6 +112,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         if let Some(pulse) = &self.pulse {
             pulse.settled(self.messages);
         }
+        settled.spans.end(settled.result.is_ok());
         let settlement = match settled.result {
             Ok(settlement) => settlement,
             Err(error @ TransportError::Aborted { .. }) => {
@@ -124,9 +129,9 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         let Some(observer) = &self.observer else { return Ok(()) };
         // Which of a batch went stale is not known: then none of it is shown before it comes again.
         if settlement.published + settlement.recorded == settled.answered {
-            for record in settled.records {
+            for answered in settled.records {
                 // An error means that nobody watches.
-                let _ = observer.send(Arc::new(record));
+                let _ = observer.send(Arc::new(answered.record));
             }
         }
         Ok(())

@@ -17,7 +17,7 @@ lint:
 test:
     cargo test --workspace
 
-# The tests on real brokers, which it starts
+# The tests on real brokers and on PostgreSQL, which it starts
 test-brokers:
     bash scripts/test-brokers.sh
 

@@ -15,9 +15,10 @@ use fmnist_core::{
 };
 use fmnist_examples::{Backlog, Bounded, Console, Prepared, finish, prepare, watch};
 use frontend_actix::{
-    Broker, BrokerKind, ConfigArguments, Frontend, Metrics, has_pubsub, kafka_broker, log_from_env,
-    pubsub_broker, shutdown_signal,
+    Broker, BrokerKind, ConfigArguments, Frontend, Metrics, Traces, has_pubsub, kafka_broker,
+    log_from_env, pubsub_broker, shutdown_signal,
 };
+use jiff::Timestamp;
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use tokio::{
     sync::{broadcast, watch},
@@ -72,7 +73,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     // It runs as long as this function.
-    let _toy_pubsub = match arguments.kafka.is_none() && !has_pubsub(&config) {
+    let toy_pubsub = match arguments.kafka.is_none() && !has_pubsub(&config) {
         true => Some(start_pubsub(&mut config.pubsub).await?),
         false => None,
     };
@@ -80,16 +81,25 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
         config.pubsub.project_id = "demo".to_owned();
     }
     let toy = start_kafka(&mut config.kafka, arguments.kafka.is_some()).await?;
-    let prepared = prepare(&config).await?;
+    let mut prepared = prepare(&config).await?;
+    if toy.is_some() || toy_pubsub.is_some() {
+        // A toy numbers its messages from 0 again.
+        let run = format!("demo {}", Timestamp::now());
+        prepared.database = prepared.database.map(|database| database.with_run(run));
+    }
     // Requests and both streams share batches.
     let model = Arc::new(Batcher::new(Classifier::clone(&prepared.model), &config.batch));
 
+    let traces = Traces::from_env();
     let (results, _) = broadcast::channel(LIVE_RESULTS);
     let mut frontend = Frontend::new(config.server.clone())
         .with_metrics(Metrics::install()?)
         .with_model(model.clone())
         .with_test_set(&prepared.test_set)
         .with_results(results.clone());
+    if let Some(database) = &prepared.database {
+        frontend = frontend.with_database(database.clone());
+    }
     let broker = match &toy {
         Some(_) => toy_broker(&config.kafka, results.subscribe())?,
         None => kafka_broker(&config.kafka)?,
@@ -133,6 +143,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     while let Some(end) = consumers.join_next().await {
         ended.push(end);
     }
+    traces.stop().await;
     for end in ended {
         end.context("a consumer panicked")??;
     }
@@ -236,7 +247,7 @@ impl Consumer {
         let settings = PipelineConfig { record_only, ..self.settings.clone() };
         let images = Arc::clone(&self.prepared.test_set.images);
         let pipeline = Pipeline::new(transport, Arc::clone(&self.model), images, settings)
-            .with_sink(Console::new(self.prepared.is_synthetic))
+            .with_sink((self.prepared.database.clone(), Console::new(self.prepared.is_synthetic)))
             .with_observer(self.results.clone())
             .with_pulse(pulse);
         let mut stopping = self.stopping.clone();

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fmnist_core::pipeline::{Pipeline, PipelineConfig};
 use fmnist_examples::{Backfill, Console, ConsumerArguments, finish, observe, prepare_consumer};
-use frontend_actix::{BrokerKind, log_from_env, shutdown_signal};
+use frontend_actix::{BrokerKind, Traces, log_from_env, shutdown_signal};
 use transport_kafka::KafkaTransport;
 
 const EXAMPLES: &str = "Examples:
@@ -43,16 +43,18 @@ async fn consume(arguments: Arguments) -> anyhow::Result<()> {
         return Ok(());
     };
     let (pulse, probes) = observe(&config)?;
+    let traces = Traces::from_env();
     let end = arguments.backfill.prepare(&mut config.kafka).await?;
     let transport = KafkaTransport::connect_until(&config.kafka, end.spans()).await?;
     let transport = transport.with_pulse(&pulse);
     probes.ready();
     eprintln!("listening on topic {} at {}", config.kafka.topic, config.kafka.bootstrap_servers);
 
+    let database = arguments.backfill.database(prepared.database, &config);
     let settings =
         PipelineConfig { record_only: config.kafka.results_topic().is_none(), ..config.pipeline() };
     let report = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
-        .with_sink(Console::new(prepared.is_synthetic))
+        .with_sink((database, Console::new(prepared.is_synthetic)))
         .with_pulse(pulse)
         .run(async {
             tokio::select! {
@@ -63,6 +65,7 @@ async fn consume(arguments: Arguments) -> anyhow::Result<()> {
         })
         .await?;
     probes.stop().await;
+    traces.stop().await;
     eprintln!("{} images in {} batches; {:?}", report.images, report.batches, report.settlement);
     Ok(())
 }

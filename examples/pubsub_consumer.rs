@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fmnist_core::pipeline::{Pipeline, PipelineConfig};
 use fmnist_examples::{Console, ConsumerArguments, finish, observe, prepare_consumer};
-use frontend_actix::{BrokerKind, log_from_env, shutdown_signal};
+use frontend_actix::{BrokerKind, Traces, log_from_env, shutdown_signal};
 use transport_pubsub::PubSubTransport;
 
 const EXAMPLES: &str = "Examples:
@@ -40,6 +40,7 @@ async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
         return Ok(());
     };
     let (pulse, probes) = observe(&config)?;
+    let traces = Traces::from_env();
     let transport = PubSubTransport::connect(&config.pubsub).await?;
     probes.ready();
     let subscription = config.pubsub.subscription_name(&config.pubsub.subscription_id);
@@ -49,7 +50,7 @@ async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
     let settings =
         PipelineConfig { record_only: config.pubsub.results_topic.is_none(), ..config.pipeline() };
     let ended = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
-        .with_sink(Console::new(prepared.is_synthetic))
+        .with_sink((prepared.database, Console::new(prepared.is_synthetic)))
         .with_pulse(pulse)
         .run(async {
             shutdown.await;
@@ -57,6 +58,7 @@ async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
         })
         .await;
     probes.stop().await;
+    traces.stop().await;
     println!("ending stream...");
     let report = ended?;
     eprintln!("{} images in {} batches; {:?}", report.images, report.batches, report.settlement);

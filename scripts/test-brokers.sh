@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Runs the tests that need real brokers: starts Apache Kafka and Google's Pub/Sub emulator, stops them.
+# Runs the tests that need real servers: starts Apache Kafka, Google's Pub/Sub emulator and PostgreSQL,
+# and stops them.
 #
-#   scripts/test-brokers.sh            both
+#   scripts/test-brokers.sh            all
 #   scripts/test-brokers.sh kafka      Kafka alone
 #   scripts/test-brokers.sh pubsub     Pub/Sub alone
+#   scripts/test-brokers.sh postgres   PostgreSQL alone; its tests start it themselves
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
@@ -18,9 +20,12 @@ export cargo features
 kafka() { scripts/kafka.sh --secure bash -c 'tests --test kafka_real --test examples_kafka'; }
 pubsub() { scripts/pubsub-emulator.sh bash -c 'tests --test pubsub_real --test examples_pubsub'; }
 
-case "${1:-both}" in
+postgres() { tests --test postgres_real; }
+
+case "${1:-all}" in
     kafka) kafka ;;
     pubsub) pubsub ;;
-    both) kafka; pubsub ;;
-    *) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    postgres) postgres ;;
+    all) kafka; pubsub; postgres ;;
+    *) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

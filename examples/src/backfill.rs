@@ -2,7 +2,9 @@ use std::{str::FromStr, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
+use frontend_actix::Config;
 use jiff::Timestamp;
+use sink_sql::Database;
 use transport_kafka::{
     KafkaConfig, KafkaHistory, KafkaSpan, KafkaStart, group_lag, set_group_start,
 };
@@ -48,6 +50,15 @@ impl FromStr for From {
 pub struct End(Option<(KafkaConfig, Vec<KafkaSpan>)>);
 
 impl Backfill {
+    /// The database for what is read: what is read again is a run of its own, named as its group,
+    /// unless the configuration names one.
+    pub fn database(&self, database: Option<Database>, config: &Config) -> Option<Database> {
+        match self.from.is_some() && config.database.run.is_empty() {
+            true => database.map(|database| database.with_run(config.kafka.group_id.clone())),
+            false => database,
+        }
+    }
+
     /// Gives the consumer a group that begins where it was told to.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use fmnist_core::{
     pipeline::Pulse,
 };
 use frontend_actix::{BrokerKind, Config, ConfigArguments, Probes, Role, Survey, SurveyArguments};
+use sink_sql::Database;
 
 /// The arguments of the two consumers.
 #[derive(Debug, Parser)]
@@ -27,6 +28,8 @@ pub struct Prepared {
     pub test_set: Dataset,
     /// The test set was drawn by the library.
     pub is_synthetic: bool,
+    /// The database of results, where one is configured.
+    pub database: Option<Database>,
 }
 
 /// Prints the effective configuration, then loads the model and the test set.
@@ -74,6 +77,7 @@ pub async fn prepare_consumer(
 async fn load(config: &Config, survey: &mut Survey) -> Option<Prepared> {
     let test_set = survey.test_set(config.data.path.as_deref());
     let model = survey.model(&config.model).await;
+    let database = survey.database(&config.database).await;
     let (test_set, model) = (test_set?, Arc::new(model?));
     let is_synthetic = test_set.origin == Origin::Synthetic;
     if is_synthetic {
@@ -83,7 +87,7 @@ async fn load(config: &Config, survey: &mut Survey) -> Option<Prepared> {
             test_set.images.len()
         );
     }
-    Some(Prepared { model, test_set, is_synthetic })
+    Some(Prepared { model, test_set, is_synthetic, database })
 }
 
 /// Asks a pipeline every ten seconds whether it gets on, so that a stall is in the log.

@@ -7,7 +7,7 @@ const TILE_PIXELS = 56;
 const { classes, of: truthOf } = await truths;
 const isSynthetic = "synthetic" in document.body.dataset;
 
-/** Pictures that this page sent, by the id of their message. The server keeps none. */
+/** Pictures that this page sent, by the id of their message; others only a database has. */
 const sent = new Map();
 const SENT_PICTURES = 200;
 
@@ -56,11 +56,21 @@ function sentPicture({ prepared }) {
   return canvas;
 }
 
+/** The picture of a prediction as the database has it. */
+function keptPicture(record, position) {
+  const unknown = () => element("span", { className: "picture unknown" }, "?");
+  if (!("kept" in document.body.dataset)) return unknown();
+  const query = new URLSearchParams({ id: messageOf(record.id), index: record.predictions[position].index });
+  const picture = element("img", { className: "picture", width: 28, height: 28, alt: "What the model sees", src: `/results/picture?${query}` });
+  picture.addEventListener("error", () => picture.replaceWith(unknown()));
+  return picture;
+}
+
 /** The pictures of predictions from `first` up to `end`, one request a sheet. */
 function pictureOf(record, position, first, end) {
   if (!isRange(record)) {
     const picture = sent.get(messageOf(record.id));
-    return picture ? sentPicture(picture) : element("span", { className: "picture unknown" }, "?");
+    return picture ? sentPicture(picture) : keptPicture(record, position);
   }
   const sheet = first + Math.floor((position - first) / SHEET_IMAGES) * SHEET_IMAGES;
   const index = record.predictions[sheet].index;

@@ -20,6 +20,7 @@ use fmnist_core::pipeline::{BatchConfig, OnError, PipelineConfig, ResultsConfig}
 use layers::Layers;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sink_sql::DatabaseConfig;
 use transport_kafka::KafkaConfig;
 use transport_pubsub::{Emulator, PubSubConfig};
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub results: ResultsConfig,
     /// The page and the HTTP API.
     pub server: ServerConfig,
+    /// The database of results.
+    pub database: DatabaseConfig,
     /// The data set.
     pub data: DataConfig,
     /// Where each of the values came from.
@@ -166,6 +169,7 @@ impl Config {
     fn value(&self) -> Value {
         let mut value = serde_json::to_value(self).expect("a configuration is plain data");
         hide_secrets(&mut value);
+        value["database"]["url"] = self.database.shown_url().into();
         value
     }
 }

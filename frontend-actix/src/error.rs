@@ -6,6 +6,7 @@ use actix_web::{
 };
 use fmnist_core::transport::PublishError;
 use serde_json::json;
+use sink_sql::DatabaseError;
 
 use crate::broker::BrokerKind;
 
@@ -48,6 +49,9 @@ pub(crate) enum ApiError {
     /// 503: try again later.
     #[error("{broker} did not confirm; the message may not have arrived")]
     BrokerAway { broker: BrokerKind },
+    /// 503: try again later.
+    #[error("the database does not answer")]
+    DatabaseAway,
     /// 503: not part of this process.
     #[error("{broker} is not configured here")]
     BrokerMissing { broker: BrokerKind },
@@ -66,6 +70,14 @@ impl ApiError {
     }
 }
 
+impl From<DatabaseError> for ApiError {
+    /// Logs the cause.
+    fn from(error: DatabaseError) -> Self {
+        tracing::warn!(error = &error as &dyn std::error::Error, "results not read");
+        Self::DatabaseAway
+    }
+}
+
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
@@ -80,13 +92,16 @@ impl ResponseError for ApiError {
             Self::Busy(_)
             | Self::ModelMissing
             | Self::BrokerAway { .. }
+            | Self::DatabaseAway
             | Self::BrokerMissing { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        if let Self::TooMany { .. } | Self::Busy(_) | Self::BrokerAway { .. } = self {
+        if let Self::TooMany { .. } | Self::Busy(_) | Self::BrokerAway { .. } | Self::DatabaseAway =
+            self
+        {
             response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
         }
         response.json(json!({ "error": self.to_string() }))

@@ -37,7 +37,8 @@ pub(crate) fn liveness(pulses: &[Pulse]) -> HttpResponse {
     }
 }
 
-/// `GET /readyz`: the model is warm and every configured broker answers, else 503 with the reasons.
+/// `GET /readyz`: the model is warm, every configured broker and the database answer, else 503 with
+/// the reasons.
 pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
     let mut checks = Map::new();
     let mut is_ready = !*site.stopping.borrow() && !site.frontend.brokers.is_empty();
@@ -65,6 +66,17 @@ pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
             }
         };
         checks.insert(kind.name().to_owned(), Value::from(reason));
+    }
+    if let Some(database) = &site.frontend.database {
+        let reason = match database.probe().await {
+            Ok(()) => "reachable",
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "probe of the database");
+                is_ready = false;
+                "unreachable"
+            }
+        };
+        checks.insert("database".to_owned(), reason.into());
     }
     let status = if is_ready { "ready" } else { "not ready" };
     let body = json!({ "status": status, "checks": checks });

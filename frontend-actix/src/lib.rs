@@ -45,6 +45,7 @@ mod server;
 mod signal;
 mod site;
 mod survey;
+mod traces;
 mod upload;
 
 pub use broker::{Broker, BrokerKind};
@@ -57,3 +58,4 @@ pub use server::{RunningFrontend, StartError};
 pub use signal::shutdown_signal;
 pub use site::Frontend;
 pub use survey::{Incomplete, Role, Survey, SurveyArguments};
+pub use traces::Traces;

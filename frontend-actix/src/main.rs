@@ -8,6 +8,7 @@ use frontend_actix::{
     Config, ConfigArguments, Frontend, Metrics, Role, Survey, SurveyArguments, connect_brokers,
     has_pubsub, log_from_env, read_results, shutdown_signal,
 };
+use sink_sql::Database;
 
 const EXAMPLES: &str = "Examples:
   cargo run --release -p frontend-actix -- --config config.json --port 8080
@@ -75,6 +76,10 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         frontend = frontend.with_results(results);
     }
 
+    if config.database.url.is_some() {
+        frontend = frontend.with_database(Database::open(&config.database).await?);
+    }
+
     let running = frontend.start()?;
     eprintln!("listening on http://{}", running.address());
     shutdown.await;
@@ -87,6 +92,7 @@ async fn survey(config: &Config, arguments: &SurveyArguments) -> anyhow::Result<
     let mut survey = Survey::default();
     survey.test_set(config.data.path.as_deref());
     survey.model(&config.model).await;
+    survey.database(&config.database).await;
     survey.kafka(&config.kafka, Role::Page, arguments).await;
     if has_pubsub(config) {
         survey.pubsub(&config.pubsub, Role::Page, arguments).await;

@@ -29,6 +29,8 @@ struct Page<'a> {
     brokers: [Choice; 2],
     /// Results are read in this process.
     live: bool,
+    /// A database may have the pictures that messages carried.
+    kept: bool,
 }
 
 /// A radio button; a broker that is not configured can't be chosen.
@@ -65,6 +67,7 @@ pub(crate) async fn show(site: web::Data<Site>, request: HttpRequest) -> HttpRes
         labels: model.map_or(&[][..], |model| model.labels()),
         brokers: broker_choice(&site),
         live: frontend.results.is_some(),
+        kept: frontend.database.is_some(),
     })
 }
 

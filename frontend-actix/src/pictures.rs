@@ -123,6 +123,6 @@ fn gallery(site: &Site) -> Result<&Gallery, ApiError> {
     gallery.ok_or_else(|| ApiError::Unknown("there is no test set in this process".to_owned()))
 }
 
-fn png(bytes: Vec<u8>, caching: (header::HeaderName, &'static str)) -> HttpResponse {
+pub(crate) fn png(bytes: Vec<u8>, caching: (header::HeaderName, &'static str)) -> HttpResponse {
     HttpResponse::Ok().content_type(PNG).insert_header(caching).body(bytes)
 }

@@ -6,7 +6,7 @@ use std::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use fmnist_core::{
     image::is_picture,
-    transport::{Attributes, Outbound},
+    transport::{Attributes, Outbound, TraceContext},
 };
 use serde_json::{Value, json};
 
@@ -20,10 +20,11 @@ pub(crate) async fn push_range(
     site: web::Data<Site>,
     broker: web::Path<String>,
     query: web::Query<HashMap<String, String>>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let kind = page::broker(&broker)?;
     let (start, end) = range(&query, site.frontend.test_images)?;
-    let id = send(&site, kind, kind.range_message(&start, &end)).await?;
+    let id = send(&site, &request, kind, kind.range_message(&start, &end)).await?;
     tracing::debug!(%id, start = start.value, end = end.value, "published");
     let index = |index: Index| match kind {
         BrokerKind::Kafka => Value::from(index.value),
@@ -60,12 +61,25 @@ pub(crate) async fn push_image(
     let attributes: Attributes =
         content_type.into_iter().map(|value| ("content-type", value)).collect();
     let message = Outbound { key: None, attributes, payload: upload.bytes.clone() };
-    let id = send(&site, kind, message).await?;
+    let id = send(&site, &request, kind, message).await?;
     Ok(HttpResponse::Ok().json(json!({ "message_queue": kind.name(), "id": id })))
 }
 
-/// Publishes, waits for the confirmation, and prints the old producer's lines.
-async fn send(site: &Site, kind: BrokerKind, message: Outbound) -> Result<String, ApiError> {
+/// Publishes in the trace of the request, waits for the confirmation, and prints the old producer's
+/// lines.
+async fn send(
+    site: &Site,
+    request: &HttpRequest,
+    kind: BrokerKind,
+    mut message: Outbound,
+) -> Result<String, ApiError> {
+    let mut headers = Attributes::default();
+    for (name, value) in request.headers() {
+        headers.push(name.to_string(), value.as_bytes().to_vec());
+    }
+    if let Some(trace) = TraceContext::read(&headers) {
+        trace.write(&mut message.attributes);
+    }
     let published = site.broker(kind)?.publish(message).await;
     let id = published.map_err(|error| ApiError::publish(kind, error))?;
     // A closed stdout must not turn a confirmed message into an error.

@@ -10,12 +10,13 @@ use bytes::Bytes;
 use fmnist_core::message::ResultRecord;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
+use sink_sql::{Page, Query};
 use tokio::sync::{
     broadcast::{self, error::RecvError},
     watch,
 };
 
-use crate::{error::ApiError, site::Site};
+use crate::{error::ApiError, pictures, site::Site};
 
 /// Bounds of what is kept, by results and by the predictions in them.
 const MAX_RECORDS: usize = 1_000;
@@ -101,9 +102,16 @@ impl Filter {
     }
 }
 
+impl From<Filter> for Query {
+    fn from(filter: Filter) -> Self {
+        let Filter { offset, limit, id, transport, label } = filter;
+        Self { offset, limit: limit.min(MAX_RECORDS), id, transport, label }
+    }
+}
+
 #[derive(Serialize)]
 struct Recent {
-    /// Results that the filter takes, on all pages.
+    /// Results that the filter takes, on all pages; a database counts to 10,000.
     total: usize,
     /// Ranges are over images that were drawn.
     synthetic: bool,
@@ -119,9 +127,39 @@ pub(crate) async fn recent(
         let known = "limit and offset (numbers), id, transport and label";
         ApiError::Invalid(format!("the query may have {known}"))
     })?;
-    let (results, total) = site.history.newest(&filter);
     let synthetic = site.frontend.is_synthetic;
+    let (results, total) = match &site.frontend.database {
+        Some(database) => {
+            let Page { total, results } = database.results(&filter.into_inner().into()).await?;
+            (results.into_iter().map(Arc::new).collect(), total)
+        }
+        None => site.history.newest(&filter),
+    };
     Ok(HttpResponse::Ok().json(Recent { total, synthetic, results }))
+}
+
+/// Names one image of a result.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pictured {
+    /// The message's id.
+    id: String,
+    /// The prediction's index.
+    index: usize,
+}
+
+/// `GET /results/picture?id=…&index=0`: the image that a message carried, 28×28, from the database.
+pub(crate) async fn picture(
+    site: web::Data<Site>,
+    pictured: Result<web::Query<Pictured>, actix_web::Error>,
+) -> Result<HttpResponse, ApiError> {
+    let wanted = "the query has to have id, and index (a number)";
+    let pictured = pictured.map_err(|_| ApiError::Invalid(wanted.to_owned()))?;
+    let unknown = || ApiError::Unknown("this picture was not kept".to_owned());
+    let database = site.frontend.database.as_ref().ok_or_else(unknown)?;
+    let image = database.picture(&pictured.id, pictured.index).await?.ok_or_else(unknown)?;
+    let caching = (header::CACHE_CONTROL, "private, max-age=3600");
+    Ok(pictures::png(image.to_png(), caching))
 }
 
 /// `GET /results/stream`: one event a result, as it is settled.

@@ -180,6 +180,7 @@ pub(crate) fn app(
         .route("/prepare", web::post().to(pictures::prepare))
         .route("/classify", web::post().to(classify::classify))
         .route("/results", web::get().to(results::recent))
+        .route("/results/picture", web::get().to(results::picture))
         .route("/results/stream", web::get().to(results::stream))
         .route("/livez", web::get().to(health::live))
         .route("/readyz", web::get().to(health::ready))

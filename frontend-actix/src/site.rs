@@ -7,6 +7,7 @@ use fmnist_core::{
     message::ResultRecord,
     pipeline::Pulse,
 };
+use sink_sql::Database;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
@@ -23,6 +24,7 @@ pub struct Frontend {
     pub(crate) is_synthetic: bool,
     pub(crate) gallery: Option<Gallery>,
     pub(crate) results: Option<broadcast::Sender<Arc<ResultRecord>>>,
+    pub(crate) database: Option<Database>,
     pub(crate) pulses: Vec<Pulse>,
     pub(crate) metrics: Option<Metrics>,
 }
@@ -38,6 +40,7 @@ impl Frontend {
             is_synthetic: false,
             gallery: None,
             results: None,
+            database: None,
             pulses: Vec::new(),
             metrics: None,
         }
@@ -71,6 +74,13 @@ impl Frontend {
     #[must_use]
     pub fn with_results(mut self, results: broadcast::Sender<Arc<ResultRecord>>) -> Self {
         self.results = Some(results);
+        self
+    }
+
+    /// Answers `GET /results` from this database, instead of from the latest results in memory.
+    #[must_use]
+    pub fn with_database(mut self, database: Database) -> Self {
+        self.database = Some(database);
         self
     }
 

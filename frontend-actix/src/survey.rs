@@ -7,6 +7,7 @@ use fmnist_core::{
     Classifier,
     dataset::{self, Dataset, Origin},
 };
+use sink_sql::{Database, DatabaseConfig, DatabaseError};
 use transport_kafka::{KafkaConfig, TopicLayout, create_topics, missing_topics};
 use transport_pubsub::{
     PubSubConfig, PubSubError, create_missing, create_missing_within, missing_for_consumer,
@@ -48,8 +49,7 @@ pub enum Role {
     Page,
 }
 
-/// What was found, and what was not. Something else that is needed, such as a database, is put in
-/// with [`Survey::add`].
+/// What was found, and what was not. Something else that is needed is put in with [`Survey::add`].
 #[derive(Debug, Default)]
 pub struct Survey {
     found: Vec<String>,
@@ -102,6 +102,13 @@ impl Survey {
             Err(_) => String::new(),
         };
         self.add(what, test_set)
+    }
+
+    /// Opens the database, where one is configured, and makes its tables.
+    pub async fn database(&mut self, config: &DatabaseConfig) -> Option<Database> {
+        let url = config.shown_url()?;
+        let opened: Result<Database, DatabaseError> = Database::open(config).await;
+        self.add(format!("database {url}"), opened)
     }
 
     /// Looks for the topics, after it made those that are missing if that was asked for.

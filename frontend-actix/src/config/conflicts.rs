@@ -10,13 +10,14 @@ const CLASSIFIED_AGAIN: &str = "what the consumer writes there it would read aga
 
 /// Refuses what excludes one another; takes an empty name, all that a variable can say, as none.
 pub(super) fn check(config: &mut Config) -> Result<(), ConfigError> {
-    let Config { kafka, pubsub, model, .. } = &mut *config;
+    let Config { kafka, pubsub, model, database, .. } = &mut *config;
     let optional = [
         &mut kafka.results_topic,
         &mut kafka.group_instance_id,
         &mut pubsub.results_topic,
         &mut pubsub.results_subscription_id,
         &mut model.model_version,
+        &mut database.url,
     ];
     for text in optional {
         drop(text.take_if(|text| text.is_empty()));

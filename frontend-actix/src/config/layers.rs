@@ -5,9 +5,10 @@ use serde_json::{Map, Value};
 use super::{ConfigError, Origins, ranges};
 
 /// Keys of the architecture that this version does not have yet.
-const NOT_AVAILABLE: [&str; 2] = ["database", "results.format"];
+const NOT_AVAILABLE: [&str; 1] = ["results.format"];
 
-/// Beginnings of names that libraries, tests and benchmarks read, not part of the configuration.
+/// Names that libraries, tests and benchmarks read, not part of the configuration; one that ends in
+/// `_` stands for all that begin so.
 const RESERVED: [&str; 5] =
     ["FMNIST_DATA", "FMNIST_KERNEL", "FMNIST_LOG", "FMNIST_TEST_", "FMNIST_BENCH_"];
 
@@ -59,7 +60,11 @@ impl Layers {
         }
         for (variable, text) in variables {
             let Some(name) = variable.strip_prefix(PREFIX) else { continue };
-            if RESERVED.iter().any(|reserved| variable.starts_with(reserved)) {
+            let is = |reserved: &&str| match reserved.ends_with('_') {
+                true => variable.starts_with(*reserved),
+                false => variable == reserved,
+            };
+            if RESERVED.iter().any(is) {
                 continue;
             }
             let key = key_of(name);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{ConfigError, Origins};
 
 /// What a number may be, by its key.
-pub(super) const RANGES: [(&str, RangeInclusive<u64>); 19] = [
+pub(super) const RANGES: [(&str, RangeInclusive<u64>); 20] = [
     ("model.threads", 1..=1_024),
     ("batch.max_images", 1..=65_536),
     ("batch.max_messages", 1..=1_000_000),
@@ -16,6 +16,7 @@ pub(super) const RANGES: [(&str, RangeInclusive<u64>); 19] = [
     ("on_error.backoff_ms", 0..=600_000),
     ("results.top_k", 0..=1_000),
     ("results.max_result_bytes", 1..=1 << 30),
+    ("database.retention_days", 1..=36_500),
     ("server.port", 0..=65_535),
     ("server.health_port", 0..=65_535),
     ("server.max_body_bytes", 1..=1 << 30),

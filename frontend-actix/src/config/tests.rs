@@ -257,10 +257,8 @@ fn what_is_printed_can_be_read_again_and_means_the_same() {
 
 #[test]
 fn keys_of_later_versions_are_refused_instead_of_ignored() {
-    let cases = [r#"{"database": {"url": "x"}}"#, r#"{"results": {"format": "oip"}}"#];
-    for text in cases {
-        assert!(refusal(text, &[]).contains("is not available in this version"), "{text}");
-    }
+    let text = r#"{"results": {"format": "oip"}}"#;
+    assert!(refusal(text, &[]).contains("is not available in this version"), "{text}");
 }
 
 #[test]
@@ -291,6 +289,24 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
     let shown = config.shown();
     assert!(!shown.contains("0123456789abcdef") && !shown.contains("open-sesame"), "{shown}");
     assert!(shown.contains("\"api_token\": \"(hidden)\"") && shown.contains("shop"), "{shown}");
+}
+
+#[test]
+fn the_folder_of_the_data_is_a_key_though_its_variable_begins_like_a_reserved_one() {
+    let pairs = [("FMNIST_DATA", "/not/ours"), ("FMNIST_DATA__PATH", "/data")];
+    let config = load("{}", &pairs).unwrap();
+    assert_eq!(config.data.path.as_deref(), Some(Path::new("/data")));
+}
+
+#[test]
+fn the_password_of_a_database_is_never_shown() {
+    let url = "postgres://shop:open-sesame@db/results";
+    let config = load("{}", &[("FMNIST_DATABASE__URL", url)]).unwrap();
+    assert_eq!(config.database.url.as_deref(), Some(url));
+    for text in [config.shown(), config.document(), config.explained()] {
+        assert!(text.contains("shop:(hidden)@db/results"), "{text}");
+        assert!(!text.contains("open-sesame"), "{text}");
+    }
 }
 
 #[test]

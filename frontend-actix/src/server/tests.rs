@@ -1,3 +1,4 @@
+mod database;
 mod guard;
 mod inference;
 mod limits;
@@ -216,6 +217,22 @@ async fn a_range_is_published_as_the_old_producers_did() {
     let messages = received(&world.kafka).await;
     assert_eq!(messages[0].payload, &br#"{"start_idx": 0, "end_idx": 5}"#[..]);
     assert!(messages[0].key.is_none() && messages[0].attributes.is_empty());
+}
+
+#[actix_web::test]
+async fn a_message_is_in_the_trace_of_the_request_if_that_is_in_one() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let world = World::new();
+    for trace in [TRACE, "00-xyz"] {
+        let request = TestRequest::post().uri("/kafka/push-to-consumer?start_idx=0&end_idx=5");
+        let request = request.insert_header(("traceparent", trace));
+        let request = request.insert_header(("tracestate", "vendor=1"));
+        assert_eq!(world.call(request).await.status(), StatusCode::OK);
+    }
+    let messages = received(&world.kafka).await;
+    assert_eq!(messages[0].attributes.text("traceparent"), Some(TRACE));
+    assert_eq!(messages[0].attributes.text("tracestate"), Some("vendor=1"));
+    assert!(messages[1].attributes.is_empty());
 }
 
 #[actix_web::test]

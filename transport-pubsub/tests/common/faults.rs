@@ -84,6 +84,19 @@ async fn the_old_producers_message_arrives_byte_for_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_in_a_trace_arrives_with_it_under_googles_name_too() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let emulated = Emulated::new().await;
+    let attributes = [("traceparent", TRACE)].into_iter().collect();
+    emulated.send(vec![Outbound { attributes, ..numbered(1).remove(0) }]).await;
+    let mut transport = emulated.connect().await;
+    let delivery = receive(&mut transport, 1).await.remove(0);
+    for name in ["traceparent", "googclient_traceparent"] {
+        assert_eq!(delivery.attributes.text(name), Some(TRACE), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn poison_goes_to_the_dead_letters_and_the_good_around_it_is_answered() {
     let emulated = Emulated::new().await;
     emulated.send(numbered(50)).await;

@@ -10,6 +10,8 @@ use fmnist_core::{
     pipeline::{BatchConfig, PipelineConfig},
     transport::memory::MemoryBroker,
 };
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::runtime::Handle;
 
 const ROUNDS: usize = 5;
 const IMAGES_A_MESSAGE: [usize; 2] = [1, 32];
@@ -39,6 +41,8 @@ struct Subject {
     broker: Broker,
     form: Form,
     model: Model,
+    /// Its metrics are collected, as in a program that answers `/metrics`.
+    is_metered: bool,
     messages: Rounds,
     batch: Rounds,
 }
@@ -76,16 +80,17 @@ async fn main() -> anyhow::Result<()> {
 impl Bench {
     async fn table(&self, images: usize) -> anyhow::Result<Table> {
         let ways = [
-            (Broker::Memory, Form::Range),
-            (Broker::Memory, Form::Raw),
-            (Broker::Kafka, Form::Range),
+            (Broker::Memory, Form::Range, false),
+            (Broker::Memory, Form::Range, true),
+            (Broker::Memory, Form::Raw, false),
+            (Broker::Kafka, Form::Range, false),
         ];
         let mut subjects: Vec<Subject> = ways
             .into_iter()
-            .flat_map(|(broker, form)| {
+            .flat_map(|(broker, form, is_metered)| {
                 [Model::Base, Model::NoOp].map(|model| {
                     let (messages, batch) = (Rounds::default(), Rounds::default());
-                    Subject { broker, form, model, messages, batch }
+                    Subject { broker, form, model, is_metered, messages, batch }
                 })
             })
             .collect();
@@ -93,7 +98,10 @@ impl Bench {
         for _ in 0..ROUNDS {
             bare.push(self.bare().await?);
             for subject in &mut subjects {
-                let speed = self.run(subject, images).await?;
+                let speed = match subject.is_metered {
+                    true => metered(self.run(subject, images))?,
+                    false => self.run(subject, images).await?,
+                };
                 subject.messages.push(speed.messages);
                 subject.batch.push(speed.batch);
             }
@@ -150,6 +158,16 @@ impl Bench {
     }
 }
 
+/// A pipeline takes its recorder when it begins.
+fn metered(run: impl Future<Output = anyhow::Result<Speed>>) -> anyhow::Result<Speed> {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let run = || metrics::with_local_recorder(&recorder, || Handle::current().block_on(run));
+    let speed = tokio::task::block_in_place(run)?;
+    let collected = recorder.handle().render();
+    anyhow::ensure!(collected.contains("fmnist_"), "no metrics were collected");
+    Ok(speed)
+}
+
 fn shown(images: usize, subjects: &[Subject], bare: &Rounds) -> Table {
     let head = format!("images a message: {images}");
     let heads = [
@@ -164,10 +182,11 @@ fn shown(images: usize, subjects: &[Subject], bare: &Rounds) -> Table {
     let mut table = Table::new(&heads, 3);
     let batch = BatchConfig::default().max_images as f64;
     table.row(&["bare engine", "–", "base", "–", &bare.to_string(), &grouped(batch), "1.00"]);
-    for Subject { broker, form, model, messages, batch } in subjects {
+    for Subject { broker, form, model, is_metered, messages, batch } in subjects {
         let images = messages.scaled(images as f64);
         table.row(&[
             match broker {
+                Broker::Memory if *is_metered => "memory, metrics collected",
                 Broker::Memory => "memory",
                 Broker::Kafka => Kafka::name(),
             },

@@ -2,18 +2,24 @@
 # Checks the Open Inference Protocol with Triton's own Python client, against the demo.
 #
 #   scripts/test-clients.sh
+#   scripts/test-clients.sh mlserver    with MLServer's, too, which takes 330 MB
 #
 # Needs Python 3 with venv and a package index; the client goes into .cache/clients.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
-requirement='tritonclient[http]==2.73.0'
+requirements=('tritonclient[http]==2.73.0')
+case "${1:-}" in
+    "") ;;
+    mlserver) requirements+=('mlserver==1.7.1') ;;
+    *) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2 ;;
+esac
 
 environment=.cache/clients
-if ! grep -qsxF "$requirement" "$environment/.complete"; then
+if ! grep -qsxF "${requirements[*]}" "$environment/.complete"; then
     python3 -m venv "$environment"
-    "$environment/bin/pip" install --quiet --disable-pip-version-check "$requirement"
-    echo "$requirement" > "$environment/.complete"
+    "$environment/bin/pip" install --quiet --disable-pip-version-check "${requirements[@]}"
+    echo "${requirements[*]}" > "$environment/.complete"
 fi
 
 "$cargo" build --workspace --example demo
@@ -29,3 +35,4 @@ stop() {
 trap stop EXIT
 
 "$environment/bin/python" scripts/triton_client.py "127.0.0.1:$port" || { cat "$log" >&2; exit 1; }
+((${#requirements[@]} == 1)) || "$environment/bin/python" scripts/mlserver_client.py "127.0.0.1:$port"

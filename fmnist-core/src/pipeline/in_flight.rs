@@ -44,6 +44,7 @@ pub(super) struct Done<T> {
 }
 
 /// How a message shall end.
+#[expect(clippy::large_enum_variant, reason = "nearly every verdict is an answer")]
 pub(super) enum Verdict {
     Answer(Answered),
     Reject(Rejection),

@@ -25,7 +25,7 @@ pub struct ServerConfig {
     pub max_bodies_bytes: usize,
     /// Requests that publish or classify, a second; as many may come at once.
     pub max_requests_per_second: u32,
-    /// Pictures that are decoded, and batches that are classified, at once; without it, two for
+    /// Pictures that are decoded, and batches that are classified, at once; without it, one for
     /// each core.
     pub max_inferences: Option<NonZeroUsize>,
     /// Streams of results, and so pages, that are open at once.
@@ -57,7 +57,7 @@ impl Default for ServerConfig {
 impl ServerConfig {
     pub(crate) fn max_inferences(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        self.max_inferences.map_or_else(|| 2 * cores(), NonZeroUsize::get)
+        self.max_inferences.map_or_else(cores, NonZeroUsize::get)
     }
 
     /// Refuses what would be unsafe to serve.

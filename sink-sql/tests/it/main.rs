@@ -1,4 +1,5 @@
 //! On files.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
 #[path = "../support/suite.rs"]
 mod suite;

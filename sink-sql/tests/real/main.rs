@@ -1,4 +1,5 @@
 //! On a PostgreSQL that the tests start and kill.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
 mod server;
 #[path = "../support/suite.rs"]

@@ -7,7 +7,7 @@ import { addFigures } from "./figures.js";
 const PAGE = 10;
 const CHARTED = 100;
 const BATCH_MILLISECONDS = 100;
-const REMEMBERED_IDS = 10_000;
+const REMEMBERED = 10_000;
 
 const form = get("filter");
 const list = get("results");
@@ -27,11 +27,15 @@ function takes(record) {
     && (!label || record.predictions.some((prediction) => prediction.label === label));
 }
 
-/** True for an id that was not there before: brokers may deliver twice. */
-function isNew({ id }) {
-  if (seen.has(id)) return false;
-  seen.add(id);
-  if (seen.size > REMEMBERED_IDS) seen.delete(seen.values().next().value);
+/** Ids alone repeat in a database that outlives a topic. */
+const keyOf = ({ id, received_at }) => `${id} ${received_at}`;
+
+/** True for a result that was not there before: it comes live and with the history. */
+function isNew(record) {
+  const key = keyOf(record);
+  if (seen.has(key)) return false;
+  seen.add(key);
+  if (seen.size > REMEMBERED) seen.delete(seen.values().next().value);
   return true;
 }
 
@@ -83,8 +87,8 @@ function flush() {
   const records = arrived;
   arrived = [];
   // An answer of the history may already have had it.
-  const listed = new Set([...list.children].map((card) => card.record.id));
-  const matching = records.filter((record) => takes(record) && !listed.has(record.id));
+  const listed = new Set([...list.children].map((card) => keyOf(card.record)));
+  const matching = records.filter((record) => takes(record) && !listed.has(keyOf(record)));
   total += matching.length;
   if (offset) {
     fresh += matching.length;

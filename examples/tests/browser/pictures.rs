@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use crate::{
     driver::{Browser, RIGHT, SPACE},
+    send_range,
     served::Demo,
     wait_for_card, was_hacked,
 };
@@ -60,6 +61,28 @@ fn a_photo_is_shown_as_the_model_sees_it_and_goes_through_the_stream() {
     wait_for_card(&browser, "trouser.bmp");
     browser.wait("document.querySelector('.card canvas.picture')");
     assert!(browser.text(".card").contains("Trouser"), "{}", browser.text(".card"));
+}
+
+#[test]
+fn a_database_keeps_results_and_their_pictures_for_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("results.db").display());
+    let variables = [("FMNIST_DATABASE__URL", &*url)];
+    let demo = Demo::with(&variables);
+    let browser = Browser::open(&demo.url);
+    browser.attach(FILE, &stored_photo(&folder, "trouser.bmp"));
+    browser.click(THROUGH);
+    wait_for_card(&browser, "trouser.bmp");
+    drop(demo);
+
+    let demo = Demo::with(&variables);
+    browser.visit(&demo.url);
+    wait_for_card(&browser, "1 image sent in");
+    browser.wait("document.querySelector('.card img.picture')?.naturalWidth === 28");
+    browser.wait("document.querySelector('#health').innerText.includes('Database reachable')");
+    // The toys number their messages from 0 again, and what is new is shown all the same.
+    (0..4).for_each(|start| send_range(&browser, start, start + 1));
+    browser.wait("document.querySelectorAll('.card').length === 5");
 }
 
 #[test]

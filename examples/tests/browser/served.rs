@@ -17,11 +17,17 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these variables, and no others.
+    pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
         let test = std::env::current_exe().unwrap();
         let program: PathBuf = test.ancestors().nth(2).unwrap().join("examples/demo");
         let mut child = Command::new(program)
             .args(["--port", "0"])
             .env_clear()
+            .envs(variables.iter().copied())
             // A folder without a data set.
             .current_dir(env!("CARGO_TARGET_TMPDIR"))
             .stdout(Stdio::null())

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use sqlx::{
-    AnyPool, SqlSafeStr,
+    AnyPool, AssertSqlSafe, SqlSafeStr,
     any::AnyPoolOptions,
     migrate::{MigrateError, Migration, MigrationType, Migrator},
 };
@@ -17,9 +17,8 @@ const ATTEMPTS: u32 = 20;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
 const RETENTION_PAUSE: Duration = Duration::from_secs(600);
 
-const SQLITE: &[(&str, &str)] = &[("results", include_str!("../migrations/sqlite/1_results.sql"))];
-const POSTGRES: &[(&str, &str)] =
-    &[("results", include_str!("../migrations/postgres/1_results.sql"))];
+/// In order; the two databases differ in the names of three types.
+const MIGRATIONS: [(&str, &str); 1] = [("results", include_str!("../migrations/1_results.sql"))];
 
 /// Results in SQLite or PostgreSQL. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -130,15 +129,16 @@ fn is_in_the_way(error: &DatabaseError) -> bool {
 }
 
 fn migrator(kind: Kind) -> Migrator {
-    let scripts = match kind {
-        Kind::Sqlite => SQLITE,
-        Kind::Postgres => POSTGRES,
+    let (serial, bytes, double) = match kind {
+        Kind::Sqlite => ("INTEGER PRIMARY KEY AUTOINCREMENT", "BLOB", "REAL"),
+        Kind::Postgres => ("BIGSERIAL PRIMARY KEY", "BYTEA", "DOUBLE PRECISION"),
     };
-    let migration = |(version, &(name, sql)): (i64, &(&'static str, &'static str))| {
-        let name = Cow::Borrowed(name);
-        Migration::new(version, name, MigrationType::Simple, sql.into_sql_str(), false)
+    let migration = |(version, (name, sql)): (i64, (&'static str, &str))| {
+        let sql = sql.replace("{serial}", serial).replace("{bytes}", bytes);
+        let sql = AssertSqlSafe(sql.replace("{double}", double)).into_sql_str();
+        Migration::new(version, name.into(), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations((1..).zip(scripts).map(migration).collect())
+    Migrator::with_migrations((1..).zip(MIGRATIONS).map(migration).collect())
 }
 
 /// Ends with the pool.

@@ -1,6 +1,6 @@
 -- A row for each message that was answered. `run` tells apart messages whose coordinates repeat.
 CREATE TABLE results (
-    seq BIGSERIAL PRIMARY KEY,
+    seq {serial},
     run TEXT NOT NULL,
     id TEXT NOT NULL,
     transport TEXT NOT NULL,
@@ -27,9 +27,9 @@ CREATE TABLE predictions (
     image_index BIGINT NOT NULL,
     class BIGINT NOT NULL,
     label TEXT NOT NULL,
-    probability DOUBLE PRECISION NOT NULL,
+    probability {double} NOT NULL,
     top TEXT,
-    picture BYTEA,
+    picture {bytes},
     PRIMARY KEY (id, run, image_index),
     FOREIGN KEY (id, run) REFERENCES results (id, run) ON DELETE CASCADE
 );

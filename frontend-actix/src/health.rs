@@ -1,3 +1,5 @@
+use std::error::Error;
+
 use actix_web::{HttpResponse, web};
 use fmnist_core::pipeline::{Pulse, Vitals};
 use serde_json::{Map, Value, json};
@@ -57,26 +59,14 @@ pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
         .iter()
         .map(|broker| async move { (broker.kind(), broker.probe().await) });
     for (kind, probed) in futures_util::future::join_all(probes).await {
-        let reason = match probed {
-            Ok(()) => "reachable",
-            Err(error) => {
-                tracing::debug!(broker = %kind, error = &error as &dyn std::error::Error, "probe");
-                is_ready = false;
-                "unreachable"
-            }
-        };
-        checks.insert(kind.name().to_owned(), Value::from(reason));
+        let state = reachability(kind.name(), probed);
+        is_ready &= state == REACHABLE;
+        checks.insert(kind.name().to_owned(), state.into());
     }
     if let Some(database) = &site.frontend.database {
-        let reason = match database.probe().await {
-            Ok(()) => "reachable",
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "probe of the database");
-                is_ready = false;
-                "unreachable"
-            }
-        };
-        checks.insert("database".to_owned(), reason.into());
+        let state = reachability("database", database.probe().await);
+        is_ready &= state == REACHABLE;
+        checks.insert("database".to_owned(), state.into());
     }
     let status = if is_ready { "ready" } else { "not ready" };
     let body = json!({ "status": status, "checks": checks });
@@ -84,6 +74,19 @@ pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(body)
+    }
+}
+
+const REACHABLE: &str = "reachable";
+
+/// What `/readyz` says of `what` after its probe; why is in the log.
+fn reachability(what: &str, probed: Result<(), impl Error + 'static>) -> &'static str {
+    match probed {
+        Ok(()) => REACHABLE,
+        Err(error) => {
+            tracing::debug!(what, error = &error as &dyn Error, "probe");
+            "unreachable"
+        }
     }
 }
 

@@ -74,7 +74,8 @@ async fn send(
     mut message: Outbound,
 ) -> Result<String, ApiError> {
     let mut headers = Attributes::default();
-    for (name, value) in request.headers() {
+    let is_trace = |name: &str| name.ends_with("traceparent") || name.ends_with("tracestate");
+    for (name, value) in request.headers().iter().filter(|(name, _)| is_trace(name.as_str())) {
         headers.push(name.to_string(), value.as_bytes().to_vec());
     }
     if let Some(trace) = TraceContext::read(&headers) {

@@ -7,7 +7,7 @@ use fmnist_core::{
     Classifier,
     dataset::{self, Dataset, Origin},
 };
-use sink_sql::{Database, DatabaseConfig, DatabaseError};
+use sink_sql::{Database, DatabaseConfig};
 use transport_kafka::{KafkaConfig, TopicLayout, create_topics, missing_topics};
 use transport_pubsub::{
     PubSubConfig, PubSubError, create_missing, create_missing_within, missing_for_consumer,
@@ -107,8 +107,7 @@ impl Survey {
     /// Opens the database, where one is configured, and makes its tables.
     pub async fn database(&mut self, config: &DatabaseConfig) -> Option<Database> {
         let url = config.shown_url()?;
-        let opened: Result<Database, DatabaseError> = Database::open(config).await;
-        self.add(format!("database {url}"), opened)
+        self.add(format!("database {url}"), Database::open(config).await)
     }
 
     /// Looks for the topics, after it made those that are missing if that was asked for.

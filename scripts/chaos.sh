@@ -7,7 +7,7 @@
 #   scripts/chaos.sh --long               each fail point ten times a cell, about twenty minutes
 #   scripts/chaos.sh --short --seed 7     other deaths, in another order; 1 without
 #   scripts/chaos.sh --short --only kafka the tests whose name contains that
-#   scripts/chaos.sh --long --report docs/delivery.md   also writes the table there
+#   scripts/chaos.sh --long --report docs/delivery.md   also writes the table there, and delivery.json
 #
 # Needs what scripts/kafka.sh and scripts/pubsub-emulator.sh need.
 set -euo pipefail
@@ -17,7 +17,7 @@ case "${1:-}" in
     *) sed -n '2,12s/^# \{0,1\}//p' "$0"; [[ ${1:-} == --help ]] && exit 0 || exit 2 ;;
 esac
 cargo=${CARGO:-cargo}
-. scripts/broker-features.sh
+. scripts/test-features.sh
 # Compiled before the brokers take memory.
 $cargo test --workspace --features "$features" --test chaos --no-run
 scripts/kafka.sh --proxied scripts/pubsub-emulator.sh \

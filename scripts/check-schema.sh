@@ -4,12 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tools="${XDG_CACHE_HOME:-$HOME/.cache}/fmnist-stream/check-schema"
-if [ ! -x "$tools/bin/check-jsonschema" ]; then
-    python3 -m venv "$tools"
-    "$tools/bin/pip" install --quiet --disable-pip-version-check check-jsonschema==0.39.0
-fi
-PATH="$tools/bin:$PATH"
+. scripts/python-packages.sh
+python_packages check-schema check-jsonschema==0.39.0
 
 messages=$(mktemp -d)
 trap 'rm -rf "$messages"' EXIT

@@ -8,14 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
-requirements='grpcio==1.76.0 opentelemetry-proto==1.38.0'
 
-environment=.cache/traces
-if ! grep -qsxF "$requirements" "$environment/.complete"; then
-    python3 -m venv "$environment"
-    # shellcheck disable=SC2086
-    "$environment/bin/pip" install --quiet --disable-pip-version-check $requirements
-    echo "$requirements" > "$environment/.complete"
-fi
+. scripts/python-packages.sh
+python_packages traces grpcio==1.76.0 opentelemetry-proto==1.38.0
 "$cargo" build --workspace --features fmnist-examples/otlp --example demo
-"$environment/bin/python" scripts/check_traces.py "${CARGO_TARGET_DIR:-target}/debug/examples/demo"
+python scripts/check_traces.py "${CARGO_TARGET_DIR:-target}/debug/examples/demo"

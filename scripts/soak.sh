@@ -13,7 +13,7 @@ minutes=${1:-}
 [[ $minutes =~ ^[0-9]+$ ]] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
 shift
 cargo=${CARGO:-cargo}
-. scripts/broker-features.sh
+. scripts/test-features.sh
 $cargo test --workspace --features "$features" --test chaos --no-run
 scripts/kafka.sh \
     "$cargo" test --workspace --features "$features" --test chaos -- --soak "$minutes" "$@"

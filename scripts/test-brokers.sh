@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 
-. scripts/broker-features.sh
+. scripts/test-features.sh
 tests() { "$cargo" test --workspace --features "$features" --no-fail-fast "$@"; }
 # The programs that the examples' tests start.
 "$cargo" build --workspace --features "$features" --examples

@@ -23,5 +23,6 @@ fi
 FMNIST_AXE=$PWD/$axe
 export FMNIST_AXE
 
-"$cargo" build --workspace --features fmnist-examples/browser --example demo
-"$cargo" test --workspace --features fmnist-examples/browser --test browser -- --test-threads 2 "$@"
+. scripts/test-features.sh
+"$cargo" build --workspace --features "$features" --example demo
+"$cargo" test --workspace --features "$features" --test browser -- --test-threads 2 "$@"

@@ -15,12 +15,8 @@ case "${1:-}" in
     *) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 
-environment=.cache/clients
-if ! grep -qsxF "${requirements[*]}" "$environment/.complete"; then
-    python3 -m venv "$environment"
-    "$environment/bin/pip" install --quiet --disable-pip-version-check "${requirements[@]}"
-    echo "${requirements[*]}" > "$environment/.complete"
-fi
+. scripts/python-packages.sh
+python_packages clients "${requirements[@]}"
 
 "$cargo" build --workspace --example demo
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -34,5 +30,5 @@ stop() {
 }
 trap stop EXIT
 
-"$environment/bin/python" scripts/triton_client.py "127.0.0.1:$port" || { cat "$log" >&2; exit 1; }
-((${#requirements[@]} == 1)) || "$environment/bin/python" scripts/mlserver_client.py "127.0.0.1:$port"
+python scripts/triton_client.py "127.0.0.1:$port" || { cat "$log" >&2; exit 1; }
+((${#requirements[@]} == 1)) || python scripts/mlserver_client.py "127.0.0.1:$port"

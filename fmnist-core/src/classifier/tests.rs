@@ -74,7 +74,7 @@ fn threads_share_one_model_and_get_the_same_answers() {
 
 #[test]
 fn the_engines_of_f32_agree_on_synthetic_images() {
-    let images = images(64);
+    let images = images(8);
     for architecture in Architecture::ALL {
         let fused = classifier(architecture, 10);
         let expected = fused.classify(&images).unwrap();

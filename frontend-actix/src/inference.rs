@@ -3,7 +3,7 @@
 //! The protocol's bodies are `fmnist_core::message`'s; a response with binary outputs says in
 //! `Inference-Header-Content-Length` where they begin.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use fmnist_core::{
@@ -13,7 +13,7 @@ use fmnist_core::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{error::ApiError, site::Site, upload};
+use crate::{error::ApiError, metrics, site::Site, upload};
 
 /// Where the JSON of a body with binary tensors ends.
 const JSON_LENGTH: &str = "inference-header-content-length";
@@ -109,16 +109,22 @@ async fn infer(
     let model = named(&site, &path)?;
     let json_bytes = json_length(&request)?;
     let body = upload::body(&site.limits, payload, site.frontend.settings.max_body_bytes).await?;
+    let name = model.identity().name.clone();
     let answer = move || {
+        let begun = Instant::now();
         let request = InferenceRequest::read(&body.bytes, json_bytes)
             .map_err(|rejection| ApiError::Invalid(rejection.reason))?;
+        let decoded = Instant::now();
         let predictions = model.infer(&request.images).map_err(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "classification failed");
             ApiError::Classification
         })?;
-        Ok::<_, ApiError>(request.respond(&predictions, model.labels(), model.identity()))
+        let inferred = Instant::now();
+        let answer = request.respond(&predictions, model.labels(), model.identity());
+        Ok((answer, [decoded - begun, inferred - decoded, inferred.elapsed()]))
     };
-    let answer = site.limits.compute(answer).await?;
+    let (answer, stages) = site.limits.compute(answer).await?;
+    metrics::inferred(name, stages);
     Ok(match answer.json_bytes {
         Some(json_bytes) => HttpResponse::Ok()
             .insert_header((JSON_LENGTH, json_bytes))

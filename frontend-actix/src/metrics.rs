@@ -78,12 +78,29 @@ fn describe() {
     describe_gauge!("fmnist_build_info", "This program; always 1.");
     describe_counter!("fmnist_http_requests_total", "HTTP requests, by route and class of status.");
     describe_histogram!("fmnist_http_request_seconds", "Time to the head of the answer, by route.");
+    for name in STAGES {
+        describe_histogram!(
+            name,
+            "KServe's name of a stage of inference, of batches and requests."
+        );
+    }
     gauge!(
         "fmnist_build_info",
         "version" => env!("CARGO_PKG_VERSION"),
         "target" => format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
     )
     .set(1);
+}
+
+/// What KServe calls an inference's stages: reading the request, the model, writing the answer.
+const STAGES: [&str; 3] =
+    ["request_preprocess_seconds", "request_predict_seconds", "request_postprocess_seconds"];
+
+/// Times an inference request's stages by KServe's names, which pipelines use for their batches.
+pub(crate) fn inferred(model: String, stages: [Duration; STAGES.len()]) {
+    for (name, took) in STAGES.into_iter().zip(stages) {
+        histogram!(name, "model_name" => model.clone()).record(took);
+    }
 }
 
 /// Counts and times a request by its route, never by its path: anybody can ask for any path.

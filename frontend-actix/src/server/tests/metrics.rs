@@ -10,6 +10,7 @@ use fmnist_core::{
     pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::{Outbound, memory::MemoryBroker},
 };
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::{World, test_set, text};
@@ -141,6 +142,27 @@ async fn paths_that_nobody_serves_are_counted_together() {
         |route: &str| format!(r#"fmnist_http_requests_total{{route="{route}",status="4xx"}}"#);
     assert_eq!(value(&text, &count("other")), Some(2.0));
     assert_eq!(value(&text, &count("/{broker}/push-to-consumer")), Some(1.0));
+}
+
+#[actix_web::test]
+async fn an_inference_request_is_timed_by_kserves_names() {
+    let (recorder, metrics) = metrics::local();
+    let _recording = ::metrics::set_default_local_recorder(&recorder);
+    let world = World::new();
+    let infer = |pixels: usize| {
+        let input = json!({ "name": "image", "datatype": "UINT8", "shape": [1, 1, 28, 28],
+            "data": vec![0_u8; pixels] });
+        let request = TestRequest::post().uri("/v2/models/sneakers/infer");
+        world.call(request.set_json(json!({ "inputs": [input] })))
+    };
+    assert_eq!(infer(784).await.status(), StatusCode::OK);
+    assert_eq!(infer(783).await.status(), StatusCode::BAD_REQUEST);
+    let text = metrics.text();
+    for stage in ["preprocess", "predict", "postprocess"] {
+        let count = format!(r#"request_{stage}_seconds_count{{model_name="sneakers"}}"#);
+        assert_eq!(value(&text, &count), Some(1.0), "{stage}");
+        assert!(text.contains(&format!("# HELP request_{stage}_seconds ")), "{stage} has no help");
+    }
 }
 
 #[actix_web::test]

@@ -4,9 +4,9 @@ mod cost;
 mod plot;
 mod published;
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cost::Cost;
 use fmnist_core::{
     Classifier,
@@ -14,6 +14,8 @@ use fmnist_core::{
     weights::{Score, Weights},
 };
 use published::PUBLISHED;
+
+use crate::report;
 
 #[derive(clap::Args)]
 pub(crate) struct ReportArguments {
@@ -67,14 +69,10 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {
     models.sort_by_key(|model| model.cost.multiply_adds);
 
     let folder = &arguments.out;
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    report::create(folder)?;
     plot::draw(&folder.join("accuracy.svg"), &models)?;
     let json = serde_json::json!({ "models": models, "published": PUBLISHED });
-    let json = serde_json::to_string_pretty(&json)? + "\n";
-    for (name, text) in [("report.json", json), ("README.md", markdown(&models)?)] {
-        let path = folder.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    report::write(folder, &json, &markdown(&models)?)?;
     print!("{}", table(&models)?);
     println!("report in {}", folder.display());
     Ok(())

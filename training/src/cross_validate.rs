@@ -14,7 +14,7 @@ use crate::{
     options::{RecipeArguments, RunArguments},
     run::Epoch,
     sampling,
-    score::{Judged, argmax},
+    score::{Judged, argmax, mean_and_deviation},
     trainer::{Setup, Trainer},
 };
 
@@ -53,14 +53,6 @@ impl Fold {
     fn best(&self) -> f64 {
         self.epochs.iter().map(|epoch| epoch.held_out_accuracy).fold(0.0, f64::max)
     }
-}
-
-/// Mean and population standard deviation.
-fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-    (mean, variance.sqrt())
 }
 
 /// What an image is and what the network that had not seen it said.
@@ -185,13 +177,6 @@ mod tests {
 
     fn answer(image: usize, label: usize, class: usize, probability: f64) -> Answer {
         Answer { image, label, class, probability }
-    }
-
-    #[test]
-    fn the_deviation_is_that_of_a_population() {
-        let (mean, deviation) = mean_and_deviation(&[90.0, 91.0, 92.0, 93.0]);
-        assert!((mean - 91.5).abs() < 1e-12);
-        assert!((deviation - 1.25_f64.sqrt()).abs() < 1e-12);
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(crate) fn judge(classifier: &Classifier, test: &Dataset) -> Result<(Score, V
 
 /// The share of right answers, 0.0–1.0, where each image's probabilities are averaged with those of
 /// its mirror image: twice the cost.
-fn flip_averaged(
+pub(crate) fn flip_averaged(
     classifier: &Classifier,
     test: &Dataset,
     predictions: &[Prediction],

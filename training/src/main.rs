@@ -15,11 +15,13 @@ mod objective;
 mod options;
 mod plot;
 mod recipe;
+mod report;
 mod robustness;
 mod run;
 mod sampling;
 mod schedule;
 mod score;
+mod seeds;
 mod shards;
 mod sheet;
 mod speed;
@@ -51,6 +53,7 @@ const EXAMPLES: &str = "Examples:
   training evaluate --model base               judge the shipped weights on the test set
   training evaluate --model my.safetensors --engine int8
   training report                              all models, accuracy against cost
+  training seeds base-1.safetensors base-2.safetensors   runs that differ in their seed
   training robustness --model base             noise, blur, rotation …, and photo-like composites
   training calibrate --model my.safetensors    give a file of an older version what is new";
 
@@ -73,6 +76,8 @@ enum Command {
     Import(import::ImportArguments),
     /// Compare the models with each other and with published results.
     Report(compare::ReportArguments),
+    /// Compare runs that differ in their seed: mean, spread, and which did best on held-out images.
+    Seeds(seeds::SeedsArguments),
     /// Judge a model on corrupted images and on composites that look like photos, and report.
     Robustness(robustness::RobustnessArguments),
     /// Judge a model on the test set; the first line is its accuracy.
@@ -89,6 +94,7 @@ fn main() -> anyhow::Result<()> {
         Command::Card(arguments) => card::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         Command::Report(arguments) => compare::run(&arguments),
+        Command::Seeds(arguments) => seeds::run(&arguments),
         Command::Robustness(arguments) => robustness::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
     }

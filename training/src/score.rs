@@ -79,3 +79,11 @@ pub(crate) fn calibration_error(answers: &[(f32, bool)]) -> f64 {
     bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum::<f64>()
         / answers.len() as f64
 }
+
+/// Mean and population standard deviation.
+pub(crate) fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+    (mean, variance.sqrt())
+}

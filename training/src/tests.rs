@@ -15,7 +15,7 @@ use crate::{
     recipe::{Optimiser, Recipe},
     sampling::{folds, order, stratified_split},
     schedule::{Plateau, one_cycle},
-    score::{Judged, calibration_error},
+    score::{Judged, calibration_error, mean_and_deviation},
     trainer::{Setup, Trainer},
 };
 
@@ -200,4 +200,11 @@ fn running_statistics_are_those_of_all_parts() {
     for (one, four) in one.iter().zip(&four) {
         assert!((one - four).abs() < 1e-6, "{four}, not {one}");
     }
+}
+
+#[test]
+fn the_deviation_is_that_of_a_population() {
+    let (mean, deviation) = mean_and_deviation(&[90.0, 91.0, 92.0, 93.0]);
+    assert!((mean - 91.5).abs() < 1e-12);
+    assert!((deviation - 1.25_f64.sqrt()).abs() < 1e-12);
 }

@@ -2,15 +2,14 @@
 
 use std::{
     fmt::Write as _,
-    fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use image::RgbImage;
 
-use super::{Fold, Outcome, confusion, mean_and_deviation, mistakes, plots};
-use crate::sheet;
+use super::{Fold, Outcome, confusion, mistakes, plots};
+use crate::{report, score::mean_and_deviation, sheet};
 
 /// Mistakes that are shown.
 const MISTAKES: usize = 20;
@@ -18,7 +17,7 @@ const MISTAKES_A_ROW: usize = 5;
 
 /// Writes all files of the report into a folder.
 pub(super) fn write(outcome: &Outcome<'_>, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    report::create(folder)?;
     let at = |name: &str| -> PathBuf { folder.join(name) };
     let first: Vec<RgbImage> = outcome.images.iter().take(9).map(sheet::tile).collect();
     sheet::write(&at("first-training-images.png"), &first, 3)?;
@@ -41,12 +40,7 @@ pub(super) fn write(outcome: &Outcome<'_>, folder: &Path) -> Result<()> {
         "folds": outcome.folds,
         "confusion": matrix,
     });
-    let json = serde_json::to_string_pretty(&json)? + "\n";
-    for (name, text) in [("report.json", json), ("README.md", markdown(outcome, &matrix)?)] {
-        fs::write(at(name), text)
-            .with_context(|| format!("cannot write {}", at(name).display()))?;
-    }
-    Ok(())
+    report::write(folder, &json, &markdown(outcome, &matrix)?)
 }
 
 fn summary(folds: &[Fold], accuracy: fn(&Fold) -> f64) -> serde_json::Value {

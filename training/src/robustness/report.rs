@@ -1,9 +1,9 @@
 //! The report: Markdown to read, JSON to compute with, a plot of the corruptions and a sheet of the
 //! composites.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, path::Path};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use image::{
     Rgb, RgbImage,
     imageops::{self, FilterType},
@@ -13,7 +13,7 @@ use plotters::prelude::*;
 use super::{GOAL_POINTS, Outcome, corrupt::SEVERITIES};
 use crate::{
     plot::{FONT, drawing},
-    sheet,
+    report, sheet,
 };
 
 /// Told apart on white, one for each corruption.
@@ -29,15 +29,11 @@ const COLOURS: [RGBColor; 7] = [
 
 /// Writes all files of the report into a folder.
 pub(super) fn write(outcome: &Outcome, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    report::create(folder)?;
     curves(&folder.join("corruptions.svg"), outcome)?;
     let columns = outcome.composites.iter().map(|kind| kind.shown.len()).max().unwrap_or(1);
     sheet::write(&folder.join("composites.png"), &tiles(outcome), columns)?;
-    for (name, text) in [("report.json", json(outcome)?), ("README.md", markdown(outcome)?)] {
-        let path = folder.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    report::write(folder, &json(outcome), &markdown(outcome)?)
 }
 
 /// What the command prints: a line each for the composites and the corruptions.
@@ -55,7 +51,7 @@ pub(super) fn console(outcome: &Outcome) -> Result<String> {
     Ok(text)
 }
 
-fn json(outcome: &Outcome) -> Result<String> {
+fn json(outcome: &Outcome) -> serde_json::Value {
     let corruptions = outcome.corruptions.iter().map(|(corruption, accuracies)| {
         serde_json::json!({
             "corruption": corruption.name(),
@@ -71,15 +67,14 @@ fn json(outcome: &Outcome) -> Result<String> {
             "clean": kind.clean,
         })
     });
-    let document = serde_json::json!({
+    serde_json::json!({
         "command": outcome.command,
         "model": outcome.model,
         "images": outcome.images,
         "clean": outcome.clean,
         "corruptions": corruptions.collect::<Vec<_>>(),
         "composites": composites.collect::<Vec<_>>(),
-    });
-    Ok(serde_json::to_string_pretty(&document)? + "\n")
+    })
 }
 
 fn markdown(outcome: &Outcome) -> Result<String> {

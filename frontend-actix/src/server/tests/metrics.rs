@@ -151,7 +151,7 @@ async fn an_inference_request_is_timed_by_kserves_names() {
     let world = World::new();
     let infer = |pixels: usize| {
         let input = json!({ "name": "image", "datatype": "UINT8", "shape": [1, 1, 28, 28],
-            "data": vec![0_u8; pixels] });
+            "data": vec![1_u8; pixels] });
         let request = TestRequest::post().uri("/v2/models/sneakers/infer");
         world.call(request.set_json(json!({ "inputs": [input] })))
     };

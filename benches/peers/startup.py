@@ -120,10 +120,10 @@ def main() -> None:
     for name, times in runs.items():
         spread = f"{statistics.median(times):.1f} ({min(times):.1f}–{max(times):.1f})"
         lines.append(f"| {name} | {spread} | {peaks[name]:.1f} |")
-    sizes = [f"`{name}` {stripped_megabytes(program, folder):.1f} MB" for name, program in
-             (("classify", CLASSIFY), ("once/least", LEAST))]
-    lines += ["", f"Stripped: {', '.join(sizes)}. The first has every engine and model and the command"
-              " line, the second the library without default features, with `base`."]
+    lines += ["", "`classify` has every engine and model and the command line, `once/least` the library"
+              " without default features, with `base`.", "", "| program | stripped MB |", "| --- | ---: |"]
+    for name, program in (("classify", CLASSIFY), ("once/least", LEAST)):
+        lines.append(f"| `{name}` | {stripped_megabytes(program, folder):.1f} |")
     text = "\n".join(lines) + "\n"
     print(text)
     if options.write:

@@ -58,7 +58,7 @@ struct Arguments {
     /// Where the steady load's figures and plot go
     #[arg(long, default_value = "target/soak")]
     folder: PathBuf,
-    /// Write the table into this document, between its marks
+    /// Write the table into this document, between its marks, and as JSON beside it
     #[arg(long)]
     report: Option<PathBuf>,
 }
@@ -216,9 +216,8 @@ fn main() -> ExitCode {
             "" => String::new(),
             only => format!(" --only {only}"),
         };
-        let introduction =
-            format!("By `scripts/chaos.sh --{form} --seed {}{only}`:", arguments.seed);
-        if let Err(error) = report::write(&root.join(path), &introduction, &rows) {
+        let command = format!("scripts/chaos.sh --{form} --seed {}{only}", arguments.seed);
+        if let Err(error) = report::write(&root.join(path), &command, &rows) {
             println!("the report was not written: {error:#}");
             failed += 1;
         }

@@ -1,10 +1,12 @@
-//! What was done and what came of it, as a table.
+//! What was done and what came of it: a table in a document, and the same as JSON beside it.
 
-use std::{fmt::Write as _, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap as Map, fmt::Write as _, fs, path::Path, time::Duration};
 
 use anyhow::Context;
 use fmnist_core::audit::Account;
 
+const COLUMNS: [&str; 7] =
+    ["where", "what", "messages", "dead letters", "missing", "duplicates", "seconds"];
 const BEGIN: &str = "<!-- chaos: begin -->";
 const END: &str = "<!-- chaos: end -->";
 /// Ids that a line names at most.
@@ -34,18 +36,26 @@ impl Row {
             seconds: time.as_secs(),
         }
     }
+
+    /// What stands in each of the columns.
+    fn cells(&self) -> [String; COLUMNS.len()] {
+        let Self { cell, what, messages, dead_letters, missing, duplicates, seconds } = self;
+        [
+            cell.clone(),
+            what.clone(),
+            messages.to_string(),
+            dead_letters.to_string(),
+            named(missing),
+            duplicates.to_string(),
+            seconds.to_string(),
+        ]
+    }
 }
 
 pub(crate) fn table(rows: &[Row]) -> String {
-    let mut table = "| where | what | messages | dead letters | missing | duplicates | seconds |\n\
-                     |---|---|---:|---:|---:|---:|---:|\n"
-        .to_owned();
-    for Row { cell, what, messages, dead_letters, missing, duplicates, seconds } in rows {
-        let missing = named(missing);
-        let row = format!(
-            "| {cell} | {what} | {messages} | {dead_letters} | {missing} | {duplicates} | {seconds} |"
-        );
-        writeln!(table, "{row}").expect("a string takes everything");
+    let mut table = format!("| {} |\n|---|---|---:|---:|---:|---:|---:|\n", COLUMNS.join(" | "));
+    for row in rows {
+        writeln!(table, "| {} |", row.cells().join(" | ")).expect("a string takes everything");
     }
     table
 }
@@ -59,8 +69,8 @@ pub(crate) fn named(ids: &[String]) -> String {
     }
 }
 
-/// Puts the table between the marks of a document.
-pub(crate) fn write(path: &Path, introduction: &str, rows: &[Row]) -> anyhow::Result<()> {
+/// Puts the table between the marks of a document, and writes the file of that name with `.json`.
+pub(crate) fn write(path: &Path, command: &str, rows: &[Row]) -> anyhow::Result<()> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let marks = (text.find(BEGIN), text.find(END));
     let (Some(begin), Some(end)) = marks else {
@@ -68,6 +78,10 @@ pub(crate) fn write(path: &Path, introduction: &str, rows: &[Row]) -> anyhow::Re
     };
     let (before, after) = (&text[..begin + BEGIN.len()], &text[end..]);
     let table = table(rows);
-    fs::write(path, format!("{before}\n{introduction}\n\n{table}{after}"))?;
+    fs::write(path, format!("{before}\nBy `{command}`:\n\n{table}{after}"))?;
+    let by_column = |row: &Row| COLUMNS.into_iter().zip(row.cells()).collect();
+    let rows: Vec<Map<&str, String>> = rows.iter().map(by_column).collect();
+    let json = serde_json::json!({ "command": command, "rows": rows });
+    fs::write(path.with_extension("json"), format!("{json:#}\n"))?;
     Ok(())
 }

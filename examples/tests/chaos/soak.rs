@@ -35,7 +35,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 const PORTIONS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What the process may gain between the second quarter and the last.
-const GROWTH_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
+const GROWTH_MEGABYTES: f64 = 8.0;
 
 /// What the consumer was like at a moment.
 #[derive(Clone, Copy, Serialize)]
@@ -57,7 +57,29 @@ struct Report {
     dead_letters: usize,
     missing: usize,
     duplicates: usize,
+    second_quarter: Steady,
+    last_quarter: Steady,
     samples: Vec<Sample>,
+}
+
+/// Means over a part of the time.
+#[derive(Serialize)]
+struct Steady {
+    resident_megabytes: f64,
+    file_descriptors: f64,
+    lag_messages: f64,
+}
+
+impl Steady {
+    fn of(samples: &[Sample]) -> Self {
+        let mean =
+            |of: fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / samples.len() as f64;
+        Self {
+            resident_megabytes: mean(|sample| sample.resident_bytes as f64 / 1e6),
+            file_descriptors: mean(|sample| sample.file_descriptors as f64),
+            lag_messages: mean(|sample| sample.lag_messages as f64),
+        }
+    }
 }
 
 /// Runs for `minutes` and writes `soak.json` and `soak.svg` into `folder`.
@@ -97,6 +119,8 @@ pub(crate) fn run(
     let account = all_ended(&mut cell, &mut consumer)?;
     let restarts = consumer.end(PATIENCE)?;
 
+    let quarter = samples.len() / 4;
+    anyhow::ensure!(quarter > 1, "{} samples are too few to judge by", samples.len());
     let report = Report {
         seconds: length.as_secs(),
         messages_a_second,
@@ -105,6 +129,8 @@ pub(crate) fn run(
         dead_letters: account.dead_lettered,
         missing: account.missing.len(),
         duplicates: account.duplicates,
+        second_quarter: Steady::of(&samples[quarter..2 * quarter]),
+        last_quarter: Steady::of(&samples[3 * quarter..]),
         samples,
     };
     fs::create_dir_all(folder)?;
@@ -121,30 +147,23 @@ pub(crate) fn run(
     );
     anyhow::ensure!(restarts == 0, "the consumer was started again {restarts} times");
     anyhow::ensure!(account.duplicates == 0, "{} duplicates", account.duplicates);
-    judge(&report.samples, messages_a_second)
+    judge(&report)
 }
 
 /// Compares the last quarter with the second; in the first, what is needed comes to be.
-fn judge(samples: &[Sample], messages_a_second: usize) -> anyhow::Result<()> {
-    let quarter = samples.len() / 4;
-    anyhow::ensure!(quarter > 1, "{} samples are too few to judge by", samples.len());
-    let mean = |of: fn(&Sample) -> f64, part: &[Sample]| {
-        part.iter().map(of).sum::<f64>() / part.len() as f64
+fn judge(report: &Report) -> anyhow::Result<()> {
+    let grown = |what: &str, of: fn(&Steady) -> f64| {
+        let (before, after) = (of(&report.second_quarter), of(&report.last_quarter));
+        println!("{what}: {before:.1} in the second quarter, {after:.1} in the last");
+        after - before
     };
-    let (before, after) = (&samples[quarter..2 * quarter], &samples[3 * quarter..]);
-    let compare = |of: fn(&Sample) -> f64| (mean(of, before), mean(of, after));
-    let memory = compare(|sample| sample.resident_bytes as f64);
-    let descriptors = compare(|sample| sample.file_descriptors as f64);
-    let lag = compare(|sample| sample.lag_messages as f64);
-    for (what, (before, after)) in
-        [("resident bytes", memory), ("file descriptors", descriptors), ("lag", lag)]
-    {
-        println!("{what}: {before:.0} in the second quarter, {after:.0} in the last");
-    }
-    anyhow::ensure!(memory.1 - memory.0 <= GROWTH_BYTES, "memory grows");
-    anyhow::ensure!(descriptors.1 - descriptors.0 <= 1.0, "descriptors are not closed");
+    let memory = grown("resident MB", |steady| steady.resident_megabytes);
+    let descriptors = grown("file descriptors", |steady| steady.file_descriptors);
+    let lag = grown("lag in messages", |steady| steady.lag_messages);
+    anyhow::ensure!(memory <= GROWTH_MEGABYTES, "memory grows");
+    anyhow::ensure!(descriptors <= 1.0, "descriptors are not closed");
     // Offsets are committed every second, and the look at them comes at any time in between.
-    anyhow::ensure!(lag.1 - lag.0 <= messages_a_second as f64, "the lag grows");
+    anyhow::ensure!(lag <= report.messages_a_second as f64, "the lag grows");
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! A consumer that is killed in mid-stream, again and again.
 
-use std::time::Duration;
+use std::{fs, sync::Mutex, time::Duration};
 
 use rand::{RngExt, SeedableRng};
+use serde_json::Value;
 use transport_kafka::KafkaConfig;
 
 use crate::{RANGE, account, assert_ended, exactly_once, fresh, process::Consumer, send};
@@ -29,7 +30,23 @@ async fn kill_twenty_times(mut config: KafkaConfig, way: &str) -> usize {
         "{way}: kills {KILLS} (the last after {before} answers), messages {MESSAGES}, missing 0, \
          duplicates {doubled}"
     );
+    if std::env::var_os("FMNIST_TEST_WRITE_KILLS").is_some() {
+        note(way, doubled);
+    }
     doubled
+}
+
+/// Puts a figure of docs/delivery.md into the file that it comes from.
+fn note(way: &str, duplicates: usize) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().expect("nobody panicked");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/kills.json");
+    let mut noted: Value = fs::read_to_string(path)
+        .map_or_else(|_| serde_json::json!({}), |text| serde_json::from_str(&text).expect("JSON"));
+    noted[way] = serde_json::json!({
+        "kills": KILLS, "messages": MESSAGES, "missing": 0, "duplicates": duplicates,
+    });
+    fs::write(path, format!("{noted:#}\n")).expect("written");
 }
 
 pub(crate) async fn twenty_kills_lose_nothing(servers: &str) {

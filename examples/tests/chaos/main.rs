@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cell::{Cell, SESSION_TIMEOUT};
+use cell::Cell;
 use clap::Parser;
 use kafka::{Kafka, Way};
 use pubsub::PubSub;
@@ -157,9 +157,8 @@ fn faults() -> Vec<Test> {
                 faults::broker_restarts(way, rounds, away, &mut random, &chaos.log)
             }),
             Test::new(name("waits_while_the_producers_queue_is_full"), move |chaos| {
-                let rounds = if chaos.is_long { 3 } else { 1 };
-                // Shorter than a session: a broker that comes back later fences who was evicted.
-                let (pause, mut random) = (SESSION_TIMEOUT * 2 / 3, chaos.random());
+                let (rounds, pause) = if chaos.is_long { (3, 20) } else { (1, 4) };
+                let (pause, mut random) = (Duration::from_secs(pause), chaos.random());
                 faults::full_queue(way, rounds, pause, &mut random, &chaos.log)
             }),
             Test::new(name("bears_a_bad_network"), move |chaos| {

@@ -20,6 +20,28 @@ pub(crate) const ENTER: char = '\u{E007}';
 pub(crate) const SPACE: char = ' ';
 pub(crate) const RIGHT: char = '\u{E014}';
 
+const ATTEMPTS: usize = 5;
+
+/// Starts chromedriver; answers its port, too.
+fn start() -> Option<(Child, String)> {
+    let mut driver = Command::new("chromedriver")
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("chromedriver: scripts/test-browser.sh installs it");
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = lines.find_map(|line| {
+        Some(line.unwrap().split_once("successfully on port ")?.1.replace('.', ""))
+    });
+    match port {
+        Some(port) => Some((driver, port)),
+        None => {
+            driver.wait().unwrap();
+            None
+        }
+    }
+}
+
 /// A browser with one page; it ends when dropped.
 pub(crate) struct Browser {
     driver: Child,
@@ -29,17 +51,9 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) fn open(url: &str) -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("chromedriver: scripts/test-browser.sh installs it");
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines
-            .find_map(|line| {
-                Some(line.unwrap().split_once("successfully on port ")?.1.replace('.', ""))
-            })
-            .expect("chromedriver says its port");
+        // The port is free on IPv4 when chromedriver chooses it, and may not be on IPv6: it ends then.
+        let (driver, port) =
+            (0..ATTEMPTS).find_map(|_| start()).expect("chromedriver says its port");
         let mut browser =
             Self { driver, address: format!("127.0.0.1:{port}"), session: String::new() };
         // A container has neither the privileges for a sandbox nor much shared memory.

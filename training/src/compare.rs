@@ -11,6 +11,7 @@ use cost::Cost;
 use fmnist_core::{
     Classifier,
     label::LABELS,
+    model::Architecture,
     weights::{Score, Weights},
 };
 use published::PUBLISHED;
@@ -115,6 +116,11 @@ fn markdown(models: &[Model]) -> Result<String> {
     )?;
     writeln!(text, "calibration error is over 15 bins.\n")?;
     writeln!(text, "{}", table(models)?)?;
+    for network in Architecture::ALL.iter().map(|network| network.to_string()) {
+        if !models.iter().any(|model| model.name == network) {
+            writeln!(text, "`{network}` has no weights here: its figures are open.\n")?;
+        }
+    }
     writeln!(text, "![Accuracy against parameters and against multiply-adds](accuracy.svg)\n")?;
     writeln!(
         text,

@@ -117,7 +117,7 @@ fn markdown(models: &[Model]) -> Result<String> {
     writeln!(text, "calibration error is over 15 bins.\n")?;
     writeln!(text, "{}", table(models)?)?;
     for network in Architecture::ALL.iter().map(|network| network.to_string()) {
-        if !models.iter().any(|model| model.name == network) {
+        if !Classifier::built_in().any(|name| name == network) {
             writeln!(text, "`{network}` has no weights here: its figures are open.\n")?;
         }
     }

@@ -72,7 +72,8 @@ pub(crate) fn run(arguments: &SeedsArguments) -> Result<()> {
     Ok(())
 }
 
-/// Where the runs come from, after making sure that nothing but the seed tells them apart.
+/// Where the runs come from, after making sure that model, epochs, batch and data are the same and the
+/// seeds are not. Of the rest of a recipe a file has only the command line, which the report shows.
 fn origins(classifiers: &[Classifier]) -> Result<Vec<&Origin>> {
     let recipe = |classifier: &Classifier, origin: &Origin| {
         let name = &classifier.identity().name;

@@ -1,6 +1,6 @@
 //! What was done and what came of it: a table in a document, and the same as JSON beside it.
 
-use std::{collections::BTreeMap as Map, fmt::Write as _, fs, path::Path, time::Duration};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use anyhow::Context;
 use fmnist_core::audit::Account;
@@ -79,9 +79,8 @@ pub(crate) fn write(path: &Path, command: &str, rows: &[Row]) -> anyhow::Result<
     let (before, after) = (&text[..begin + BEGIN.len()], &text[end..]);
     let table = table(rows);
     fs::write(path, format!("{before}\nBy `{command}`:\n\n{table}{after}"))?;
-    let by_column = |row: &Row| COLUMNS.into_iter().zip(row.cells()).collect();
-    let rows: Vec<Map<&str, String>> = rows.iter().map(by_column).collect();
-    let json = serde_json::json!({ "command": command, "rows": rows });
+    let rows: Vec<_> = rows.iter().map(Row::cells).collect();
+    let json = serde_json::json!({ "command": command, "columns": COLUMNS, "rows": rows });
     fs::write(path.with_extension("json"), format!("{json:#}\n"))?;
     Ok(())
 }

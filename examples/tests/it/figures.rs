@@ -164,10 +164,8 @@ fn figures(prose: &str) -> Vec<String> {
 /// The rows of the fault matrix as delivery.md shows them.
 fn fault_matrix() -> Vec<String> {
     let report: Value = serde_json::from_str(&read("docs/delivery.json")).unwrap();
-    let columns = ["where", "what", "messages", "dead letters", "missing", "duplicates", "seconds"];
-    let row = |row: &Value| columns.map(|column| row[column].as_str().unwrap().to_owned());
-    let rows = report["rows"].as_array().unwrap().iter().map(row);
-    rows.map(|cells| format!("| {} |", cells.join(" | "))).collect()
+    let rows: Vec<Vec<String>> = serde_json::from_value(report["rows"].clone()).unwrap();
+    rows.iter().map(|cells| format!("| {} |", cells.join(" | "))).collect()
 }
 
 #[test]

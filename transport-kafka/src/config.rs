@@ -8,9 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::KafkaSetupError;
 
-/// How long a result may wait for its confirmation before its message is delivered again, and how
-/// long a transaction may be open before the broker aborts it.
+/// How long a result may wait for its confirmation before its message is delivered again.
 pub(crate) const PUBLISH_TIMEOUT_MS: u32 = 30_000;
+/// How long a transaction may be open before the broker aborts it and shuts out its producer: longer
+/// than a publication may take, so that the producer gives up first.
+const TRANSACTION_TIMEOUT_MS: u32 = 60_000;
+/// How long a transactional producer keeps a connection that it does not use. librdkafka commits no
+/// offsets, and waits without a bound, once it learns that the group's coordinator has gone for a
+/// while (librdkafka #5511, #5456), until one of its connections opens or closes: this closes one.
+const MAX_IDLE_MS: u32 = 5_000;
 
 /// Properties that the delivery promise rests on.
 const RESERVED: [&str; 7] = [
@@ -190,8 +196,9 @@ impl KafkaConfig {
         let mut client = self.producer(PUBLISH_TIMEOUT_MS)?;
         client.set("transactional.id", format!("{}/{member}", self.group_id));
         for (name, value) in [
-            ("transaction.timeout.ms", PUBLISH_TIMEOUT_MS.to_string()),
+            ("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string()),
             ("linger.ms", "0".to_owned()),
+            ("connections.max.idle.ms", MAX_IDLE_MS.to_string()),
         ] {
             if !self.properties.contains_key(name) {
                 client.set(name, value);
@@ -342,6 +349,20 @@ mod tests {
         let dynamic = exactly_once(None);
         assert_ne!(id(&dynamic), id(&dynamic));
         assert!(id(&dynamic).starts_with("consumer-group-1/"));
+    }
+
+    #[test]
+    fn a_result_gives_up_before_its_transaction_does() {
+        let mut config = exactly_once(None);
+        let client = config.transactional_producer().expect("a configuration");
+        let millis = |name| client.get(name).and_then(|value| value.parse::<u32>().ok());
+        assert!(millis("message.timeout.ms") < millis("transaction.timeout.ms"));
+        assert_eq!(client.get("connections.max.idle.ms"), Some("5000"));
+        for name in ["transaction.timeout.ms", "connections.max.idle.ms"] {
+            config.properties.insert(name.to_owned(), "45000".to_owned());
+            let client = config.transactional_producer().expect("a configuration");
+            assert_eq!(client.get(name), Some("45000"));
+        }
     }
 
     #[test]

@@ -24,6 +24,10 @@ use crate::{KafkaConfig, KafkaSetupError, consumer::Shared, log, refusal::is_ref
 const COORDINATOR_WAIT: Duration = Duration::from_secs(120);
 const CALL_TIMEOUT: Timeout = Timeout::After(Duration::from_secs(10));
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
+/// How long other reports are waited for after one that failed.
+const LAST_REPORTS: Duration = Duration::from_secs(1);
+/// How often it is said that the coordinator is waited for.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a transaction did not commit.
 #[derive(Debug, thiserror::Error)]
@@ -95,17 +99,24 @@ impl Producer {
         }
     }
 
-    /// Waits for the reports of everything sent.
+    /// Waits for the reports of everything sent; once one has failed, only a moment longer: the
+    /// client sends no more in a failed transaction, and would keep the rest until its time is up.
     ///
     /// The client's own `flush`, and so `commit_transaction` with messages in flight, sleeps in
     /// slices of 100 ms.
     pub(crate) fn wait(&self) {
+        let mut failed: Option<Instant> = None;
         while self.0.in_flight_count() > 0 {
             self.0.poll(POLL_INTERVAL);
+            if !self.0.context().failures().is_empty()
+                && failed.get_or_insert_with(Instant::now).elapsed() > LAST_REPORTS
+            {
+                return;
+            }
         }
     }
 
-    /// Waits for all reports; gives the failures with their messages' numbers.
+    /// Waits for the reports; gives the failures with their messages' numbers.
     pub(crate) fn failures(&self) -> Vec<(usize, KafkaError)> {
         self.wait();
         std::mem::take(&mut *self.0.context().failures())
@@ -143,10 +154,17 @@ impl Producer {
 /// Repeats a call while the client says that this is all it needs.
 fn persist(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), Failure> {
     let begun = Instant::now();
+    let mut told = begun;
     loop {
         match call() {
             Err(KafkaError::Transaction(cause))
-                if cause.is_retriable() && begun.elapsed() < COORDINATOR_WAIT => {}
+                if cause.is_retriable() && begun.elapsed() < COORDINATOR_WAIT =>
+            {
+                if told.elapsed() >= REPORT_INTERVAL {
+                    told = Instant::now();
+                    tracing::warn!(%cause, "Kafka does not end a transaction; it is asked again");
+                }
+            }
             // How a commit ended that was not answered, nobody knows: neither repeat nor go on.
             Err(error @ KafkaError::Transaction(_)) if begun.elapsed() >= COORDINATOR_WAIT => {
                 return Err(Failure::Fatal(error));

@@ -115,16 +115,53 @@ pub(crate) fn broker_restarts(
 pub(crate) fn full_queue(
     way: Way,
     rounds: usize,
-    pause: Duration,
     random: &mut ChaCha8Rng,
     log: &Path,
 ) -> anyhow::Result<Row> {
     const QUEUE_MESSAGES: usize = 10;
+    // The session bears it.
+    const PAUSE: Duration = Duration::from_secs(4);
     let begun = Instant::now();
     let mut cell = Kafka::new(way)?;
     cell.queue_messages = Some(QUEUE_MESSAGES);
+    let (account, restarts) = stop_broker(&mut cell, rounds, PAUSE, random, log)?;
+    anyhow::ensure!(restarts == 0, "a full queue ended {restarts} consumers");
+    let pause = PAUSE.as_secs();
+    let what = format!(
+        "a producer queue of {QUEUE_MESSAGES}, and the broker stopped {rounds} times for {pause} s"
+    );
+    Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
+}
+
+/// The broker stands still for longer than its own and the consumer's sessions last: its partitions
+/// lose their leader, the consumer its place, and offsets that come late are fenced.
+pub(crate) fn broker_stands_still(
+    way: Way,
+    rounds: usize,
+    pause: Duration,
+    random: &mut ChaCha8Rng,
+    log: &Path,
+) -> anyhow::Result<Row> {
+    let begun = Instant::now();
+    let mut cell = Kafka::new(way)?;
+    let (account, restarts) = stop_broker(&mut cell, rounds, pause, random, log)?;
+    let pause = pause.as_secs();
+    let what =
+        format!("broker stopped {rounds} times for {pause} s; consumer restarted {restarts}");
+    Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
+}
+
+/// Stops the broker's process in the midst of the work, and lets it go on; answers how often the
+/// consumer had to be started again.
+fn stop_broker(
+    cell: &mut Kafka,
+    rounds: usize,
+    pause: Duration,
+    random: &mut ChaCha8Rng,
+    log: &Path,
+) -> anyhow::Result<(Account, usize)> {
     let folder = PathBuf::from(std::env::var("FMNIST_TEST_KAFKA_FOLDER")?);
-    let mut consumer = Kept::start(survivor(&cell, "a"), log)?;
+    let mut consumer = Kept::start(survivor(cell, "a"), log)?;
     for _ in 0..rounds {
         cell.send(payloads(5_000, random))?;
         sleep(Duration::from_millis(random.random_range(100..600)));
@@ -132,16 +169,10 @@ pub(crate) fn full_queue(
         signal(broker.trim(), "-STOP")?;
         sleep(pause);
         signal(broker.trim(), "-CONT")?;
-        all_ended(&mut cell, &mut consumer)?;
+        all_ended(cell, &mut consumer)?;
     }
-    let account = all_ended(&mut cell, &mut consumer)?;
-    let restarts = consumer.end(PATIENCE)?;
-    anyhow::ensure!(restarts == 0, "a full queue ended {restarts} consumers");
-    let pause = pause.as_secs();
-    let what = format!(
-        "a producer queue of {QUEUE_MESSAGES}, and the broker stopped {rounds} times for {pause} s"
-    );
-    Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
+    let account = all_ended(cell, &mut consumer)?;
+    Ok((account, consumer.end(PATIENCE)?))
 }
 
 fn signal(process: &str, signal: &str) -> anyhow::Result<()> {

@@ -157,9 +157,13 @@ fn faults() -> Vec<Test> {
                 faults::broker_restarts(way, rounds, away, &mut random, &chaos.log)
             }),
             Test::new(name("waits_while_the_producers_queue_is_full"), move |chaos| {
-                let (rounds, pause) = if chaos.is_long { (3, 20) } else { (1, 4) };
+                let rounds = if chaos.is_long { 3 } else { 1 };
+                faults::full_queue(way, rounds, &mut chaos.random(), &chaos.log)
+            }),
+            Test::new(name("bears_a_broker_that_stands_still"), move |chaos| {
+                let (rounds, pause) = if chaos.is_long { (3, 20) } else { (1, 12) };
                 let (pause, mut random) = (Duration::from_secs(pause), chaos.random());
-                faults::full_queue(way, rounds, pause, &mut random, &chaos.log)
+                faults::broker_stands_still(way, rounds, pause, &mut random, &chaos.log)
             }),
             Test::new(name("bears_a_bad_network"), move |chaos| {
                 let black_hole = Duration::from_secs(if chaos.is_long { 30 } else { 10 });

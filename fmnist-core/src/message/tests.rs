@@ -135,6 +135,13 @@ fn an_open_inference_tensor_may_come_in_four_shapes_nested_or_flat() {
 }
 
 #[test]
+fn a_reason_that_quotes_a_long_header_fits_into_a_header_itself() {
+    let refused = typed(&"é".repeat(5_000), RANGE).expect_err("no such type");
+    assert!((990..=1_000).contains(&refused.reason.len()), "{}", refused.reason.len());
+    assert!(refused.reason.starts_with("expected content type") && refused.reason.ends_with('…'));
+}
+
+#[test]
 fn a_tensor_that_does_not_fit_is_refused_with_what_was_expected() {
     let input = |shape: Value, datatype: &str, data: Value| {
         oip(json!({"name": "image", "shape": shape, "datatype": datatype, "data": data}))

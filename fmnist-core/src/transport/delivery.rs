@@ -100,9 +100,18 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// A rejection at `stage` for `reason`.
+    /// What fits into a header everywhere; Pub/Sub takes 1,024 bytes.
+    const MAX_REASON_BYTES: usize = 1_000;
+
+    /// A rejection at `stage` for `reason`, which may quote what came: it is cut to 1,000 bytes.
     pub fn new(stage: Stage, reason: impl Into<String>) -> Self {
-        Self { stage, reason: reason.into() }
+        const ELLIPSIS: &str = "…";
+        let mut reason = reason.into();
+        if reason.len() > Self::MAX_REASON_BYTES {
+            reason.truncate(reason.floor_char_boundary(Self::MAX_REASON_BYTES - ELLIPSIS.len()));
+            reason.push_str(ELLIPSIS);
+        }
+        Self { stage, reason }
     }
 }
 

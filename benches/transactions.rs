@@ -23,8 +23,8 @@ use transport_kafka::KafkaGuarantee::{self, AtLeastOnce, ExactlyOnce};
 
 const ROUNDS: usize = 3;
 const MESSAGES: usize = 200_000;
-/// Messages of a transaction of the bare client, and in flight at most in the others.
-const SIZES: [usize; 2] = [1_024, 4_096];
+/// Messages of a transaction of the bare client, and in flight at most in the others, 2,048 by default.
+const SIZES: [usize; 3] = [1_024, 2_048, 4_096];
 const WAIT: Duration = Duration::from_secs(30);
 
 #[tokio::main]

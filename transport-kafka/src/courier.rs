@@ -20,12 +20,12 @@ use rdkafka::{
 use crate::{
     KafkaConfig, KafkaSetupError, KafkaToken,
     config::PUBLISH_TIMEOUT_MS,
-    consumer::Shared,
     lanes::{Claim, Standing},
     log::Logged,
     membership::Membership,
     outbox::Outbox,
     refusal::{is_refusal, is_too_large},
+    shared::Shared,
     wire,
 };
 

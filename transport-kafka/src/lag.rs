@@ -13,7 +13,7 @@ use rdkafka::{
     error::{KafkaError, KafkaResult},
 };
 
-use crate::{consumer::Shared, membership::Membership};
+use crate::{membership::Membership, shared::Shared};
 
 /// The brokers are asked that often: one request to each that leads an assigned partition.
 /// librdkafka's own statistics would say the same, and wake threads where messages are waited for

@@ -36,6 +36,7 @@ mod outbox;
 mod publisher;
 mod refusal;
 mod results;
+mod shared;
 mod topics;
 mod transaction;
 mod transactor;

@@ -18,7 +18,12 @@ use rdkafka::{
     util::Timeout,
 };
 
-use crate::{KafkaConfig, KafkaSetupError, consumer::Shared, log, refusal::is_refusal, wire};
+use crate::{
+    KafkaConfig, KafkaSetupError, log,
+    refusal::is_refusal,
+    shared::{REPORT_INTERVAL, Shared},
+    wire,
+};
 
 /// The coordinator is asked again while it is away, for this long at most.
 const COORDINATOR_WAIT: Duration = Duration::from_secs(120);
@@ -26,8 +31,6 @@ const CALL_TIMEOUT: Timeout = Timeout::After(Duration::from_secs(10));
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// How long other reports are waited for after one that failed.
 const LAST_REPORTS: Duration = Duration::from_secs(1);
-/// How often it is said that the coordinator is waited for.
-const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a transaction did not commit.
 #[derive(Debug, thiserror::Error)]

@@ -20,10 +20,10 @@ use tokio::runtime::Handle;
 
 use crate::{
     KafkaToken,
-    consumer::Shared,
     lanes::{Claim, Standing},
     outbox::{Outbox, Reply, Verdicts},
     refusal::is_too_large,
+    shared::Shared,
     transaction::{Failure, Producer},
 };
 

@@ -17,12 +17,13 @@ use tokio::{
 
 use crate::{
     KafkaConfig, KafkaGuarantee, KafkaSetupError, KafkaSpan,
-    consumer::{self, Context, Shared},
+    consumer::{self, Context},
     courier::{Confirming, Courier},
     lag,
     lanes::Claim,
     membership::Membership,
     outbox::Outbox,
+    shared::Shared,
     topics::{self, blocking},
     transaction,
     transactor::Transactor,

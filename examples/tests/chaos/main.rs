@@ -161,7 +161,7 @@ fn faults() -> Vec<Test> {
                 faults::full_queue(way, rounds, &mut chaos.random(), &chaos.log)
             }),
             Test::new(name("bears_a_broker_that_stands_still"), move |chaos| {
-                let (rounds, pause) = if chaos.is_long { (3, 20) } else { (1, 12) };
+                let (rounds, pause) = if chaos.is_long { (3, 20) } else { (1, 10) };
                 let (pause, mut random) = (Duration::from_secs(pause), chaos.random());
                 faults::broker_stands_still(way, rounds, pause, &mut random, &chaos.log)
             }),

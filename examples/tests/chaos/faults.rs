@@ -1,4 +1,4 @@
-//! Harm beyond fail points, on a real Kafka.
+//! Harm beyond fail points, most of it on a real Kafka.
 
 use std::{
     fs,
@@ -223,14 +223,16 @@ pub(crate) fn bad_weather(
 }
 
 /// Nothing but poison.
-pub(crate) fn poison_alone(way: Way, log: &Path) -> anyhow::Result<Row> {
-    const MESSAGES: usize = 5_000;
+pub(crate) fn poison_alone(
+    cell: &mut dyn Cell,
+    messages: usize,
+    log: &Path,
+) -> anyhow::Result<Row> {
     let begun = Instant::now();
-    let mut cell = Kafka::new(way)?;
-    cell.send(vec!["{"; MESSAGES])?;
-    let account = end(&mut cell, log)?;
+    cell.send(vec!["{"; messages])?;
+    let account = end(cell, log)?;
     let Account { dead_lettered, .. } = account;
-    anyhow::ensure!(dead_lettered == MESSAGES, "{dead_lettered} dead letters");
+    anyhow::ensure!(dead_lettered == messages, "{dead_lettered} dead letters");
     Ok(Row::new(cell.name(), "poison 100 %".to_owned(), &account, begun.elapsed()))
 }
 

@@ -170,7 +170,7 @@ fn faults() -> Vec<Test> {
                 faults::bad_weather(way, black_hole, &mut chaos.random(), &chaos.log)
             }),
             Test::new(name("dead_letters_poison"), move |chaos| {
-                faults::poison_alone(way, &chaos.log)
+                faults::poison_alone(&mut Kafka::new(way)?, 5_000, &chaos.log)
             }),
             Test::new(name("ends_odd_records"), move |chaos| records::odd(way, &chaos.log)),
             Test::new(name("reads_every_codec"), move |chaos| records::compressed(way, &chaos.log)),
@@ -179,6 +179,20 @@ fn faults() -> Vec<Test> {
             }),
         ]);
     }
+    // Not its server away: the emulator keeps nothing over its end. transport-pubsub tests that.
+    tests.extend([
+        Test::new("pubsub_drains_on_sigterm", |chaos| {
+            let (rounds, mut random) = (chaos.hits() * 2, chaos.random());
+            faults::sigterm(&mut PubSub::new()?, rounds, &mut random, &chaos.log)
+        }),
+        Test::new("pubsub_bears_consumers_that_come_and_go", |chaos| {
+            let (rounds, mut random) = (chaos.hits() * 4, chaos.random());
+            faults::coming_and_going(&mut PubSub::new()?, rounds, &mut random, &chaos.log)
+        }),
+        Test::new("pubsub_dead_letters_poison", |chaos| {
+            faults::poison_alone(&mut PubSub::new()?, 500, &chaos.log)
+        }),
+    ]);
     tests
 }
 

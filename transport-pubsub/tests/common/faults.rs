@@ -103,7 +103,8 @@ async fn poison_goes_to_the_dead_letters_and_the_good_around_it_is_answered() {
     let mut transport = emulated.connect().await;
     let deliveries = receive(&mut transport, 50).await;
     // The reason is longer than Pub/Sub takes.
-    let poison = Outcome::Reject(Rejection::new(Stage::Decode, "x".repeat(5_000)));
+    let (stage, reason) = (Stage::Decode, "x".repeat(5_000));
+    let poison = Outcome::Reject(Rejection { stage, reason });
     let is_poison = |payload: &[u8]| payload.ends_with(b"7");
     let verdicts = deliveries.into_iter().map(|delivery| {
         if is_poison(&delivery.payload) { (delivery, poison.clone()) } else { echo(delivery) }

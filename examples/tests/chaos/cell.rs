@@ -151,7 +151,7 @@ pub(crate) fn all_ended(cell: &mut dyn Cell, consumer: &mut Kept<'_>) -> anyhow:
             Err(error) if Instant::now() >= deadline => return Err(error),
             Err(_) => continue,
         };
-        anyhow::ensure!(account.orphaned.is_empty(), "orphans: {:?}", account.orphaned);
+        anyhow::ensure!(account.orphaned.is_empty(), "orphans: {}", named(&account.orphaned));
         if account.is_complete() {
             anyhow::ensure!(
                 !cell.is_exactly_once() || account.is_exact(),

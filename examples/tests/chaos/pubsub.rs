@@ -1,6 +1,9 @@
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -41,12 +44,14 @@ pub(crate) struct PubSub {
 
 impl PubSub {
     pub(crate) fn new() -> anyhow::Result<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
         let emulator = std::env::var("PUBSUB_EMULATOR_HOST")?;
         let runtime = Runtime::new()?;
         // Without it, streams of consumers that are dead go on taking messages.
         let address = runtime.block_on(proxy::start(emulator)).to_string();
         let config = PubSubConfig {
-            project_id: format!("chaos-{}", std::process::id()),
+            project_id: format!("chaos-{}-{number}", std::process::id()),
             results_subscription_id: Some("results-subscription".to_owned()),
             emulator: Some(Emulator::new(&address)?),
             ..PubSubConfig::default()

@@ -92,18 +92,9 @@ pub(crate) fn broker_restarts(
 ) -> anyhow::Result<Row> {
     let begun = Instant::now();
     let mut cell = Kafka::new(way)?;
-    let folder = PathBuf::from(std::env::var("FMNIST_TEST_KAFKA_FOLDER")?);
-    fs::write(folder.join("away"), away.as_secs().to_string())?;
-    let mut consumer = Kept::start(survivor(&cell, "a"), log)?;
-    for _ in 0..rounds {
-        cell.send(payloads(5_000, random))?;
-        sleep(Duration::from_millis(random.random_range(100..600)));
-        let pid = fs::read_to_string(folder.join("pid"))?;
-        signal(pid.trim(), "-KILL")?;
-        all_ended(&mut cell, &mut consumer)?;
-    }
-    let account = all_ended(&mut cell, &mut consumer)?;
-    let restarts = consumer.end(PATIENCE)?;
+    fs::write(broker_folder()?.join("away"), away.as_secs().to_string())?;
+    let kill = |broker: &str| signal(broker, "-KILL");
+    let (account, restarts) = harm_broker(&mut cell, rounds, kill, random, log)?;
     let away = away.as_secs();
     let what =
         format!("broker killed {rounds}, away {away} s each time; consumer restarted {restarts}");
@@ -124,7 +115,8 @@ pub(crate) fn full_queue(
     let begun = Instant::now();
     let mut cell = Kafka::new(way)?;
     cell.queue_messages = Some(QUEUE_MESSAGES);
-    let (account, restarts) = stop_broker(&mut cell, rounds, PAUSE, random, log)?;
+    let stop = |broker: &str| pause_broker(broker, PAUSE);
+    let (account, restarts) = harm_broker(&mut cell, rounds, stop, random, log)?;
     anyhow::ensure!(restarts == 0, "a full queue ended {restarts} consumers");
     let pause = PAUSE.as_secs();
     let what = format!(
@@ -144,35 +136,44 @@ pub(crate) fn broker_stands_still(
 ) -> anyhow::Result<Row> {
     let begun = Instant::now();
     let mut cell = Kafka::new(way)?;
-    let (account, restarts) = stop_broker(&mut cell, rounds, pause, random, log)?;
+    let stop = |broker: &str| pause_broker(broker, pause);
+    let (account, restarts) = harm_broker(&mut cell, rounds, stop, random, log)?;
     let pause = pause.as_secs();
     let what =
         format!("broker stopped {rounds} times for {pause} s; consumer restarted {restarts}");
     Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
 }
 
-/// Stops the broker's process in the midst of the work, and lets it go on; answers how often the
-/// consumer had to be started again.
-fn stop_broker(
+/// Stops the broker's process for a while.
+fn pause_broker(broker: &str, pause: Duration) -> anyhow::Result<()> {
+    signal(broker, "-STOP")?;
+    sleep(pause);
+    signal(broker, "-CONT")
+}
+
+/// Does `harm` to the broker's process in the midst of the work, and waits each time until all is
+/// answered; gives how often the consumer had to be started again.
+fn harm_broker(
     cell: &mut Kafka,
     rounds: usize,
-    pause: Duration,
+    harm: impl Fn(&str) -> anyhow::Result<()>,
     random: &mut ChaCha8Rng,
     log: &Path,
 ) -> anyhow::Result<(Account, usize)> {
-    let folder = PathBuf::from(std::env::var("FMNIST_TEST_KAFKA_FOLDER")?);
+    let pid = broker_folder()?.join("pid");
     let mut consumer = Kept::start(survivor(cell, "a"), log)?;
     for _ in 0..rounds {
         cell.send(payloads(5_000, random))?;
         sleep(Duration::from_millis(random.random_range(100..600)));
-        let broker = fs::read_to_string(folder.join("pid"))?;
-        signal(broker.trim(), "-STOP")?;
-        sleep(pause);
-        signal(broker.trim(), "-CONT")?;
+        harm(fs::read_to_string(&pid)?.trim())?;
         all_ended(cell, &mut consumer)?;
     }
     let account = all_ended(cell, &mut consumer)?;
     Ok((account, consumer.end(PATIENCE)?))
+}
+
+fn broker_folder() -> anyhow::Result<PathBuf> {
+    Ok(PathBuf::from(std::env::var("FMNIST_TEST_KAFKA_FOLDER")?))
 }
 
 fn signal(process: &str, signal: &str) -> anyhow::Result<()> {

@@ -44,6 +44,11 @@ impl Attributes {
         self.0.len()
     }
 
+    /// What names and values take, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.0.iter().map(|(n, v)| n.len() + v.as_ref().map_or(0, Bytes::len)).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -26,6 +26,17 @@ pub struct Delivery<T> {
     pub token: T,
 }
 
+impl<T> Delivery<T> {
+    /// What key, attributes and payload take, in bytes: what limits and budgets count.
+    pub fn size_bytes(&self) -> usize {
+        size_bytes(self.key.as_ref(), &self.attributes, &self.payload)
+    }
+}
+
+fn size_bytes(key: Option<&Bytes>, attributes: &Attributes, payload: &Bytes) -> usize {
+    key.map_or(0, Bytes::len) + attributes.size_bytes() + payload.len()
+}
+
 /// A message's coordinates in its broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -88,6 +99,13 @@ pub struct Outbound {
     pub attributes: Attributes,
     /// The message's bytes.
     pub payload: Bytes,
+}
+
+impl Outbound {
+    /// What key, attributes and payload take, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        size_bytes(self.key.as_ref(), &self.attributes, &self.payload)
+    }
 }
 
 /// Why a message goes to the dead letters.

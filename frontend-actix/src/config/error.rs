@@ -129,6 +129,21 @@ pub enum ConfigError {
         /// The address.
         bind: String,
     },
+    /// Other names than this computer's own, and nothing asks who calls.
+    #[error(
+        "server.hosts lets others than this computer's users in: set server.api_token (or \
+         FMNIST_SERVER__API_TOKEN_FILE)"
+    )]
+    HostsWithoutToken,
+    /// What no `Host` can be.
+    #[error(
+        "server.hosts has to be names such as garments.example.com, without scheme, port or *, \
+         found {found:?}"
+    )]
+    Host {
+        /// The entry.
+        found: String,
+    },
     /// A token that headers and cookies can't carry.
     #[error("server.api_token has to be 16 to 512 letters, digits and -._~ without spaces")]
     Token,

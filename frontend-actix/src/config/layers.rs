@@ -91,7 +91,8 @@ impl Layers {
             Some(Value::Null) if ranges::is_number(&key.join(".")) => Some("a number"),
             Some(Value::Number(_)) => Some("a number"),
             Some(Value::Bool(_)) => Some("true or false"),
-            Some(Value::Object(_) | Value::Array(_)) => Some("JSON"),
+            Some(Value::Array(_)) => return self.put(variable, key, list(text)),
+            Some(Value::Object(_)) => Some("JSON"),
             _ => None,
         };
         let value = match expected {
@@ -119,6 +120,11 @@ impl Layers {
         self.origins.record(dotted, origin);
         Ok(())
     }
+}
+
+/// Names with commas between them.
+fn list(text: &str) -> Value {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

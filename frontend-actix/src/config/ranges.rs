@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{ConfigError, Origins};
 
 /// What a number may be, by its key.
-pub(super) const RANGES: [(&str, RangeInclusive<u64>); 20] = [
+pub(super) const RANGES: [(&str, RangeInclusive<u64>); 23] = [
     ("model.threads", 1..=1_024),
     ("batch.max_images", 1..=65_536),
     ("batch.max_messages", 1..=1_000_000),
@@ -23,9 +23,12 @@ pub(super) const RANGES: [(&str, RangeInclusive<u64>); 20] = [
     ("server.max_bodies_bytes", 1..=1 << 34),
     ("server.max_requests_per_second", 1..=1_000_000),
     ("server.max_inferences", 1..=65_536),
+    ("server.max_waiting", 0..=65_536),
+    ("server.max_wait_ms", 0..=60_000),
     ("server.max_streams", 0..=100_000),
     ("server.max_connections", 1..=1_000_000),
     ("server.read_timeout_ms", 1..=600_000),
+    ("server.write_timeout_ms", 1..=600_000),
 ];
 
 /// Whether a number stands behind `key`; where it has no default, only this tells.

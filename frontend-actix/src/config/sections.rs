@@ -19,21 +19,30 @@ pub struct ServerConfig {
     pub health_port: Option<u16>,
     /// What callers have to show, as `Authorization: Bearer` or the page's cookie.
     pub api_token: Option<String>,
+    /// Names under which a reverse proxy with TLS serves this, beside this computer's own; they need
+    /// [`ServerConfig::api_token`].
+    pub hosts: Vec<String>,
     /// Largest request body, in bytes.
     pub max_body_bytes: usize,
-    /// Bodies in memory at once, in bytes.
+    /// Bodies of requests in memory at once, in bytes, and as much of large answers.
     pub max_bodies_bytes: usize,
-    /// Requests that publish or classify, a second; as many may come at once.
+    /// Requests that publish, classify or sign in, a second; as many may come at once.
     pub max_requests_per_second: u32,
-    /// Pictures that are decoded, and batches that are classified, at once; without it, one for
-    /// each core.
+    /// Requests whose pictures are read at once; without it, one for each core.
     pub max_inferences: Option<NonZeroUsize>,
+    /// Requests that wait beside those for their turn or for their share of a batch.
+    pub max_waiting: usize,
+    /// How long a request waits for its turn, in milliseconds; no longer than
+    /// `batch.latency_budget_ms`, where that is set.
+    pub max_wait_ms: u64,
     /// Streams of results, and so pages, that are open at once.
     pub max_streams: usize,
     /// Connections at once; further ones wait until one ends.
     pub max_connections: usize,
     /// How long a client may take to send a body, in milliseconds; a head has 5 s at most.
     pub read_timeout_ms: u64,
+    /// How long a client may take nothing of its answer, in milliseconds, before it is cut off.
+    pub write_timeout_ms: u64,
 }
 
 impl Default for ServerConfig {
@@ -43,13 +52,17 @@ impl Default for ServerConfig {
             port: 5000,
             health_port: None,
             api_token: None,
+            hosts: Vec::new(),
             max_body_bytes: 10 << 20,
             max_bodies_bytes: 64 << 20,
             max_requests_per_second: 1_000,
             max_inferences: None,
+            max_waiting: 64,
+            max_wait_ms: 500,
             max_streams: 100,
             max_connections: 1_000,
             read_timeout_ms: 30_000,
+            write_timeout_ms: 20_000,
         }
     }
 }
@@ -63,18 +76,30 @@ impl ServerConfig {
     /// Refuses what would be unsafe to serve.
     ///
     /// # Errors
+    /// [`ConfigError::Host`], [`ConfigError::HostsWithoutToken`],
     /// [`ConfigError::PublicWithoutToken`] and [`ConfigError::Token`].
     pub fn check(&self) -> Result<(), ConfigError> {
+        if let Some(found) = self.hosts.iter().find(|host| !is_host(host)) {
+            return Err(ConfigError::Host { found: found.clone() });
+        }
         match &self.api_token {
             Some(token) => {
                 let carried = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
                 let fits = (16..=512).contains(&token.len()) && token.bytes().all(carried);
                 fits.then_some(()).ok_or(ConfigError::Token)
             }
+            None if !self.hosts.is_empty() => Err(ConfigError::HostsWithoutToken),
             None if self.bind.is_loopback() => Ok(()),
             None => Err(ConfigError::PublicWithoutToken { bind: self.bind.to_string() }),
         }
     }
+}
+
+/// A name as it stands in `Host`, without a port; a pattern would let more in than is meant.
+fn is_host(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(allowed);
+    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 /// The model and what computes it.

@@ -328,6 +328,24 @@ fn a_public_address_needs_a_token_that_headers_can_carry() {
 }
 
 #[test]
+fn served_names_are_a_list_that_needs_a_token() {
+    let token = ("FMNIST_SERVER__API_TOKEN", "0123456789abcdef");
+    let hosts = |text| ("FMNIST_SERVER__HOSTS", text);
+    for (text, expected) in [
+        ("a.example.com,b.example.com", &["a.example.com", "b.example.com"][..]),
+        (" a.example.com , ", &["a.example.com"][..]),
+        ("", &[][..]),
+    ] {
+        assert_eq!(load("{}", &[hosts(text), token]).unwrap().server.hosts, expected, "{text}");
+    }
+    assert!(refusal("{}", &[hosts("a.example.com")]).contains("set server.api_token"));
+    for bad in ["https://a.example.com", "a.example.com:443", "*.example.com", "a..b", "a/b"] {
+        let found = refusal("{}", &[hosts(bad), token]);
+        assert!(found.ends_with(&format!("without scheme, port or *, found {bad:?}")), "{found}");
+    }
+}
+
+#[test]
 fn the_emulator_comes_from_the_environment() {
     let config = load("{}", &[("PUBSUB_EMULATOR_HOST", "127.0.0.1:8085")]).unwrap();
     assert_eq!(config.pubsub.emulator.as_ref().unwrap().endpoint(), "http://127.0.0.1:8085");

@@ -19,6 +19,5 @@ esac
 cargo=${CARGO:-cargo}
 . scripts/test-features.sh
 # Compiled before the brokers take memory.
-$cargo test --workspace --features "$features" --test chaos --no-run
-scripts/kafka.sh --proxied scripts/pubsub-emulator.sh \
-    "$cargo" test --workspace --features "$features" --test chaos -- "$@"
+program=$(test_programs chaos)
+scripts/kafka.sh --proxied scripts/pubsub-emulator.sh "$program" "$@"

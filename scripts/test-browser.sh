@@ -24,5 +24,5 @@ FMNIST_AXE=$PWD/$axe
 export FMNIST_AXE
 
 . scripts/test-features.sh
-"$cargo" build --workspace --features "$features" --example demo
-"$cargo" test --workspace --features "$features" --test browser -- --test-threads 2 "$@"
+program=$(test_programs browser)
+"$program" --test-threads 2 "$@"

@@ -26,7 +26,8 @@ pub(crate) mod worker;
 use std::sync::Arc;
 
 pub use config::{BatchConfig, OnError, OnErrorAction, PipelineConfig, ResultsConfig};
-pub use pulse::{Pulse, Vitals};
+use pulse::Place;
+pub use pulse::{Pulse, Vitals, Waiting};
 pub use sink::{Answered, NoSink, Sink, SinkError};
 use tokio::sync::broadcast;
 
@@ -87,7 +88,7 @@ pub struct Pipeline<T, M, S = NoSink> {
     config: PipelineConfig,
     sink: S,
     observer: Option<broadcast::Sender<Arc<ResultRecord>>>,
-    pulse: Option<Pulse>,
+    pulse: Pulse,
 }
 
 impl<T: Transport, M: Infer> Pipeline<T, M> {
@@ -98,7 +99,7 @@ impl<T: Transport, M: Infer> Pipeline<T, M> {
         test_images: Arc<[Image]>,
         config: PipelineConfig,
     ) -> Self {
-        let (sink, observer, pulse) = (NoSink, None, None);
+        let (sink, observer, pulse) = (NoSink, None, Pulse::default());
         Self { transport, model, test_images, config, sink, observer, pulse }
     }
 
@@ -117,10 +118,10 @@ impl<T: Transport, M: Infer, S: Sink> Pipeline<T, M, S> {
         self
     }
 
-    /// Keeps `pulse` informed, for a watchdog to ask whether the pipeline gets on.
+    /// Keeps `pulse` informed, for a watchdog and probes to ask whether the pipeline gets on.
     #[must_use]
     pub fn with_pulse(mut self, pulse: Pulse) -> Self {
-        self.pulse = Some(pulse);
+        self.pulse = pulse;
         self
     }
 
@@ -140,7 +141,9 @@ impl<T: Transport, M: Infer, S: Sink> Pipeline<T, M, S> {
         }
         let model = Arc::clone(&self.model);
         let blank = Image::new([0; Image::PIXELS]);
+        self.pulse.enter(Place::Infer, 1);
         let warmed = tokio::task::spawn_blocking(move || model.infer(&[blank]).map(drop)).await;
+        self.pulse.leave(Place::Infer, 1);
         match warmed {
             Ok(result) => result.map_err(PipelineError::WarmUp)?,
             Err(_) => return Err(PipelineError::ThreadEnded { thread: "inference" }),

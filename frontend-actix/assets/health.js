@@ -1,9 +1,15 @@
-// Whether broker, model and database can be reached, in words.
+// Whether broker, model and database can be reached and the consumers get on, in words.
 import { brokerTitle, element, get } from "./dom.js";
 
 const INTERVAL_MILLISECONDS = 10_000;
-const GOOD = new Set(["warm", "reachable", "ready", "ok", "connected", "live"]);
-const NAMES = { model: "Model", database: "Database", brokers: "Brokers", results: "Results" };
+const GOOD = new Set(["warm", "reachable", "ready", "ok", "connected", "running"]);
+const NAMES = {
+  model: "Model",
+  database: "Database",
+  brokers: "Brokers",
+  results: "Results",
+  consumers: "Consumers",
+};
 const WORDS = { warm: "ready", reachable: "reachable", unreachable: "can't be reached" };
 
 const name = (check) => NAMES[check] ?? brokerTitle(check);
@@ -12,21 +18,14 @@ function entry(title, words, isGood) {
   return element("li", { className: isGood ? "good" : "bad" }, element("span", {}, title), ` ${words}`);
 }
 
-/** An answer of 503 has the reasons in its body, so the status does not matter. */
-const read = (url) => fetch(url).then((answer) => answer.json());
-
 async function entries() {
   try {
-    const [{ checks }, { pipelines }] = await Promise.all([read("/readyz"), read("/livez")]);
-    const found = Object.entries(checks).map(([check, state]) => {
+    // An answer of 503 has the reasons in its body, so the status does not matter.
+    const { checks } = await fetch("/readyz").then((answer) => answer.json());
+    return Object.entries(checks).map(([check, state]) => {
       const words = typeof state === "string" ? state : JSON.stringify(state);
       return entry(name(check), WORDS[words] ?? words, GOOD.has(words));
     });
-    if (pipelines) {
-      const stalled = pipelines.some((pipeline) => pipeline.stalled);
-      found.push(entry("Consumers", stalled ? "get nothing done: see the log" : "running", !stalled));
-    }
-    return found;
   } catch {
     return [entry("Server", "does not answer: start it again or check the network", false)];
   }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{error::ApiError, site::Site};
 
-/// `GET /livez`: the process answers and its pipelines get on, else 503 with what holds them up.
+/// `GET /livez`: the process answers and no part of its pipelines hangs, else 503 with what does.
 pub(crate) async fn live(site: web::Data<Site>) -> HttpResponse {
     liveness(&site.frontend.pulses)
 }
@@ -24,23 +24,31 @@ pub(crate) fn liveness(pulses: &[Pulse]) -> HttpResponse {
             "stalled": vitals.is_stalled,
             "stalls": vitals.stalls,
             "cut_off": vitals.is_cut_off,
+            "hangs": vitals.hangs,
+            "reason": vitals.reason,
         })
     };
     let pipelines: Vec<Value> = vitals.iter().map(pipeline).collect();
     let status = match () {
-        () if vitals.iter().any(|vitals| vitals.is_stalled) => "stalled",
+        () if vitals.iter().any(|vitals| vitals.hangs.is_some()) => "hangs",
         () if vitals.iter().any(|vitals| vitals.is_cut_off) => "cut off",
         () => "live",
     };
     let body = json!({ "status": status, "pipelines": pipelines });
-    match vitals.iter().all(Vitals::is_well) {
+    match vitals.iter().all(Vitals::is_alive) {
         true => HttpResponse::Ok().json(body),
         false => HttpResponse::ServiceUnavailable().json(body),
     }
 }
 
-/// `GET /readyz`: the model is warm, every configured broker and the database answer, else 503 with
-/// the reasons.
+/// Why these pipelines do not get on, in words; `None` where all do.
+pub(crate) fn trouble(pulses: &[Pulse]) -> Option<String> {
+    let reasons: Vec<String> = pulses.iter().filter_map(|pulse| pulse.vitals().reason).collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
+}
+
+/// `GET /readyz`: the model is warm, every configured broker and the database answer, and the
+/// pipelines get on, else 503 with the reasons.
 pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
     let mut checks = Map::new();
     let mut is_ready = !*site.stopping.borrow() && !site.frontend.brokers.is_empty();
@@ -67,6 +75,12 @@ pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
         let state = reachability("database", database.probe().await);
         is_ready &= state == REACHABLE;
         checks.insert("database".to_owned(), state.into());
+    }
+    if !site.frontend.pulses.is_empty() {
+        let trouble = trouble(&site.frontend.pulses);
+        is_ready &= trouble.is_none();
+        let state = trouble.unwrap_or_else(|| "running".to_owned());
+        checks.insert("consumers".to_owned(), state.into());
     }
     let status = if is_ready { "ready" } else { "not ready" };
     let body = json!({ "status": status, "checks": checks });

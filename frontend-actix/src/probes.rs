@@ -107,9 +107,13 @@ async fn live(state: web::Data<State>) -> HttpResponse {
 }
 
 async fn ready(state: web::Data<State>) -> HttpResponse {
-    match *state.ready.borrow() && !state.pulse.vitals().is_cut_off {
+    let trouble = health::trouble(std::slice::from_ref(&state.pulse));
+    match *state.ready.borrow() && trouble.is_none() {
         true => HttpResponse::Ok().json(json!({ "status": "ready" })),
-        false => HttpResponse::ServiceUnavailable().json(json!({ "status": "not ready" })),
+        false => {
+            let body = json!({ "status": "not ready", "reason": trouble });
+            HttpResponse::ServiceUnavailable().json(body)
+        }
     }
 }
 
@@ -121,11 +125,14 @@ async fn metrics(state: web::Data<State>) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use actix_web::{
         body::to_bytes,
         http::StatusCode,
         test::{TestRequest, call_service, init_service},
     };
+    use serde_json::Value;
 
     use super::*;
     use crate::metrics::local;
@@ -159,6 +166,31 @@ mod tests {
         let text = to_bytes(body).await.expect("a body");
         assert!(text.starts_with(b"# HELP fmnist_build_info This program"), "{text:?}");
         assert_eq!(status("/results").await, StatusCode::NOT_FOUND);
+    }
+
+    #[actix_web::test]
+    async fn a_dependency_that_is_away_makes_a_consumer_unready_in_words_and_never_dead() {
+        let (_recorder, metrics) = local();
+        let (_ready, readiness) = watch::channel(true);
+        let pulse = Pulse::new(Duration::ZERO);
+        let state = State { metrics, pulse: pulse.clone(), ready: readiness };
+        let service = init_service(app(state)).await;
+        let ask = async |path: &str| {
+            let answer = call_service(&service, TestRequest::get().uri(path).to_request()).await;
+            let (status, body) = (answer.status(), answer.map_into_boxed_body().into_body());
+            let body: Value = serde_json::from_slice(&to_bytes(body).await.unwrap()).unwrap();
+            (status, body)
+        };
+        let waiting = pulse.waits_for("results topic INFERENCE-RESULTS");
+        let (status, body) = ask("/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        let reason = body["reason"].as_str().unwrap();
+        assert!(reason.starts_with("waits for results topic INFERENCE-RESULTS"), "{reason}");
+        let (status, body) = ask("/livez").await;
+        assert_eq!((status, &body["status"]), (StatusCode::OK, &"live".into()));
+        assert_eq!(body["pipelines"][0]["stalled"], true);
+        drop(waiting);
+        assert_eq!(ask("/readyz").await.0, StatusCode::OK);
     }
 
     #[tokio::test]

@@ -184,8 +184,8 @@ fn describe() {
     );
     describe_gauge!("fmnist_in_flight_messages", "Messages received and not settled.");
     describe_gauge!("fmnist_in_flight_bytes", "Payload bytes received and not settled.");
-    describe_counter!("fmnist_stalls_total", "How often messages were in flight and none settled.");
-    describe_gauge!("fmnist_stalled", "1 while messages are in flight and none is settled.");
+    describe_counter!("fmnist_stalls_total", "How often no message came to an end for a minute.");
+    describe_gauge!("fmnist_stalled", "1 while no message comes to an end; /readyz says why.");
     describe_gauge!(
         "fmnist_cut_off",
         "1 while the broker has given this consumer's work to others."

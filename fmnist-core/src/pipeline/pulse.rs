@@ -1,62 +1,97 @@
+mod state;
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use metrics::{Counter, Gauge};
+pub(super) use state::Place;
+use state::State;
+use tokio::time::Instant;
 
 use super::meters::Meters;
 
-/// Whether a pipeline gets on: what a watchdog or `/livez` asks. Clones are the same pulse.
+/// Whether a pipeline gets on: what a watchdog, `/livez` and `/readyz` ask. Clones are the same pulse.
 ///
-/// A pipeline that holds messages and settles none of them for [`Pulse::patience`] has stalled,
-/// whatever holds it up: a broker that confirms nothing, a full queue, a model that hangs. An idle
-/// one never stalls. A transport that lost its place at the broker says so with [`Pulse::cut_off`].
+/// A pipeline has *stalled* when for [`Pulse::patience`] no message has come to an end (published,
+/// recorded, dead-lettered) and no image has moved through the model, although messages are in
+/// flight; when all that it settles has been handed back for so long, however often it was classified
+/// in between; or when something outside has been waited for so long. That is readiness and a metric:
+/// a restart mends no broker and no database. An idle pipeline does not stall.
+///
+/// A part *hangs* that was given work and gives nothing back: the decoder or the model. A transport
+/// that lost its place at the broker says so with [`Pulse::cut_off`]. Those two are liveness.
+///
+/// Transports and sinks name what they wait for:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use fmnist_core::pipeline::Pulse;
+///
+/// let pulse = Pulse::new(Duration::ZERO);
+/// let waiting = pulse.waits_for("results topic INFERENCE-RESULTS");
+/// let vitals = pulse.vitals();
+/// assert!(vitals.is_stalled && vitals.is_alive());
+/// let reason = vitals.reason.unwrap_or_default();
+/// assert!(reason.starts_with("waits for results topic INFERENCE-RESULTS"), "{reason}");
+/// drop(waiting);
+/// assert!(pulse.vitals().is_well());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Pulse {
     patience: Duration,
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug)]
-struct State {
-    in_flight: usize,
-    is_full: bool,
-    /// When a message was settled last, or received while there was none.
-    moved: Instant,
-    is_stalled: bool,
-    stalls: u64,
-    is_cut_off: bool,
-    meters: Series,
-}
-
-/// Where the state is told, too.
-#[derive(Debug)]
-struct Series {
-    stalls: Counter,
-    stalled: Gauge,
-    cut_off: Gauge,
-}
-
 /// What a [`Pulse`] shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Vitals {
     /// Messages that were received and are not settled.
     pub in_flight: usize,
     /// No more may be received before some are settled.
     pub is_full: bool,
-    /// Messages are in flight and none was settled for [`Pulse::patience`].
+    /// For [`Pulse::patience`] nothing came to an end that should have, or something outside has been
+    /// waited for.
     pub is_stalled: bool,
     /// How often the pipeline has stalled.
     pub stalls: u64,
     /// The broker has given this consumer's work to others, and not taken it back yet.
     pub is_cut_off: bool,
+    /// The part that was given work and has given nothing back for [`Pulse::patience`]: `decode` or
+    /// `inference`.
+    pub hangs: Option<&'static str>,
+    /// Why the pipeline does not get on, for a person; `None` while it does.
+    pub reason: Option<String>,
 }
 
 impl Vitals {
-    /// Whether the pipeline gets on, or has nothing to do.
+    /// Whether the pipeline gets on, or has nothing to do: readiness.
     pub const fn is_well(&self) -> bool {
-        !self.is_stalled && !self.is_cut_off
+        !self.is_stalled && self.is_alive()
+    }
+
+    /// Whether no part of the process hangs: liveness. A pipeline that waits for something outside is
+    /// alive, because a restart would not mend that.
+    pub const fn is_alive(&self) -> bool {
+        !self.is_cut_off && self.hangs.is_none()
+    }
+}
+
+/// Something outside is waited for until this is dropped, see [`Pulse::waits_for`].
+#[derive(Debug)]
+#[must_use = "the wait is over when this is dropped"]
+pub struct Waiting {
+    pulse: Pulse,
+    number: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.pulse.change(|state, _| state.resume(self.number));
     }
 }
 
@@ -68,25 +103,12 @@ impl Default for Pulse {
 }
 
 impl Pulse {
-    /// A pulse that takes so long without a settlement for a stall.
+    /// A pulse that takes so long without an end for a stall, and without an answer for a hang.
     pub fn new(patience: Duration) -> Self {
-        let state = State {
-            in_flight: 0,
-            is_full: false,
-            moved: Instant::now(),
-            is_stalled: false,
-            stalls: 0,
-            is_cut_off: false,
-            meters: Series {
-                stalls: Counter::noop(),
-                stalled: Gauge::noop(),
-                cut_off: Gauge::noop(),
-            },
-        };
-        Self { patience, state: Arc::new(Mutex::new(state)) }
+        Self { patience, state: Arc::new(Mutex::new(State::new(Instant::now()))) }
     }
 
-    /// How long nothing may be settled.
+    /// How long nothing may come to an end.
     pub const fn patience(&self) -> Duration {
         self.patience
     }
@@ -97,134 +119,86 @@ impl Pulse {
     }
 
     fn vitals_at(&self, now: Instant) -> Vitals {
-        let mut state = self.state();
-        let silence = now.saturating_duration_since(state.moved);
-        let is_stalled = state.in_flight > 0 && silence >= self.patience;
-        if is_stalled && !state.is_stalled {
-            state.stalls += 1;
-            state.meters.stalls.increment(1);
-            state.meters.stalled.set(1);
-            tracing::error!(
-                in_flight = state.in_flight,
-                is_full = state.is_full,
-                ?silence,
-                "the pipeline has stalled: messages are in flight and none is settled"
-            );
-        }
-        state.is_stalled = is_stalled;
-        let State { in_flight, is_full, stalls, is_cut_off, .. } = *state;
-        Vitals { in_flight, is_full, is_stalled, stalls, is_cut_off }
+        self.state().look(now, self.patience)
+    }
+
+    /// Says that messages wait for something outside, such as `results topic INFERENCE-RESULTS`,
+    /// until the answer is dropped. After [`Pulse::patience`] that is a stall, whatever else gets on.
+    ///
+    /// Hold it until what is waited for has answered: over all attempts, not for one at a time. Any
+    /// number may wait at once, for the same or for other things. It takes a lock and an allocation,
+    /// so it is for a batch or for the first failure, not for each message.
+    pub fn waits_for(&self, dependency: &str) -> Waiting {
+        let number = self.state().wait(dependency, Instant::now());
+        Waiting { pulse: self.clone(), number }
     }
 
     /// Says that the broker has given this consumer's work to others.
     pub fn cut_off(&self) {
-        self.connection(true);
+        self.state().connection(true);
     }
 
     /// Says that this consumer has its place at the broker (again).
     pub fn connected(&self) {
-        self.connection(false);
-    }
-
-    fn connection(&self, is_cut_off: bool) {
-        let mut state = self.state();
-        state.is_cut_off = is_cut_off;
-        state.meters.cut_off.set(f64::from(u8::from(is_cut_off)));
+        self.state().connection(false);
     }
 
     /// Tells the state to these series, too, from now on.
     pub(super) fn measure(&self, meters: &Meters) {
-        let mut state = self.state();
-        state.meters = Series {
-            stalls: meters.stalls.clone(),
-            stalled: meters.stalled.clone(),
-            cut_off: meters.cut_off.clone(),
-        };
-        state.meters.cut_off.set(f64::from(u8::from(state.is_cut_off)));
+        self.state().measure(meters);
     }
 
-    pub(super) fn received(&self, in_flight: usize, is_full: bool) {
-        self.received_at(in_flight, is_full, Instant::now());
+    /// So many messages were received, and are with the decoder; so many are in flight now.
+    pub(super) fn received(&self, messages: usize, in_flight: usize, is_full: bool) {
+        self.change(|state, now| state.received(in_flight, messages, is_full, now));
     }
 
-    fn received_at(&self, in_flight: usize, is_full: bool, now: Instant) {
+    /// Nothing could be received, and why.
+    pub(super) fn unreachable(&self, error: &dyn std::error::Error) {
+        let patience = self.patience;
+        self.change(|state, now| state.unreachable(error.to_string(), patience, now));
+    }
+
+    /// Work was given to a part, in whatever unit it comes back.
+    pub(super) fn enter(&self, place: Place, count: usize) {
+        self.change(|state, now| state.enter(place, count, now));
+    }
+
+    /// Work came back from a part.
+    pub(super) fn leave(&self, place: Place, count: usize) {
+        self.change(|state, now| state.leave(place, count, now));
+    }
+
+    /// A batch was settled: so many messages are in flight now, so many came to an end, and so many
+    /// are to be delivered again, because of `reason` where that is known.
+    pub(super) fn settled(
+        &self,
+        in_flight: usize,
+        ended: usize,
+        handed_back: usize,
+        reason: Option<String>,
+    ) {
+        self.change(|state, now| {
+            state.leave(Place::Settle, 1, now);
+            state.settled(in_flight, ended, now);
+            if ended == 0 && handed_back > 0 {
+                state.handed_back(handed_back, reason, now);
+            }
+        });
+    }
+
+    /// Applies `change`; a stall that it ends is over at once, not when somebody next looks.
+    fn change(&self, change: impl FnOnce(&mut State, Instant)) {
+        let now = Instant::now();
         let mut state = self.state();
-        if state.in_flight == 0 {
-            state.moved = now;
+        change(&mut state, now);
+        if state.is_stalled() {
+            state.look(now, self.patience);
         }
-        state.in_flight = in_flight;
-        state.is_full = is_full;
-    }
-
-    pub(super) fn settled(&self, in_flight: usize) {
-        self.settled_at(in_flight, Instant::now());
-    }
-
-    fn settled_at(&self, in_flight: usize, now: Instant) {
-        let mut state = self.state();
-        if state.is_stalled {
-            state.meters.stalled.set(0);
-            tracing::info!("the pipeline gets on again");
-        }
-        state.is_stalled = false;
-        state.is_full = false;
-        state.in_flight = in_flight;
-        state.moved = now;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change under the lock is complete before anything in it can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    #[test]
-    fn messages_in_flight_without_a_settlement_are_a_stall_that_is_counted_once() {
-        let (pulse, begun) = (Pulse::new(PATIENCE), Instant::now());
-        pulse.received_at(3, true, begun);
-        let before = pulse.vitals_at(begun + PATIENCE - Duration::from_millis(1));
-        let expected =
-            Vitals { in_flight: 3, is_full: true, is_stalled: false, stalls: 0, is_cut_off: false };
-        assert_eq!(before, expected);
-        for later in [PATIENCE, 2 * PATIENCE] {
-            let vitals = pulse.vitals_at(begun + later);
-            assert_eq!(vitals, Vitals { is_stalled: true, stalls: 1, ..expected });
-        }
-        pulse.settled_at(2, begun + 3 * PATIENCE);
-        let vitals = pulse.vitals_at(begun + 3 * PATIENCE);
-        let after =
-            Vitals { in_flight: 2, is_full: false, is_stalled: false, stalls: 1, ..expected };
-        assert_eq!(vitals, after);
-        assert_eq!(pulse.vitals_at(begun + 4 * PATIENCE).stalls, 2);
-    }
-
-    #[test]
-    fn a_consumer_that_is_cut_off_is_not_well_until_it_is_connected_again() {
-        let pulse = Pulse::new(PATIENCE);
-        assert!(pulse.vitals().is_well());
-        pulse.cut_off();
-        assert!(pulse.vitals().is_cut_off && !pulse.vitals().is_well());
-        // Settling what it still holds does not give it its place back.
-        pulse.settled(0);
-        assert!(!pulse.vitals().is_well());
-        pulse.connected();
-        assert!(pulse.vitals().is_well());
-    }
-
-    #[test]
-    fn an_idle_pipeline_never_stalls_and_its_next_message_has_all_the_time() {
-        let (pulse, begun) = (Pulse::new(PATIENCE), Instant::now());
-        assert!(!pulse.vitals_at(begun + 9 * PATIENCE).is_stalled);
-        pulse.received_at(1, false, begun + 9 * PATIENCE);
-        assert!(!pulse.vitals_at(begun + 9 * PATIENCE + PATIENCE / 2).is_stalled);
-        // More messages do not hide that none is settled.
-        pulse.received_at(2, false, begun + 9 * PATIENCE + PATIENCE / 2);
-        assert!(pulse.vitals_at(begun + 10 * PATIENCE).is_stalled);
     }
 }

@@ -21,6 +21,7 @@ use super::{
     in_flight::{InFlight, Refused, Verdict},
     meters::Meters,
     pace::Pace,
+    pulse::Place,
     schedule::{Schedule, Sequence},
     worker::{self, Decoded, Decoder, Inference, Inferred, Received},
 };
@@ -60,9 +61,7 @@ pub(super) async fn run_with<T: Transport, M: Infer, S: Sink>(
     meters: Arc<Meters>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<PipelineReport, PipelineError> {
-    if let Some(pulse) = &pipeline.pulse {
-        pulse.measure(&meters);
-    }
+    pipeline.pulse.measure(&meters);
     let mut runner = Runner::new(pipeline, decoder, inference, meters);
     let stopped = runner.run(shutdown).await;
     let grace = Duration::from_millis(runner.config.grace_ms);
@@ -82,7 +81,7 @@ struct Runner<T: Transport, M, S> {
     config: PipelineConfig,
     sink: Arc<S>,
     observer: Option<broadcast::Sender<Arc<ResultRecord>>>,
-    pulse: Option<Pulse>,
+    pulse: Pulse,
     meters: Arc<Meters>,
 
     decoder: Decoder<T::Token>,
@@ -173,6 +172,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                 }
                 Some(settled) = self.settling.next() => self.settled(settled)?,
                 Some(written) = self.sinking.next() => {
+                    self.pulse.leave(Place::Sink, 1);
                     crate::fail_point!(AfterSink);
                     self.settle(written);
                 }
@@ -184,6 +184,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                 }
                 decoded = self.decoder.output.recv() => {
                     let (batch, at) = (decoded.ok_or(ended("decode"))?, time::Instant::now());
+                    self.pulse.leave(Place::Decode, batch.len());
                     batch.into_iter().try_for_each(|decoded| self.decoded(decoded, at))?;
                 }
                 received = receive(&mut self.transport, limits, self.backoff.as_ref()),
@@ -215,6 +216,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         let deliveries = match received {
             Ok(deliveries) => deliveries,
             Err(error @ TransportError::Unavailable { .. }) => {
+                self.pulse.unreachable(&error);
                 let last = self.backoff.take();
                 let wait = last.map_or(FIRST_BACKOFF, |b| (b.wait * 2).min(LONGEST_BACKOFF));
                 tracing::warn!(error = &error as &dyn std::error::Error, ?wait, "cannot receive");
@@ -227,9 +229,8 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         self.backoff = None;
         self.messages += deliveries.len();
         self.bytes += deliveries.iter().map(|d| d.payload.len()).sum::<usize>();
-        if let Some(pulse) = &self.pulse {
-            pulse.received(self.messages, self.limits().max_messages == 0);
-        }
+        let is_full = self.limits().max_messages == 0;
+        self.pulse.received(deliveries.len(), self.messages, is_full);
         self.meters.received(deliveries.len());
         self.meters.in_flight(self.messages, self.bytes);
         let (at, now) = (Timestamp::now(), time::Instant::now());
@@ -268,6 +269,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
             };
             self.report.batches += 1;
             self.batches_ahead += 1;
+            self.pulse.enter(Place::Infer, 1);
             self.inference.input.try_send(batch).map_err(|_| ended("inference"))?;
         }
         Ok(())
@@ -278,6 +280,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         let Inferred { shares, answers, at, took } = inferred;
         self.pace.observe(answers.len(), took);
         self.batches_ahead -= 1;
+        self.pulse.leave(Place::Infer, 1);
         self.report.images += answers.len();
         let mut answers = answers.into_iter();
         let model = Arc::clone(&self.model);

@@ -186,6 +186,13 @@ pub struct Settlement {
     pub stale: usize,
 }
 
+impl Settlement {
+    /// Messages that came to an end; the others are delivered again.
+    pub const fn ended(&self) -> usize {
+        self.published + self.recorded + self.rejected
+    }
+}
+
 impl std::ops::AddAssign for Settlement {
     fn add_assign(&mut self, other: Self) {
         self.published += other.published;

@@ -482,7 +482,7 @@ async fn readiness_says_what_is_missing() {
 }
 
 #[actix_web::test]
-async fn a_pipeline_that_stalls_turns_liveness_red_until_it_gets_on() {
+async fn a_pipeline_whose_results_are_not_confirmed_is_not_ready_and_alive_until_it_gets_on() {
     let broker = MemoryBroker::new("INFERENCE");
     let hold = broker.hold_confirmations();
     // Without patience, whatever is in flight has stalled.
@@ -493,24 +493,29 @@ async fn a_pipeline_that_stalls_turns_liveness_red_until_it_gets_on() {
     let running = Pipeline::new(broker.consumer(), model, images, PipelineConfig::default())
         .with_pulse(pulse.clone())
         .run(async { drop(stopped.await) });
-    let running = tokio::spawn(running);
     let world = World::with(ServerConfig::default(), |frontend| frontend.with_pulse(pulse.clone()));
-    let (status, body) = world.get("/livez").await;
-    assert_eq!((status, &body["status"]), (StatusCode::OK, &"live".into()));
+    let (status, body) = world.get("/readyz").await;
+    assert_eq!((status, &body["checks"]["consumers"]), (StatusCode::OK, &"running".into()));
+    let running = tokio::spawn(running);
 
     let range = r#"{"start_idx": 0, "end_idx": 1}"#;
     broker.send(Outbound { payload: range.into(), ..Outbound::default() });
-    until(|| pulse.vitals().in_flight == 1).await;
+    let unconfirmed = |reason: &str| reason.starts_with("the broker has confirmed nothing for ");
+    until(|| pulse.vitals().reason.is_some_and(|reason| unconfirmed(&reason))).await;
+    let (status, body) = world.get("/readyz").await;
+    let expected = (StatusCode::SERVICE_UNAVAILABLE, &"not ready".into());
+    assert_eq!((status, &body["status"]), expected);
+    assert!(body["checks"]["consumers"].as_str().is_some_and(unconfirmed), "{body}");
     let (status, body) = world.get("/livez").await;
-    assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &"stalled".into()));
-    let expected = json!({
-        "in_flight": 1, "full": false, "stalled": true, "stalls": 1, "cut_off": false,
-    });
-    assert_eq!(body["pipelines"], json!([expected]));
+    assert_eq!((status, &body["status"]), (StatusCode::OK, &"live".into()));
+    let pipeline = &body["pipelines"][0];
+    assert_eq!((&pipeline["in_flight"], &pipeline["stalled"]), (&1.into(), &true.into()));
+    assert_eq!(pipeline["hangs"], Value::Null);
+    assert!(pipeline["reason"].as_str().is_some_and(unconfirmed), "{body}");
 
     drop(hold);
     until(|| pulse.vitals().in_flight == 0).await;
-    assert_eq!(world.get("/livez").await.0, StatusCode::OK);
+    assert_eq!(world.get("/readyz").await.0, StatusCode::OK);
     drop(stop);
     running.await.unwrap().unwrap();
 }

@@ -12,6 +12,7 @@ use crate::{
         Answered, PipelineError, Sink,
         in_flight::{Done, Verdict},
         meters::{Meters, Rejected},
+        pulse::Place,
         spans::Spans,
     },
     transport::{Delivery, Outcome, Settlement, Transport, TransportError},
@@ -25,6 +26,8 @@ pub(super) struct Written<T> {
     spans: Spans,
     /// When the first of the messages was received.
     received: Instant,
+    /// Why the sink did not confirm.
+    failure: Option<String>,
 }
 
 pub(super) struct Settled {
@@ -36,6 +39,7 @@ pub(super) struct Settled {
     took: Duration,
     records: Vec<Answered>,
     spans: Spans,
+    failure: Option<String>,
     result: Result<Settlement, TransportError>,
 }
 
@@ -48,7 +52,8 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         let keep = S::RECORDS || self.observer.as_ref().is_some_and(|o| o.receiver_count() > 0);
         let begun = Instant::now();
         let (spans, received) = (Spans::default(), begun);
-        let mut written = Written { verdicts: Vec::new(), records: Vec::new(), spans, received };
+        let (verdicts, records, failure) = (Vec::new(), Vec::new(), None);
+        let mut written = Written { verdicts, records, spans, received, failure };
         for Done { delivery, verdict, received } in self.in_flight.take_ready() {
             written.received = written.received.min(received);
             let trace = written.spans.begin(&delivery, &verdict, received);
@@ -80,6 +85,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         if S::RECORDS && !written.records.is_empty() {
             let backoff = Duration::from_millis(self.config.on_error.backoff_ms);
             let (sink, meters) = (Arc::clone(&self.sink), Arc::clone(&self.meters));
+            self.pulse.enter(Place::Sink, 1);
             self.sinking.push(Box::pin(write(sink, written, backoff, meters)));
         } else {
             self.settle(written);
@@ -87,18 +93,30 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
     }
 
     pub(super) fn settle(&mut self, written: Written<T::Token>) {
-        let Written { verdicts, records, spans, received } = written;
+        let Written { verdicts, records, spans, received, failure } = written;
         let messages = verdicts.len();
         let bytes = verdicts.iter().map(|(delivery, _)| delivery.payload.len()).sum();
         let answered = verdicts.iter().filter(|(_, outcome)| outcome.is_answer()).count();
         let mut rejected = Rejected::default();
         verdicts.iter().for_each(|(_, outcome)| rejected.count(outcome));
         let begun = Instant::now();
+        self.pulse.enter(Place::Settle, 1);
         let settlement = self.transport.settle(verdicts);
         self.settling.push(Box::pin(async move {
             let result = settlement.await;
             let took = begun.elapsed();
-            Settled { messages, bytes, answered, rejected, received, took, records, spans, result }
+            Settled {
+                messages,
+                bytes,
+                answered,
+                rejected,
+                received,
+                took,
+                records,
+                spans,
+                failure,
+                result,
+            }
         }));
     }
 
@@ -109,9 +127,12 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         self.messages -= settled.messages;
         self.bytes -= settled.bytes;
         self.meters.in_flight(self.messages, self.bytes);
-        if let Some(pulse) = &self.pulse {
-            pulse.settled(self.messages);
-        }
+        let (ended, failure) = match &settled.result {
+            Ok(settlement) => (settlement.ended(), settled.failure),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        let handed_back = settled.messages.saturating_sub(ended);
+        self.pulse.settled(self.messages, ended, handed_back, failure);
         settled.spans.end(settled.result.is_ok());
         let settlement = match settled.result {
             Ok(settlement) => settlement,
@@ -152,6 +173,7 @@ async fn write<T: Send, S: Sink>(
         tracing::warn!(error = &error as &dyn std::error::Error, "the sink did not confirm");
         tokio::time::sleep(backoff).await;
         written.records.clear();
+        written.failure = Some(error.to_string());
         for (_, outcome) in &mut written.verdicts {
             if outcome.is_answer() {
                 *outcome = Outcome::Retry;

@@ -11,14 +11,18 @@ use super::{
     request::{Request, malformed},
     tensor::{self, Tensor},
 };
-use crate::transport::Rejection;
+use crate::transport::{Rejection, Stage};
 
-/// A range, or an Open Inference Protocol request; members that neither needs are ignored.
+/// A range, or an Open Inference Protocol request; members that neither needs are ignored, but for
+/// those that tell a result.
 #[derive(Deserialize)]
 pub(super) struct Document {
     start_idx: Option<Value>,
     end_idx: Option<Value>,
     inputs: Option<Vec<Tensor>>,
+    schema: Option<IgnoredAny>,
+    model: Option<IgnoredAny>,
+    predictions: Option<IgnoredAny>,
 }
 
 impl Document {
@@ -43,21 +47,36 @@ impl Document {
         Self::is_begun(payload) && serde_json::from_slice::<IgnoredAny>(payload).is_ok()
     }
 
+    /// Whether it is a result of this project's. That of a range has the range in it, and would be
+    /// answered, and its answer, too, for ever.
+    pub(super) fn is_result(&self) -> bool {
+        self.schema.is_some() && self.model.is_some() && self.predictions.is_some()
+    }
+
     /// What the object asks for.
     pub(super) fn request(self, test_images: usize) -> Result<Request, Rejection> {
+        if self.is_result() {
+            return Err(is_result());
+        }
         match self {
-            Self { inputs: Some(inputs), start_idx: None, end_idx: None } => {
+            Self { inputs: Some(inputs), start_idx: None, end_idx: None, .. } => {
                 tensor::images(inputs, &[]).map(Request::Images)
             }
             Self { inputs: Some(_), .. } => {
                 Err(malformed("expected inputs or a range, found both"))
             }
-            Self { inputs: None, start_idx: None, end_idx: None } => {
+            Self { inputs: None, start_idx: None, end_idx: None, .. } => {
                 Err(malformed("expected start_idx and end_idx, or inputs, found none of them"))
             }
-            Self { inputs: None, start_idx, end_idx } => {
+            Self { inputs: None, start_idx, end_idx, .. } => {
                 range::from_json(start_idx, end_idx)?.request(test_images)
             }
         }
     }
+}
+
+pub(super) fn is_result() -> Rejection {
+    let reason = "expected a request, found a result, with schema, model and predictions: is the \
+                  source the results topic?";
+    Rejection::new(Stage::Validate, reason)
 }

@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::{
     cloud_event::{self, Content},
-    document::Document,
+    document::{self, Document},
     range,
 };
 use crate::{
@@ -68,6 +68,7 @@ pub fn decode(
         return typed(&content_type, payload, test_images);
     }
     match range::from_attributes(attributes)? {
+        Some(_) if is_result(payload) => Err(document::is_result()),
         Some(bounds) => bounds.request(test_images),
         None => untyped(payload, test_images),
     }
@@ -128,6 +129,11 @@ fn untyped(payload: &[u8], test_images: usize) -> Result<Request, Rejection> {
             ),
         }))
     })
+}
+
+fn is_result(payload: &[u8]) -> bool {
+    Document::is_begun(payload)
+        && Document::parse(payload).is_ok_and(|document| document.is_result())
 }
 
 fn picture(payload: &[u8]) -> Result<Request, Rejection> {

@@ -134,6 +134,38 @@ fn an_open_inference_tensor_may_come_in_four_shapes_nested_or_flat() {
     assert_eq!(oip(scaled), images());
 }
 
+/// What a consumer answers to [`RANGE`], with other members before and behind.
+const RESULT: &str = r#"{"schema": 1, "id": "7", "model": {"name": "base"}, "start_idx": 0,
+    "end_idx": 5, "predictions": [], "received_at": "2026-11-24T03:55:31.123Z"}"#;
+
+#[test]
+fn a_result_is_never_answered_in_whatever_form_it_comes() {
+    let refused = |result| rejected(result, Stage::Validate, "found a result");
+    refused(read(&[], RESULT));
+    refused(read(&[("start_idx", "0"), ("end_idx", "5")], RESULT));
+    refused(read(&[("ce_specversion", "1.0")], RESULT));
+    refused(typed("application/json", RESULT));
+    let result: Value = serde_json::from_str(RESULT).expect("JSON");
+    refused(event(&json!({"data": result})));
+    refused(event(&json!({"data": RESULT})));
+    refused(event(&json!({"data_base64": BASE64_STANDARD.encode(RESULT)})));
+    let mut with_inputs = result.clone();
+    with_inputs["inputs"] = json!([]);
+    refused(read(&[], with_inputs.to_string()));
+    // One of the three alone is a member that a request may have.
+    for name in ["schema", "model", "predictions"] {
+        let mut request: Value = serde_json::from_str(RANGE).expect("JSON");
+        request[name] = result[name].clone();
+        assert_eq!(read(&[], request.to_string()), ZERO_TO_FIVE, "{name}");
+    }
+}
+
+#[test]
+fn the_answer_of_an_inference_server_is_no_request() {
+    let answer = json!({"model_name": "base", "model_version": "1.0", "outputs": []});
+    rejected(read(&[], answer.to_string()), Stage::Decode, "found none of them");
+}
+
 #[test]
 fn a_reason_that_quotes_a_long_header_fits_into_a_header_itself() {
     let refused = typed(&"é".repeat(5_000), RANGE).expect_err("no such type");

@@ -51,12 +51,14 @@ pub mod label;
 pub mod message;
 pub mod model;
 pub mod pipeline;
+mod supervisor;
 pub mod transport;
 pub mod weights;
 
 pub use batcher::Batcher;
 pub use classifier::{Classifier, ClassifyError, Engine, Infer, ModelIdentity, Prediction};
 pub use image::Image;
+pub use supervisor::{Part, Supervisor};
 
 /// Passes a [`fail_points::FailPoint`], by its name.
 #[cfg(feature = "fail-points")]

@@ -72,6 +72,9 @@ pub enum PipelineError {
         /// Why.
         reason: String,
     },
+    /// A part of the sink ended early.
+    #[error("the sink gave up")]
+    Sink(#[source] SinkError),
     /// A thread of the pipeline ended early.
     #[error("the {thread} thread ended early; what was in flight is delivered again")]
     ThreadEnded {

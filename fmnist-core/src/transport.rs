@@ -13,7 +13,7 @@ mod trace;
 use std::time::Duration;
 
 pub use attributes::Attributes;
-pub use dead_letter::{DeadLetter, dead_letter, dead_letter_stub};
+pub use dead_letter::{DeadLetter, DeadLetterForm, dead_letter, dead_letter_stub};
 pub use delivery::{Delivery, Lane, Outbound, Outcome, Rejection, Settlement, Source, Stage};
 pub use error::{PublishError, TransportError};
 pub use trace::TraceContext;
@@ -43,7 +43,7 @@ pub enum Guarantee {
 pub struct Limits {
     /// Messages at most; at least 1.
     pub max_messages: usize,
-    /// Payload bytes at most; the first message is delivered however large it is.
+    /// Bytes at most, keys and attributes counted; the first message is delivered however large it is.
     pub max_bytes: usize,
     /// How long to wait for further messages after the first.
     pub max_wait: Duration,

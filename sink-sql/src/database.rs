@@ -1,5 +1,6 @@
 use std::{borrow::Cow, time::Duration};
 
+use fmnist_core::{Part, Supervisor};
 use sqlx::{
     AnyPool, AssertSqlSafe, SqlSafeStr,
     any::AnyPoolOptions,
@@ -26,6 +27,7 @@ pub struct Database {
     pub(crate) pool: AnyPool,
     pub(crate) run: String,
     pub(crate) keeps_pictures: bool,
+    pub(crate) supervisor: Supervisor,
 }
 
 impl Database {
@@ -45,10 +47,13 @@ impl Database {
             }
             tokio::time::sleep(ATTEMPT_PAUSE).await;
         };
+        let supervisor = Supervisor::new();
         if let Some(days) = config.retention_days {
-            tokio::spawn(retain(pool.clone(), Duration::from_secs(u64::from(days) * 86_400)));
+            let part = supervisor.part("task that deletes old results");
+            tokio::spawn(retain(pool.clone(), Duration::from_secs(u64::from(days) * 86_400), part));
         }
-        Ok(Self { pool, run: config.run.clone(), keeps_pictures: config.keep_pictures })
+        let (run, keeps_pictures) = (config.run.clone(), config.keep_pictures);
+        Ok(Self { pool, run, keeps_pictures, supervisor })
     }
 
     /// The same database for results of this run, see [`DatabaseConfig::run`].
@@ -78,6 +83,7 @@ impl Database {
 
     /// Ends the connections once what runs on them is done.
     pub async fn close(&self) {
+        self.supervisor.close();
         self.pool.close().await;
     }
 }
@@ -142,7 +148,7 @@ fn migrator(kind: Kind) -> Migrator {
 }
 
 /// Ends with the pool.
-async fn retain(pool: AnyPool, age: Duration) {
+async fn retain(pool: AnyPool, age: Duration, part: Part) {
     while !pool.is_closed() {
         let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         match delete_before(&pool, now_ms().saturating_sub(age_ms)).await {
@@ -155,6 +161,7 @@ async fn retain(pool: AnyPool, age: Duration) {
         }
         tokio::time::sleep(RETENTION_PAUSE).await;
     }
+    part.done();
 }
 
 /// In pieces, so that no transaction is long and writers get in between.

@@ -63,6 +63,14 @@ impl Sink for Database {
         }
         Ok(())
     }
+
+    async fn ended(&self) -> SinkError {
+        match self.supervisor.ended().await {
+            Some(reason) => SinkError { context: reason.to_string(), source: None },
+            // Closed by who owns it.
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Database {

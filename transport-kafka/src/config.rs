@@ -18,6 +18,9 @@ const TRANSACTION_TIMEOUT_MS: u32 = 60_000;
 /// while (librdkafka #5511, #5456), until one of its connections opens or closes: this closes one.
 const MAX_IDLE_MS: u32 = 5_000;
 
+/// What may wait to be sent, where librdkafka would take 1 GiB: 64 messages of the largest size.
+const QUEUE_KBYTES: &str = "65536";
+
 /// Properties that the delivery promise rests on.
 const RESERVED: [&str; 7] = [
     "acks",
@@ -112,7 +115,7 @@ impl KafkaConfig {
     /// Offsets are stored by hand, after the delivery report, and committed every second; or they
     /// are committed in transactions alone.
     pub(crate) fn consumer(&self) -> Result<ClientConfig, KafkaSetupError> {
-        let mut client = self.client();
+        let mut client = self.fetching_client();
         self.check_group_protocol()?;
         client
             .set("group.id", &self.group_id)
@@ -122,8 +125,6 @@ impl KafkaConfig {
             .set("auto.commit.interval.ms", "1000")
             .set("enable.auto.offset.store", "false")
             .set("queued.min.messages", "10000")
-            .set("queued.max.messages.kbytes", "8192")
-            .set("fetch.max.bytes", "4194304")
             .set("fetch.wait.max.ms", "100")
             // With enough fetched ahead, librdkafka would look again after a second only.
             .set("fetch.queue.backoff.ms", "10");
@@ -163,7 +164,7 @@ impl KafkaConfig {
 
     /// A consumer outside of any group, for readers that commit nothing.
     pub(crate) fn reader(&self) -> Result<ClientConfig, KafkaSetupError> {
-        let mut client = self.client();
+        let mut client = self.fetching_client();
         client
             .set("group.id", "fmnist-reader")
             .set("enable.auto.commit", "false")
@@ -181,6 +182,10 @@ impl KafkaConfig {
             .set("acks", "all")
             .set("linger.ms", "2")
             .set("message.timeout.ms", timeout_ms.to_string());
+        // Not where messages may be so large that none would ever fit.
+        if !self.properties.contains_key("message.max.bytes") {
+            client.set("queue.buffering.max.kbytes", QUEUE_KBYTES);
+        }
         self.with_properties(client)
     }
 
@@ -231,6 +236,13 @@ impl KafkaConfig {
         client
     }
 
+    /// With less fetched ahead than librdkafka's 64 MiB.
+    fn fetching_client(&self) -> ClientConfig {
+        let mut client = self.client();
+        client.set("queued.max.messages.kbytes", "8192").set("fetch.max.bytes", "4194304");
+        client
+    }
+
     /// A property that only the other kind of client knows is a warning in librdkafka's log.
     fn with_properties(&self, mut client: ClientConfig) -> Result<ClientConfig, KafkaSetupError> {
         self.check_mechanism()?;
@@ -273,6 +285,23 @@ mod tests {
         assert_eq!(client.get("group.id"), Some("consumer-group-1"));
         assert_eq!(client.get("auto.offset.reset"), Some("earliest"));
         assert_eq!(client.get("group.instance.id"), None);
+    }
+
+    #[test]
+    fn what_the_client_holds_is_bounded_unless_messages_may_be_larger() {
+        let mut config = KafkaConfig::default();
+        for client in [config.consumer(), config.reader()] {
+            let client = client.expect("a configuration");
+            assert_eq!(client.get("queued.max.messages.kbytes"), Some("8192"));
+            assert_eq!(client.get("fetch.max.bytes"), Some("4194304"));
+        }
+        let kbytes = |config: &KafkaConfig| {
+            let client = config.producer(1000).expect("a configuration");
+            client.get("queue.buffering.max.kbytes").map(str::to_owned)
+        };
+        assert_eq!(kbytes(&config).as_deref(), Some("65536"));
+        config.properties.insert("message.max.bytes".to_owned(), "100000000".to_owned());
+        assert_eq!(kbytes(&config), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use fmnist_core::Part;
 use rdkafka::{
     ClientContext, Offset,
     config::RDKafkaLogLevel,
@@ -89,7 +90,7 @@ impl ConsumerContext for Context {
 }
 
 /// Polls for ever: librdkafka serves rebalances and counts the poll interval only while polled.
-pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>) {
+pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>, _part: Part) {
     let consumer = &**membership;
     let mut paused = false;
     let mut reported: Option<Instant> = None;
@@ -109,7 +110,9 @@ pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>) {
                     }
                 }
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
-                    shared.fail(format!("the consumer of {} failed: {error}", shared.topic));
+                    shared
+                        .supervisor
+                        .fail(format!("the consumer of {} failed: {error}", shared.topic));
                     return;
                 }
                 Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded)) => {
@@ -145,7 +148,7 @@ async fn go_back(membership: &Arc<Membership>, shared: &Arc<Shared>) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 shared.work.notify_one();
             }
-            Err(_) => shared.fail("the thread that went back to an offset ended early".to_owned()),
+            Err(_) => shared.supervisor.fail("the thread that went back to an offset ended early"),
         }
     }
 }

@@ -7,14 +7,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fmnist_core::transport::{
-    Delivery, Outbound, Outcome, Rejection, Settlement, TransportError, dead_letter,
-    dead_letter_stub,
+use fmnist_core::{
+    Part,
+    transport::{
+        DeadLetterForm, Delivery, Outbound, Outcome, Rejection, Settlement, TransportError,
+    },
 };
 use rdkafka::{
+    Message,
     consumer::{CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
-    producer::{DeliveryFuture, FutureProducer},
+    message::OwnedMessage,
+    producer::{DeliveryFuture, FutureProducer, FutureRecord},
 };
 
 use crate::{
@@ -75,20 +79,30 @@ impl Drop for Confirming {
 /// A verdict on its way.
 struct Sent {
     claim: Claim,
+    /// What a dead letter is made of, should the results be too large, or the letter itself.
+    delivery: Delivery<KafkaToken>,
     kind: Kind,
-    reports: Vec<Result<DeliveryFuture, KafkaError>>,
+    reports: Vec<Report>,
 }
+
+type Report = Result<DeliveryFuture, KafkaError>;
 
 enum Kind {
     Recorded,
     Results,
-    /// With what its stub is made of, should the letter be too large.
-    DeadLetter(Box<(Delivery<KafkaToken>, Rejection)>),
+    DeadLetter(Rejection, DeadLetterForm),
+}
+
+/// A verdict that the broker did not confirm: the first reason, and what came back as too large.
+struct Unconfirmed {
+    error: KafkaError,
+    large: Vec<OwnedMessage>,
 }
 
 impl Courier {
     /// Carries out verdicts in call order until the outbox is closed.
-    pub(crate) async fn run(self, outbox: Arc<Outbox>) {
+    pub(crate) async fn run(self, outbox: Arc<Outbox>, _part: Part) {
+        let _closing = outbox.closing();
         while let Some((verdicts, reply)) = outbox.pop().await {
             let begun = Instant::now();
             let mut settlement = Settlement::default();
@@ -97,9 +111,10 @@ impl Courier {
                 sent.extend(self.send(delivery, outcome, &mut settlement).await);
             }
             let courier = self.clone();
+            let part = self.shared.supervisor.part("task that awaits confirmations");
             tokio::spawn(async move {
-                let result = courier.confirm(sent, settlement, begun).await;
-                courier.shared.settled(reply, result);
+                reply.send(courier.confirm(sent, settlement, begun).await);
+                part.done();
             });
         }
     }
@@ -122,37 +137,75 @@ impl Courier {
                 return None;
             }
         }
-        let (kind, topic, messages) = match outcome {
+        let (kind, reports) = match outcome {
             Outcome::Retry => {
                 self.shared.pull_back(claim);
                 settlement.retried += 1;
                 return None;
             }
-            Outcome::Recorded => (Kind::Recorded, None, Vec::new()),
-            Outcome::Publish(messages) => (Kind::Results, self.results_topic.clone(), messages),
-            Outcome::Reject(rejection) => {
-                let letter = dead_letter(&delivery, &rejection);
-                let topic = Some(Arc::clone(&self.dead_letter_topic));
-                (Kind::DeadLetter(Box::new((delivery, rejection))), topic, vec![letter])
-            }
+            Outcome::Recorded => (Kind::Recorded, Vec::new()),
+            Outcome::Publish(messages) => match self.enqueue_results(&messages).await {
+                Ok(reports) => (Kind::Results, reports),
+                Err(rejection) => self.enqueue_letter(&delivery, rejection).await,
+            },
+            Outcome::Reject(rejection) => self.enqueue_letter(&delivery, rejection).await,
         };
+        Some(Sent { claim, delivery, kind, reports })
+    }
+
+    /// Hands results to the client; a rejection where it takes none so large.
+    async fn enqueue_results(&self, messages: &[Outbound]) -> Result<Vec<Report>, Rejection> {
         let mut reports = Vec::with_capacity(messages.len());
-        for message in &messages {
-            reports.push(match &topic {
-                Some(topic) => self.enqueue(topic, message).await,
+        for message in messages {
+            let report = match &self.results_topic {
+                Some(topic) => self.enqueue(wire::record(topic, message)).await,
                 None => Err(KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic)),
-            });
+            };
+            match report {
+                Err(error) if is_too_large(&error) => {
+                    return Err(Rejection::unpublishable(message.size_bytes()));
+                }
+                report => reports.push(report),
+            }
         }
-        Some(Sent { claim, kind, reports })
+        Ok(reports)
+    }
+
+    /// Hands a dead letter to the client, in the first form that it takes.
+    async fn enqueue_letter(
+        &self,
+        delivery: &Delivery<KafkaToken>,
+        rejection: Rejection,
+    ) -> (Kind, Vec<Report>) {
+        let mut form = DeadLetterForm::Whole;
+        let report = self.enqueue_form(delivery, &rejection, &mut form).await;
+        (Kind::DeadLetter(rejection, form), vec![report])
+    }
+
+    async fn enqueue_form(
+        &self,
+        delivery: &Delivery<KafkaToken>,
+        rejection: &Rejection,
+        form: &mut DeadLetterForm,
+    ) -> Report {
+        loop {
+            let letter = form.letter(delivery, rejection);
+            let report = self.enqueue(wire::record(&self.dead_letter_topic, &letter)).await;
+            match (report, form.smaller()) {
+                (Err(error), Some(smaller)) if is_too_large(&error) => *form = smaller,
+                (report, _) => return report,
+            }
+        }
     }
 
     /// Hands a message to the client; a full queue is backpressure, not a failure.
-    async fn enqueue(&self, topic: &str, message: &Outbound) -> Result<DeliveryFuture, KafkaError> {
+    async fn enqueue(&self, mut record: FutureRecord<'_, [u8], [u8]>) -> Report {
         let mut waits = false;
         loop {
-            match self.producer.send_result(wire::record(topic, message)) {
+            match self.producer.send_result(record) {
                 Ok(report) => return Ok(report),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                    record = refused;
                     if !std::mem::replace(&mut waits, true) {
                         self.shared.queue_full();
                     }
@@ -171,19 +224,19 @@ impl Courier {
     ) -> Result<Settlement, TransportError> {
         let publishes = sent.iter().any(|sent| !sent.reports.is_empty());
         let mut refused = None;
-        for Sent { claim, kind, reports } in sent {
-            let mut confirmed = confirmation(reports).await;
-            if let (Err(error), Kind::DeadLetter(letter)) = (&confirmed, &kind)
-                && is_too_large(error)
-            {
-                confirmed = self.send_alone(&letter.0, &letter.1).await;
-            }
+        for Sent { claim, delivery, mut kind, reports } in sent {
+            let confirmed = match confirmation(reports).await {
+                Err(Unconfirmed { error, large }) if is_too_large(&error) => {
+                    self.send_alone(&delivery, &mut kind, large).await
+                }
+                confirmed => confirmed,
+            };
             match confirmed {
                 Ok(()) => {
                     fmnist_core::fail_point!(AfterPublish);
                     self.acknowledge(claim, &kind, &mut settlement);
                 }
-                Err(error) => {
+                Err(Unconfirmed { error, .. }) => {
                     tracing::warn!(%error, ?claim, "not confirmed; the message is delivered again");
                     self.shared.pull_back(claim);
                     settlement.retried += 1;
@@ -205,27 +258,43 @@ impl Courier {
             None => Ok(settlement),
             Some(error) => {
                 let context = format!("Kafka refused an answer to {} for good", self.shared.topic);
-                self.shared.fail(format!("{context}: {error}"));
+                self.shared.supervisor.fail(format!("{context}: {error}"));
                 Err(TransportError::Fatal { context, source: Some(error.into()) })
             }
         }
     }
 
-    /// A broker refuses a whole batch for one large letter: sent again by itself, it goes as a stub
-    /// only if it is the one.
+    /// A broker refuses a whole batch for one large message: sent again by itself, it ends as
+    /// something smaller only if it is the one.
     async fn send_alone(
         &self,
         delivery: &Delivery<KafkaToken>,
-        rejection: &Rejection,
-    ) -> Result<(), KafkaError> {
-        let topic = &self.dead_letter_topic;
-        let letter = dead_letter(delivery, rejection);
-        match confirmation(vec![self.enqueue(topic, &letter).await]).await {
-            Err(error) if is_too_large(&error) => {
-                let stub = dead_letter_stub(delivery, rejection);
-                confirmation(vec![self.enqueue(topic, &stub).await]).await
+        kind: &mut Kind,
+        large: Vec<OwnedMessage>,
+    ) -> Result<(), Unconfirmed> {
+        if let Kind::Results = kind {
+            for message in large {
+                let bytes =
+                    message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len);
+                match confirmation(vec![self.enqueue(wire::again(&message)).await]).await {
+                    Err(Unconfirmed { error, .. }) if is_too_large(&error) => {
+                        let rejection = Rejection::unpublishable(bytes);
+                        *kind = Kind::DeadLetter(rejection, DeadLetterForm::Whole);
+                        break;
+                    }
+                    confirmed => confirmed?,
+                }
             }
-            confirmed => confirmed,
+        }
+        let Kind::DeadLetter(rejection, form) = kind else { return Ok(()) };
+        loop {
+            let report = self.enqueue_form(delivery, rejection, form).await;
+            match (confirmation(vec![report]).await, form.smaller()) {
+                (Err(Unconfirmed { error, .. }), Some(smaller)) if is_too_large(&error) => {
+                    *form = smaller;
+                }
+                (confirmed, _) => return confirmed,
+            }
         }
     }
 
@@ -233,8 +302,10 @@ impl Courier {
     async fn commit(&self) {
         let membership = Arc::clone(&self.membership);
         let commit = move || membership.commit_consumer_state(CommitMode::Sync);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(commit).await {
-            tracing::debug!(%error, "offsets not committed after a batch");
+        match tokio::task::spawn_blocking(commit).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "offsets not committed after a batch"),
+            Err(_) => self.shared.supervisor.fail("the thread that commits offsets ended early"),
         }
     }
 
@@ -256,26 +327,33 @@ impl Courier {
             (Standing::PulledBack, _) => settlement.retried += 1,
             (Standing::Valid, Kind::Recorded) => settlement.recorded += 1,
             (Standing::Valid, Kind::Results) => settlement.published += 1,
-            (Standing::Valid, Kind::DeadLetter(_)) => settlement.rejected += 1,
+            (Standing::Valid, Kind::DeadLetter(..)) => settlement.rejected += 1,
         }
     }
 }
 
-/// Waits for every delivery report; the first failure decides.
-async fn confirmation(reports: Vec<Result<DeliveryFuture, KafkaError>>) -> Result<(), KafkaError> {
-    let mut failure = None;
+/// Waits for every delivery report; the first failure that is not one of size decides.
+async fn confirmation(reports: Vec<Report>) -> Result<(), Unconfirmed> {
+    let (mut failure, mut too_large, mut large) = (None, None, Vec::new());
     for report in reports {
-        let outcome = match report {
+        let error = match report {
             Ok(report) => match report.await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err((error, _))) => Err(error),
-                Err(_) => Err(KafkaError::Canceled),
+                Ok(Ok(_)) => continue,
+                Ok(Err((error, message))) => {
+                    if is_too_large(&error) {
+                        large.push(message);
+                    }
+                    error
+                }
+                Err(_) => KafkaError::Canceled,
             },
-            Err(error) => Err(error),
+            Err(error) => error,
         };
-        if let Err(error) = outcome {
-            failure.get_or_insert(error);
-        }
+        let first = if is_too_large(&error) { &mut too_large } else { &mut failure };
+        first.get_or_insert(error);
     }
-    failure.map_or(Ok(()), Err)
+    match failure.or(too_large) {
+        Some(error) => Err(Unconfirmed { error, large }),
+        None => Ok(()),
+    }
 }

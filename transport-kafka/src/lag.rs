@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use fmnist_core::Part;
 use metrics::Gauge;
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -25,7 +26,12 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Keeps the lag of every partition that was assigned once; that of one that is not any more is 0.
-pub(crate) async fn watch(membership: Weak<Membership>, shared: Arc<Shared>, from_start: bool) {
+pub(crate) async fn watch(
+    membership: Weak<Membership>,
+    shared: Arc<Shared>,
+    from_start: bool,
+    part: Part,
+) {
     let mut gauges: HashMap<i32, Gauge> = HashMap::new();
     loop {
         let wait = if gauges.is_empty() { FIRST_INTERVAL } else { INTERVAL };
@@ -47,7 +53,8 @@ pub(crate) async fn watch(membership: Weak<Membership>, shared: Arc<Shared>, fro
             }
             Ok(Err(error)) => tracing::debug!(%error, "the lag is not known"),
             // The consumer is closed.
-            Ok(Ok(None)) | Err(_) => return,
+            Ok(Ok(None)) => return part.done(),
+            Err(_) => return,
         }
     }
 }

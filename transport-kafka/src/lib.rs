@@ -26,6 +26,7 @@ mod config;
 mod consumer;
 mod courier;
 mod error;
+mod headers;
 mod history;
 mod lag;
 mod lanes;

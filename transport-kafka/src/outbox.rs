@@ -2,16 +2,44 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use fmnist_core::transport::{Delivery, Outcome, Settlement, TransportError};
 use tokio::sync::{Notify, oneshot};
 
-use crate::KafkaToken;
+use crate::{KafkaToken, shared::Shared};
 
 pub(crate) type Verdicts = Vec<(Delivery<KafkaToken>, Outcome)>;
-pub(crate) type Reply = oneshot::Sender<Result<Settlement, TransportError>>;
+type Answer = Result<Settlement, TransportError>;
+
+/// Where a settlement's answer goes. The settlement is pending until this is dropped, by whatever.
+pub(crate) struct Reply {
+    shared: Arc<Shared>,
+    sender: Option<oneshot::Sender<Answer>>,
+}
+
+impl Reply {
+    /// With where the answer comes out.
+    pub(crate) fn new(shared: Arc<Shared>) -> (Self, oneshot::Receiver<Answer>) {
+        shared.settling();
+        let (sender, answer) = oneshot::channel();
+        (Self { shared, sender: Some(sender) }, answer)
+    }
+
+    pub(crate) fn send(mut self, answer: Answer) {
+        if let Some(sender) = self.sender.take() {
+            // Nobody waits for a settlement whose future was dropped.
+            let _ = sender.send(answer);
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.shared.settled();
+    }
+}
 
 /// Verdicts that wait for the producer; bounded by what `recv` has handed out.
 #[derive(Default)]
@@ -27,9 +55,22 @@ struct Queue {
 }
 
 impl Outbox {
+    /// Drops the batch where nobody takes it out any more.
     pub(crate) fn push(&self, verdicts: Verdicts, reply: Reply) {
-        self.queue().batches.push_back((verdicts, reply));
+        let mut queue = self.queue();
+        if queue.closed {
+            // Not under the lock, as in `close`.
+            drop(queue);
+            return;
+        }
+        queue.batches.push_back((verdicts, reply));
+        drop(queue);
         self.changed.notify_one();
+    }
+
+    /// Closes the outbox when it is dropped: for who takes the batches out.
+    pub(crate) fn closing(&self) -> Closing<'_> {
+        Closing(self)
     }
 
     /// Drops what waits: its messages are delivered again.
@@ -68,5 +109,14 @@ impl Outbox {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // Every change under the lock is a single call that cannot leave it half done.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Outbox::closing`].
+pub(crate) struct Closing<'a>(&'a Outbox);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }

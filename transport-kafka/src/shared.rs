@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use fmnist_core::{
-    pipeline::Pulse,
-    transport::{Settlement, TransportError},
-};
+use fmnist_core::{Supervisor, pipeline::Pulse, transport::TransportError};
 use rdkafka::{consumer::ConsumerGroupMetadata, error::KafkaError};
 use tokio::{
     sync::Notify,
@@ -19,7 +16,6 @@ use tokio::{
 use crate::{
     lanes::{Claim, Lanes},
     meters::Meters,
-    outbox::Reply,
     wire::Fetched,
 };
 
@@ -36,10 +32,12 @@ pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) struct Shared {
     pub(crate) topic: Arc<str>,
     pub(crate) meters: Meters,
+    /// Of the tasks and threads, and why the consumer can't go on.
+    pub(crate) supervisor: Supervisor,
     /// The first offset of each partition that is not received, where there is an end.
     ends: Option<HashMap<i32, i64>>,
     state: Mutex<State>,
-    /// A message was buffered, or the client failed for good.
+    /// A message was buffered, or the client has trouble to tell.
     pub(crate) arrived: Notify,
     /// The polling task has something to do: room, or a place to go back to.
     pub(crate) work: Notify,
@@ -70,7 +68,6 @@ pub(crate) struct State {
     full: Option<Instant>,
     /// Why nothing comes for now, until it was told.
     pub(crate) unavailable: Option<KafkaError>,
-    pub(crate) fatal: Option<String>,
 }
 
 impl State {
@@ -81,7 +78,7 @@ impl State {
             return None;
         }
         let fetched = self.buffer.pop_front()?;
-        self.buffered_bytes -= fetched.payload.len();
+        self.buffered_bytes -= fetched.size_bytes();
         Some(fetched)
     }
 
@@ -91,7 +88,7 @@ impl State {
             if !self.lanes.is_seeking(first.partition) {
                 return;
             }
-            self.buffered_bytes -= first.payload.len();
+            self.buffered_bytes -= first.size_bytes();
             self.buffer.pop_front();
         }
     }
@@ -107,7 +104,7 @@ impl State {
 
     pub(crate) fn discard(&mut self, partition: i32) {
         self.buffer.retain(|fetched| fetched.partition != partition);
-        self.buffered_bytes = self.buffer.iter().map(|fetched| fetched.payload.len()).sum();
+        self.buffered_bytes = self.buffer.iter().map(|fetched| fetched.size_bytes()).sum();
     }
 
     /// Whether intake is to pause.
@@ -127,6 +124,7 @@ impl Shared {
         Self {
             meters: Meters::new(&topic),
             topic,
+            supervisor: Supervisor::new(),
             ends,
             state: Mutex::default(),
             arrived: Notify::new(),
@@ -203,12 +201,10 @@ impl Shared {
         self.state().settlements += 1;
     }
 
-    /// Answers a settlement.
-    pub(crate) fn settled(&self, reply: Reply, result: Result<Settlement, TransportError>) {
+    /// Counts a settlement as answered.
+    pub(crate) fn settled(&self) {
         self.state().settlements -= 1;
         self.confirmed.notify_waiters();
-        // Nobody waits for a settlement whose future was dropped.
-        let _ = reply.send(result);
     }
 
     /// Waits until no settlement is pending; false if `deadline` comes first.
@@ -261,8 +257,9 @@ impl Shared {
         self.state().aborts = count;
     }
 
-    /// Makes a transaction that waits for the group give up.
+    /// Makes a transaction that waits for the group give up, and lets the parts end.
     pub(crate) fn close(&self) {
+        self.supervisor.close();
         self.state().closing = true;
         self.moved.notify_all();
     }
@@ -279,10 +276,15 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Records why the consumer can't go on.
-    pub(crate) fn fail(&self, reason: String) {
-        self.state().fatal.get_or_insert(reason);
-        self.arrived.notify_waiters();
+    /// Why the consumer can't go on, if that is so.
+    pub(crate) fn failure(&self) -> Option<TransportError> {
+        self.supervisor.failure().map(fatal)
+    }
+
+    /// Waits until the consumer can't go on.
+    pub(crate) async fn failed(&self) -> TransportError {
+        let dropped = || "the transport was dropped before the broker confirmed".into();
+        fatal(self.supervisor.ended().await.unwrap_or_else(dropped))
     }
 
     /// Waits a moment until the buffer takes more, or something else is to be done before that.
@@ -311,7 +313,7 @@ impl Shared {
     pub(crate) fn push(&self, fetched: Fetched) -> bool {
         let mut state = self.state();
         if !state.lanes.is_seeking(fetched.partition) && !self.is_behind_the_end(&fetched) {
-            state.buffered_bytes += fetched.payload.len();
+            state.buffered_bytes += fetched.size_bytes();
             state.buffer.push_back(fetched);
         }
         let full = state.is_full();
@@ -319,4 +321,8 @@ impl Shared {
         self.arrived.notify_waiters();
         full
     }
+}
+
+fn fatal(reason: Arc<str>) -> TransportError {
+    TransportError::Fatal { context: reason.to_string(), source: None }
 }

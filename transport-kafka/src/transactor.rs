@@ -4,13 +4,16 @@
 //! merged into the next. What an aborted transaction held is delivered again.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use fmnist_core::transport::{
-    Delivery, Outbound, Outcome, Settlement, TransportError, dead_letter, dead_letter_stub,
+use fmnist_core::{
+    Part,
+    transport::{
+        DeadLetterForm, Delivery, Outbound, Outcome, Rejection, Settlement, TransportError,
+    },
 };
 use rdkafka::{
     consumer::ConsumerGroupMetadata,
@@ -38,16 +41,19 @@ pub(crate) struct Transactor {
     pub(crate) producer: Producer,
     pub(crate) results_topic: Option<Arc<str>>,
     pub(crate) dead_letter_topic: Arc<str>,
-    /// Dead letters in a batch that the broker refused as too large, by their messages' partition
-    /// and offset.
+    /// What went out in a batch that the broker refused as too large, by partition and offset of the
+    /// message that it answers.
     pub(crate) large: HashMap<(i32, i64), Large>,
 }
 
-/// A broker refuses a whole batch for one large letter, so each is tried by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Large {
-    Suspected,
-    Proved,
+/// A broker refuses a whole batch for one large message, so each is tried by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Large {
+    /// How many forms of the answer were refused by themselves: the results, where there were any,
+    /// then the dead letter's forms.
+    refused: usize,
+    /// Whether the next form is to go by itself.
+    is_suspected: bool,
 }
 
 /// A message whose end is in the open transaction.
@@ -60,20 +66,22 @@ struct Staged {
 
 impl Transactor {
     /// Carries out verdicts until the outbox is closed.
-    pub(crate) fn run(mut self, runtime: &Handle) {
-        while let Some(first) = runtime.block_on(self.outbox.pop()) {
+    pub(crate) fn run(mut self, runtime: &Handle, _part: Part) {
+        let outbox = Arc::clone(&self.outbox);
+        let _closing = outbox.closing();
+        while let Some(first) = runtime.block_on(outbox.pop()) {
             let (verdicts, replies): (Vec<_>, Vec<_>) = self.merge(first).into_iter().unzip();
             let mut settlements = vec![Settlement::default(); verdicts.len()];
-            let (staged, member) = self.stage(verdicts, &mut settlements);
+            let (mut staged, member) = self.stage(verdicts, &mut settlements);
             let batches: Vec<usize> = staged.iter().map(|staged| staged.batch).collect();
-            let committed = self.carry_out(staged, member.as_deref(), &mut settlements);
+            let committed = self.carry_out(&mut staged, member.as_deref(), &mut settlements);
             self.shared.end();
             for (batch, (reply, settlement)) in replies.into_iter().zip(settlements).enumerate() {
                 let result = match &committed {
                     Err(failure) if batches.contains(&batch) => Err(self.error(failure)),
                     _ => Ok(settlement),
                 };
-                self.shared.settled(reply, result);
+                reply.send(result);
             }
         }
     }
@@ -127,7 +135,7 @@ impl Transactor {
 
     fn carry_out(
         &mut self,
-        staged: Vec<Staged>,
+        staged: &mut [Staged],
         member: Option<&ConsumerGroupMetadata>,
         settlements: &mut [Settlement],
     ) -> Result<(), Failure> {
@@ -135,13 +143,13 @@ impl Transactor {
             return Ok(());
         }
         let committed = match member {
-            Some(member) => self.transact(&staged, member),
+            Some(member) => self.transact(staged, member),
             None => Err(Failure::NotAMember),
         };
         match committed {
             Ok(()) => {
                 fmnist_core::fail_point!(AfterCommit);
-                self.acknowledge(&staged, settlements);
+                self.acknowledge(staged, settlements);
                 Ok(())
             }
             Err(failure) => {
@@ -150,11 +158,12 @@ impl Transactor {
                     error = &failure as &dyn std::error::Error,
                     "transaction aborted; its messages are delivered again"
                 );
-                for staged in &staged {
+                for staged in &*staged {
                     self.shared.pull_back(staged.claim);
                 }
                 if let Failure::Fatal(cause) | Failure::Refused(cause) = &failure {
-                    self.shared.fail(format!("{}: {cause}", self.error(&failure)));
+                    let context = format!("{}: {cause}", self.error(&failure));
+                    self.shared.supervisor.fail(context);
                 }
                 Err(failure)
             }
@@ -164,7 +173,7 @@ impl Transactor {
     /// One transaction, committed or aborted.
     fn transact(
         &mut self,
-        staged: &[Staged],
+        staged: &mut [Staged],
         member: &ConsumerGroupMetadata,
     ) -> Result<(), Failure> {
         self.producer.begin()?;
@@ -172,7 +181,7 @@ impl Transactor {
         let sent = self.send(staged);
         self.shared.meters.published(begun.elapsed());
         let mut offsets = BTreeMap::new();
-        for Staged { claim, .. } in staged {
+        for Staged { claim, .. } in &*staged {
             offsets.insert(claim.partition, claim.offset + 1);
         }
         let injected = self.shared.take_abort();
@@ -194,16 +203,13 @@ impl Transactor {
     }
 
     /// Sends every message of the transaction and waits for the reports.
-    fn send(&mut self, staged: &[Staged]) -> Result<(), Failure> {
-        let mut sending = staged.iter().enumerate();
+    fn send(&mut self, staged: &mut [Staged]) -> Result<(), Failure> {
+        let mut sending = staged.iter_mut().enumerate();
         let sent = sending.try_for_each(|(number, staged)| self.send_one(number, staged));
-        let mut first = None;
+        let (mut first, mut large) = (None, BTreeSet::new());
         for (number, error) in self.producer.failures() {
-            let Staged { claim, outcome, .. } = &staged[number];
-            if is_too_large(&error) && matches!(outcome, Outcome::Reject(_)) {
-                // A transaction with a failed message can't commit: the next one knows better.
-                let known = self.large.entry((claim.partition, claim.offset));
-                known.and_modify(|large| *large = Large::Proved).or_insert(Large::Suspected);
+            if is_too_large(&error) {
+                large.insert(number);
                 first.get_or_insert(Failure::Aborted(error));
             } else if !matches!(first, Some(Failure::Refused(_))) {
                 // One that is refused decides over those that went with it.
@@ -213,47 +219,85 @@ impl Transactor {
                 }
             }
         }
+        // A transaction with a failed message can't commit: the next one knows better.
+        for Claim { partition, offset, .. } in large.into_iter().map(|number| staged[number].claim)
+        {
+            let known = self.large.entry((partition, offset)).or_default();
+            known.refused += usize::from(known.is_suspected);
+            known.is_suspected = !known.is_suspected;
+        }
         // After a failed report, the client refuses what comes next.
         first.map_or(sent, Err)
     }
 
-    fn send_one(&self, number: usize, staged: &Staged) -> Result<(), Failure> {
-        match &staged.outcome {
-            Outcome::Recorded | Outcome::Retry => {}
-            Outcome::Publish(messages) => {
-                let unknown = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
-                let topic = self.results_topic.as_ref().ok_or(unknown)?;
-                for message in messages {
-                    self.producer.send(topic, message, number, &self.shared)?;
-                }
+    fn send_one(&self, number: usize, staged: &mut Staged) -> Result<(), Failure> {
+        let claim = staged.claim;
+        let known = self.large.get(&(claim.partition, claim.offset)).copied();
+        let Large { mut refused, is_suspected } = known.unwrap_or_default();
+        if is_suspected {
+            self.producer.wait();
+        }
+        if let Outcome::Publish(messages) = &staged.outcome {
+            let rejection = match refused {
+                0 => self.send_results(messages, number, is_suspected)?,
+                _ => messages.iter().map(Outbound::size_bytes).max().map(Rejection::unpublishable),
+            };
+            if let Some(rejection) = rejection {
+                staged.outcome = Outcome::Reject(rejection);
+                refused = refused.saturating_sub(1);
             }
-            Outcome::Reject(_) => self.send_dead_letter(staged, number)?,
+        }
+        if let Outcome::Reject(rejection) = &staged.outcome {
+            self.send_dead_letter(&staged.delivery, rejection, number, refused)?;
+            if is_suspected {
+                self.producer.wait();
+            }
         }
         Ok(())
     }
 
-    fn send_dead_letter(&self, staged: &Staged, number: usize) -> Result<(), Failure> {
-        let Staged { delivery, outcome: Outcome::Reject(rejection), claim, .. } = staged else {
-            return Ok(());
-        };
-        let send = |message: Outbound| {
-            self.producer.send(&self.dead_letter_topic, &message, number, &self.shared)
-        };
-        let letter = || send(dead_letter(delivery, rejection));
-        let stub = || send(dead_letter_stub(delivery, rejection));
-        match self.large.get(&(claim.partition, claim.offset)) {
-            Some(Large::Proved) => stub()?,
-            Some(Large::Suspected) => {
-                self.producer.wait();
-                letter()?;
+    /// Sends results, each by itself if they are suspected; a rejection where one is too large.
+    fn send_results(
+        &self,
+        messages: &[Outbound],
+        number: usize,
+        are_suspected: bool,
+    ) -> Result<Option<Rejection>, KafkaError> {
+        let unknown = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
+        let topic = self.results_topic.as_ref().ok_or(unknown)?;
+        for message in messages {
+            match self.producer.send(topic, message, number, &self.shared) {
+                Err(error) if is_too_large(&error) => {
+                    return Ok(Some(Rejection::unpublishable(message.size_bytes())));
+                }
+                sent => sent?,
+            }
+            if are_suspected {
                 self.producer.wait();
             }
-            None => match letter() {
-                Err(error) if is_too_large(&error) => stub()?,
-                sent => sent?,
-            },
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Sends a dead letter in the first form that is not refused.
+    fn send_dead_letter(
+        &self,
+        delivery: &Delivery<KafkaToken>,
+        rejection: &Rejection,
+        number: usize,
+        refused: usize,
+    ) -> Result<(), KafkaError> {
+        let topic = &self.dead_letter_topic;
+        let forms = std::iter::successors(Some(DeadLetterForm::Whole), |form| form.smaller());
+        let mut sent = Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge));
+        for form in forms.skip(refused) {
+            let letter = form.letter(delivery, rejection);
+            sent = self.producer.send(topic, &letter, number, &self.shared);
+            if !sent.as_ref().is_err_and(is_too_large) {
+                break;
+            }
+        }
+        sent
     }
 
     /// Moves the marks: what was committed is over, even if its partition was revoked meanwhile.

@@ -22,7 +22,7 @@ use crate::{
     lag,
     lanes::Claim,
     membership::Membership,
-    outbox::Outbox,
+    outbox::{Outbox, Reply},
     shared::Shared,
     topics::{self, blocking},
     transaction,
@@ -112,7 +112,8 @@ impl KafkaTransport {
                     dead_letter_topic,
                     commits_batches: config.commits_batches(),
                 };
-                tasks.push(tokio::spawn(courier.run(Arc::clone(&outbox))));
+                let part = shared.supervisor.part("task that publishes results");
+                tasks.push(tokio::spawn(courier.run(Arc::clone(&outbox), part)));
             }
             Some(producer) => {
                 let transactor = Transactor {
@@ -124,13 +125,16 @@ impl KafkaTransport {
                     large: HashMap::new(),
                 };
                 let runtime = Handle::current();
-                thread::spawn(move || transactor.run(&runtime));
+                let part = shared.supervisor.part("thread of transactions");
+                thread::spawn(move || transactor.run(&runtime, part));
             }
         }
         let from_start = config.begins_at_the_start();
-        let watch = lag::watch(Arc::downgrade(&membership), Arc::clone(&shared), from_start);
+        let part = shared.supervisor.part("task that measures the lag");
+        let watch = lag::watch(Arc::downgrade(&membership), Arc::clone(&shared), from_start, part);
         tasks.push(tokio::spawn(watch));
-        tasks.push(tokio::spawn(consumer::poll(membership, Arc::clone(&shared))));
+        let part = shared.supervisor.part("task that polls Kafka");
+        tasks.push(tokio::spawn(consumer::poll(membership, Arc::clone(&shared), part)));
         Ok(Self { shared, outbox, guarantee, tasks, closed: Some(closed) })
     }
 
@@ -177,9 +181,9 @@ impl KafkaTransport {
         while let Some(fetched) = state.pop(|next| {
             deliveries.is_empty()
                 || (deliveries.len() < limits.max_messages
-                    && bytes + next.payload.len() <= limits.max_bytes)
+                    && bytes + next.size_bytes() <= limits.max_bytes)
         }) {
-            bytes += fetched.payload.len();
+            bytes += fetched.size_bytes();
             let (claim, attempt) = state.lanes.receive(fetched.partition, fetched.offset);
             deliveries.push(self.deliver(fetched, claim, attempt));
         }
@@ -190,10 +194,10 @@ impl KafkaTransport {
 
     /// What `recv` has to know of the buffer.
     fn waiting(&self, limits: Limits) -> Result<Waiting, TransportError> {
-        let mut state = self.shared.state();
-        if let Some(context) = state.fatal.clone() {
-            return Err(TransportError::Fatal { context, source: None });
+        if let Some(failure) = self.shared.failure() {
+            return Err(failure);
         }
+        let mut state = self.shared.state();
         state.drop_superseded();
         if state.buffer.is_empty() {
             return match state.unavailable.take() {
@@ -237,10 +241,10 @@ impl Transport for KafkaTransport {
             arrived.as_mut().enable();
             let due = match (self.waiting(limits)?, deadline) {
                 (Waiting::Enough, _) => true,
-                (Waiting::Nothing, _) => {
-                    arrived.await;
-                    false
-                }
+                (Waiting::Nothing, _) => tokio::select! {
+                    () = arrived => false,
+                    failure = self.shared.failed() => return Err(failure),
+                },
                 (Waiting::Some, None) => {
                     deadline = Some(Instant::now() + limits.max_wait);
                     limits.max_wait.is_zero()
@@ -258,14 +262,15 @@ impl Transport for KafkaTransport {
         &mut self,
         batch: Vec<(Delivery<KafkaToken>, Outcome)>,
     ) -> impl Future<Output = Result<Settlement, TransportError>> + Send + use<> {
-        let (reply, settlement) = oneshot::channel();
-        self.shared.settling();
+        let shared = Arc::clone(&self.shared);
+        let (reply, settlement) = Reply::new(Arc::clone(&shared));
         self.outbox.push(batch, reply);
         async move {
-            settlement.await.unwrap_or_else(|_| {
-                let context = "the transport was dropped before the broker confirmed".to_owned();
-                Err(TransportError::Fatal { context, source: None })
-            })
+            match settlement.await {
+                Ok(answer) => answer,
+                // Who was to answer has ended, or the transport was dropped.
+                Err(_) => Err(shared.failed().await),
+            }
         }
     }
 
@@ -293,8 +298,8 @@ impl Transport for KafkaTransport {
 
 impl KafkaTransport {
     fn stop(&self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
         self.shared.close();
+        self.tasks.iter().for_each(JoinHandle::abort);
         self.outbox.close();
     }
 }
@@ -302,5 +307,35 @@ impl KafkaTransport {
 impl Drop for KafkaTransport {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_part_that_ends_early_ends_its_transport_and_is_named() {
+        let parts = ["publishes results", "measures the lag", "polls Kafka"];
+        for (index, part) in parts.into_iter().enumerate() {
+            let cluster = MockCluster::new(1).expect("a mock cluster");
+            let bootstrap_servers = cluster.bootstrap_servers();
+            let config = KafkaConfig { bootstrap_servers, ..KafkaConfig::default() };
+            for topic in config.topics() {
+                cluster.create_topic(topic, 1, 1).expect("a topic");
+            }
+            let mut transport = KafkaTransport::connect(&config).await.expect("connected");
+            transport.tasks[index].abort();
+            let limits = Limits { max_messages: 1, max_bytes: 1, max_wait: Duration::ZERO };
+            let error = transport.recv(limits).await.expect_err("a part ended");
+            let expected = format!("the task that {part} ended early");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+            if part == "publishes results" {
+                let error = transport.settle(Vec::new()).await.expect_err("nobody settles");
+                assert!(error.to_string().starts_with(&expected), "{error}");
+            }
+        }
     }
 }

@@ -4,9 +4,11 @@ use bytes::Bytes;
 use fmnist_core::transport::{Attributes, Outbound};
 use rdkafka::{
     Message,
-    message::{BorrowedMessage, Header, Headers, OwnedHeaders},
+    message::{BorrowedMessage, OwnedMessage},
     producer::{BaseRecord, FutureRecord},
 };
+
+use crate::headers;
 
 /// A record on its way from the client's memory to a delivery.
 #[derive(Debug)]
@@ -18,20 +20,21 @@ pub(crate) struct Fetched {
     pub(crate) payload: Bytes,
 }
 
+impl Fetched {
+    /// What key, headers and payload take, in bytes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let key = self.key.as_ref().map_or(0, Bytes::len);
+        key + self.attributes.size_bytes() + self.payload.len()
+    }
+}
+
 impl From<&BorrowedMessage<'_>> for Fetched {
     fn from(message: &BorrowedMessage<'_>) -> Self {
-        let mut attributes = Attributes::new();
-        for header in message.headers().iter().flat_map(|headers| headers.iter()) {
-            match header.value {
-                Some(value) => attributes.push(header.key, Bytes::copy_from_slice(value)),
-                None => attributes.push_null(header.key),
-            }
-        }
         Self {
             partition: message.partition(),
             offset: message.offset(),
             key: message.key().map(Bytes::copy_from_slice),
-            attributes,
+            attributes: headers::read(message),
             payload: message.payload().map(Bytes::copy_from_slice).unwrap_or_default(),
         }
     }
@@ -43,7 +46,7 @@ pub(crate) fn record<'a>(topic: &'a str, message: &'a Outbound) -> FutureRecord<
     if let Some(key) = &message.key {
         record = record.key(&key[..]);
     }
-    if let Some(headers) = headers(&message.attributes) {
+    if let Some(headers) = headers::write(&message.attributes) {
         record = record.headers(headers);
     }
     record
@@ -59,19 +62,20 @@ pub(crate) fn numbered_record<'a>(
     if let Some(key) = &message.key {
         record = record.key(&key[..]);
     }
-    if let Some(headers) = headers(&message.attributes) {
+    if let Some(headers) = headers::write(&message.attributes) {
         record = record.headers(headers);
     }
     record
 }
 
-fn headers(attributes: &Attributes) -> Option<OwnedHeaders> {
-    if attributes.is_empty() {
-        return None;
+/// The record that sends a message again that came back with a failed report.
+pub(crate) fn again(message: &OwnedMessage) -> FutureRecord<'_, [u8], [u8]> {
+    FutureRecord {
+        topic: message.topic(),
+        partition: None,
+        payload: message.payload(),
+        key: message.key(),
+        timestamp: None,
+        headers: message.headers().cloned(),
     }
-    let mut headers = OwnedHeaders::new_with_capacity(attributes.len());
-    for (key, value) in attributes.iter() {
-        headers = headers.insert(Header { key, value: value.map(|bytes| &bytes[..]) });
-    }
-    Some(headers)
 }

@@ -119,11 +119,14 @@ impl ResultRecord {
     }
 
     /// The messages that carry this result: the parts of [`ResultRecord::encode`], in order, each
-    /// with the key of the message that was answered, or else its id.
+    /// with the key of the message that was answered, or else its id. A part has at most `max_bytes`
+    /// with key and attributes, unless the key alone takes nearly all of that.
     pub fn outbound(&self, key: Option<&Bytes>, max_bytes: usize) -> Vec<Outbound> {
         let key = key.cloned().unwrap_or_else(|| Bytes::copy_from_slice(self.id.as_bytes()));
         let attributes: Attributes = [("content-type", "application/json")].into_iter().collect();
-        self.encode(max_bytes)
+        // A large key goes out with every part: it must not multiply them without a bound.
+        let envelope_bytes = key.len() + attributes.size_bytes();
+        self.encode(max_bytes.saturating_sub(envelope_bytes).max(max_bytes / 8))
             .into_iter()
             .map(|payload| Outbound {
                 key: Some(key.clone()),
@@ -291,5 +294,15 @@ mod tests {
         let parts = record.outbound(None, 600);
         assert_eq!(parts.len(), 2);
         assert!(parts.iter().all(|p| p.key.as_deref() == Some(b"INFERENCE/3/1042")));
+    }
+
+    #[test]
+    fn the_key_counts_in_the_size_of_a_part_and_does_not_multiply_the_parts_without_a_bound() {
+        let record = record(1000);
+        let (key, large) = (Bytes::from(vec![b'k'; 10_000]), Bytes::from(vec![b'k'; 30_000]));
+        let parts = record.outbound(Some(&key), 20_000);
+        assert!(parts.len() > 1 && parts.iter().all(|part| part.size_bytes() <= 20_000));
+        let most = 12 * record.outbound(Some(&Bytes::new()), 20_000).len();
+        assert!(record.outbound(Some(&large), 20_000).len() <= most, "{most} parts at most");
     }
 }

@@ -177,6 +177,12 @@ pub fn dead_letter_headers() -> Value {
                     "description": "Only where the payload was too large and was left out.",
                 },
                 "fmnist.payload.bytes": number("Only where the payload was left out: its size."),
+                "fmnist.key.sha256": {
+                    "type": "string",
+                    "pattern": "^[0-9a-f]{64}$",
+                    "description": "Only where the key did not fit and was left out.",
+                },
+                "fmnist.key.bytes": number("Only where the key was left out: its size."),
             },
         }),
     )

@@ -150,6 +150,8 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), PipelineError> {
         let mut shutdown = std::pin::pin!(shutdown);
+        let sink = Arc::clone(&self.sink);
+        let mut broken = std::pin::pin!(sink.ended());
         loop {
             self.dispatch()?;
             self.flush();
@@ -164,6 +166,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                     let grace = Duration::from_millis(self.config.grace_ms);
                     self.deadline = Some(Instant::now() + grace);
                 }
+                error = broken.as_mut() => return Err(PipelineError::Sink(error)),
                 () = sleep_until(self.deadline.unwrap_or_else(Instant::now)),
                     if self.deadline.is_some() => {
                     tracing::warn!(messages = self.messages, "the grace is over; \

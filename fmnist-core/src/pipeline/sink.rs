@@ -1,3 +1,5 @@
+use std::future::pending;
+
 use crate::{image::Image, message::ResultRecord};
 
 /// Where results are recorded besides the broker: a database, a console.
@@ -18,6 +20,12 @@ pub trait Sink: Send + Sync + 'static {
     /// # Errors
     /// The messages are then delivered again.
     fn write(&self, results: &[Answered]) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Resolves once a part of the sink has ended that was to go on, and names it: the pipeline then
+    /// stops with that error, so that the process is started again. Cancel safe.
+    fn ended(&self) -> impl Future<Output = SinkError> + Send {
+        pending()
+    }
 }
 
 /// A result, and what it was found on.
@@ -67,6 +75,13 @@ impl<S: Sink> Sink for Option<S> {
             None => Ok(()),
         }
     }
+
+    async fn ended(&self) -> SinkError {
+        match self {
+            Some(sink) => sink.ended().await,
+            None => pending().await,
+        }
+    }
 }
 
 /// One sink after the other: the second sees what the first confirmed.
@@ -80,5 +95,12 @@ impl<A: Sink, B: Sink> Sink for (A, B) {
     async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
         self.0.write(results).await?;
         self.1.write(results).await
+    }
+
+    async fn ended(&self) -> SinkError {
+        tokio::select! {
+            ended = self.0.ended() => ended,
+            ended = self.1.ended() => ended,
+        }
     }
 }

@@ -1,8 +1,30 @@
 use bytes::Bytes;
 
 /// Headers (Kafka) or attributes (Pub/Sub), in order; names may repeat, values are bytes or null.
+///
+/// Names are text to who reads them. One that came as other bytes, as Kafka allows, keeps them for
+/// the way back ([`Attributes::iter_raw`]) and reads as its UTF-8 parts with the rest as `\xe9`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes(Vec<(String, Option<Bytes>)>);
+pub struct Attributes(Vec<(Name, Option<Bytes>)>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    text: String,
+    /// What came, where that is not the text.
+    bytes: Option<Box<[u8]>>,
+}
+
+impl Name {
+    fn bytes(&self) -> &[u8] {
+        self.bytes.as_deref().unwrap_or(self.text.as_bytes())
+    }
+}
+
+impl From<String> for Name {
+    fn from(text: String) -> Self {
+        Self { text, bytes: None }
+    }
+}
 
 impl Attributes {
     /// No attributes.
@@ -12,12 +34,21 @@ impl Attributes {
 
     /// Adds one; never replaces.
     pub fn push(&mut self, name: impl Into<String>, value: impl Into<Bytes>) {
-        self.0.push((name.into(), Some(value.into())));
+        self.0.push((name.into().into(), Some(value.into())));
     }
 
     /// Adds one whose value is null, which Kafka knows and Pub/Sub does not.
     pub fn push_null(&mut self, name: impl Into<String>) {
-        self.0.push((name.into(), None));
+        self.0.push((name.into().into(), None));
+    }
+
+    /// Adds one whose name need not be UTF-8.
+    pub fn push_raw(&mut self, name: &[u8], value: Option<Bytes>) {
+        let name = match std::str::from_utf8(name) {
+            Ok(text) => text.to_owned().into(),
+            Err(_) => Name { text: readable(name), bytes: Some(name.into()) },
+        };
+        self.0.push((name, value));
     }
 
     /// The last value of that name, as Kafka's `lastHeader`; names are compared without case.
@@ -25,7 +56,7 @@ impl Attributes {
         self.0
             .iter()
             .rev()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .find(|(n, _)| n.text.eq_ignore_ascii_case(name))
             .and_then(|(_, v)| v.as_ref())
     }
 
@@ -36,7 +67,22 @@ impl Attributes {
 
     /// All, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Bytes>)> {
-        self.0.iter().map(|(n, v)| (n.as_str(), v.as_ref()))
+        self.0.iter().map(|(n, v)| (n.text.as_str(), v.as_ref()))
+    }
+
+    /// All, in order, with the names' bytes as they came.
+    pub fn iter_raw(&self) -> impl Iterator<Item = (&[u8], Option<&Bytes>)> {
+        self.0.iter().map(|(n, v)| (n.bytes(), v.as_ref()))
+    }
+
+    /// Those that `keeps` accepts by their place and name.
+    pub(super) fn filtered(mut self, mut keeps: impl FnMut(usize, &str) -> bool) -> Self {
+        let mut index = 0;
+        self.0.retain(|(name, _)| {
+            index += 1;
+            keeps(index - 1, &name.text)
+        });
+        self
     }
 
     /// How many.
@@ -46,7 +92,7 @@ impl Attributes {
 
     /// What names and values take, in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.0.iter().map(|(n, v)| n.len() + v.as_ref().map_or(0, Bytes::len)).sum()
+        self.0.iter().map(|(n, v)| n.bytes().len() + v.as_ref().map_or(0, Bytes::len)).sum()
     }
 
     /// Whether there are none.
@@ -55,8 +101,35 @@ impl Attributes {
     }
 }
 
+fn readable(name: &[u8]) -> String {
+    let mut text = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    }
+    text
+}
+
 impl<N: Into<String>, V: Into<Bytes>> FromIterator<(N, V)> for Attributes {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(n, v)| (n.into(), Some(v.into()))).collect())
+        Self(pairs.into_iter().map(|(n, v)| (n.into().into(), Some(v.into()))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_not_utf8_reads_as_text_and_keeps_its_bytes() {
+        let mut attributes = Attributes::new();
+        attributes.push_raw(b"caf\xe9", Some("1".into()));
+        attributes.push_raw("caf\u{e9}".as_bytes(), None);
+        let texts: Vec<_> = attributes.iter().map(|(name, _)| name).collect();
+        assert_eq!(texts, ["caf\\xe9", "caf\u{e9}"]);
+        let bytes: Vec<_> = attributes.iter_raw().map(|(name, _)| name).collect();
+        assert_eq!(bytes, [&b"caf\xe9"[..], "caf\u{e9}".as_bytes()]);
+        assert_eq!(attributes.text("CAF\\xe9"), Some("1"));
+        assert_eq!(attributes.size_bytes(), 4 + 1 + 5);
     }
 }

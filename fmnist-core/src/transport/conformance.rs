@@ -41,6 +41,12 @@ pub trait Harness: Send + Sync {
         async { panic!("a transport that claims exactly once has a way to inject aborts") }
     }
 
+    /// The most that the broker takes of a result, in bytes with key and attributes: at least 1,000
+    /// more than what [`Harness::send`] is given. `None` skips the case of a larger one.
+    fn max_message_bytes(&self) -> Option<usize> {
+        None
+    }
+
     /// How long the broker may take to deliver an unsettled message again.
     fn patience(&self) -> Duration;
 }
@@ -80,6 +86,8 @@ pub async fn run<H: Harness>(capabilities: Capabilities, new: impl AsyncFn() -> 
     case!(recorded_messages_are_acknowledged_without_a_result);
     case!(a_rejected_message_reaches_the_dead_letters_untouched);
     case!(answers_in_several_parts_stay_in_order);
+    let bounded = new().await.max_message_bytes().is_some();
+    case!(a_result_that_is_too_large_is_dead_lettered_at_publish if bounded, "no bound is named");
     case!(limits_hold);
     case!(a_dropped_reception_loses_nothing);
     case!(a_dropped_settlement_is_carried_out_all_the_same);

@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 use super::{
     Attributes, Delivery, Outbound, Rejection,
     trace::{TRACEPARENT, TraceContext},
@@ -22,12 +24,61 @@ pub fn dead_letter<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound
 /// without the original ones, the payload's SHA-256 and size, and no payload.
 pub fn dead_letter_stub<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
     let mut attributes = provenance(delivery, rejection, Attributes::new());
-    attributes.push("fmnist.payload.sha256", sha256(&delivery.payload));
-    attributes.push("fmnist.payload.bytes", delivery.payload.len().to_string());
+    push_digest(&mut attributes, "payload", &delivery.payload);
     if let Some(trace) = TraceContext::read(&delivery.attributes) {
         trace.child().write(&mut attributes);
     }
-    Outbound { key: delivery.key.clone(), attributes, payload: bytes::Bytes::new() }
+    Outbound { key: delivery.key.clone(), attributes, payload: Bytes::new() }
+}
+
+/// The least of it: neither payload nor key, and of the trace no `tracestate`.
+fn keyless_stub<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
+    let mut attributes = provenance(delivery, rejection, Attributes::new());
+    push_digest(&mut attributes, "payload", &delivery.payload);
+    if let Some(key) = &delivery.key {
+        push_digest(&mut attributes, "key", key);
+    }
+    if let Some(trace) = TraceContext::read(&delivery.attributes) {
+        attributes.push(TRACEPARENT, trace.child().to_string());
+    }
+    Outbound { key: None, attributes, payload: Bytes::new() }
+}
+
+fn push_digest(attributes: &mut Attributes, part: &str, bytes: &[u8]) {
+    attributes.push(format!("fmnist.{part}.sha256"), sha256(bytes));
+    attributes.push(format!("fmnist.{part}.bytes"), bytes.len().to_string());
+}
+
+/// How much of its message a dead letter holds: what a broker refuses as too large goes as less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetterForm {
+    /// See [`dead_letter`].
+    #[default]
+    Whole,
+    /// See [`dead_letter_stub`].
+    Stub,
+    /// A stub with the key's SHA-256 and size instead of a key that does not fit.
+    KeylessStub,
+}
+
+impl DeadLetterForm {
+    /// The next smaller one.
+    pub const fn smaller(self) -> Option<Self> {
+        match self {
+            Self::Whole => Some(Self::Stub),
+            Self::Stub => Some(Self::KeylessStub),
+            Self::KeylessStub => None,
+        }
+    }
+
+    /// The dead letter of `delivery` in this form.
+    pub fn letter<T>(self, delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
+        match self {
+            Self::Whole => dead_letter(delivery, rejection),
+            Self::Stub => dead_letter_stub(delivery, rejection),
+            Self::KeylessStub => keyless_stub(delivery, rejection),
+        }
+    }
 }
 
 fn provenance<T>(
@@ -55,8 +106,8 @@ fn provenance<T>(
 
 /// Counts how often a message was sent again from the dead letters.
 const REDRIVES: &str = "fmnist.redrives";
-/// What [`dead_letter`] and [`dead_letter_stub`] add.
-const ADDED: [&str; 10] = [
+/// What the forms of a dead letter add.
+const ADDED: [&str; 12] = [
     "__connect.errors.topic",
     "__connect.errors.partition",
     "__connect.errors.offset",
@@ -67,6 +118,8 @@ const ADDED: [&str; 10] = [
     "fmnist.attempt",
     "fmnist.payload.sha256",
     "fmnist.payload.bytes",
+    "fmnist.key.sha256",
+    "fmnist.key.bytes",
 ];
 
 /// A dead letter, read back.
@@ -80,13 +133,13 @@ pub struct DeadLetter {
     pub reason: String,
     /// How often the message was sent again before.
     pub redrives: u32,
-    /// The payload was too large for the dead letters and is not here.
+    /// The message was too large for the dead letters: its payload is not here, nor perhaps its key.
     pub is_stub: bool,
     original: Outbound,
 }
 
 impl DeadLetter {
-    /// Reads what [`dead_letter`] or [`dead_letter_stub`] wrote; `None` if it is something else.
+    /// Reads a dead letter of any [`DeadLetterForm`]; `None` if it is something else.
     pub fn read(letter: Outbound) -> Option<Self> {
         let text = |name| letter.attributes.text(name).map(str::to_owned);
         let redrives = text(REDRIVES).and_then(|count| count.parse().ok()).unwrap_or(0);
@@ -118,23 +171,14 @@ fn without_added(attributes: &Attributes) -> Attributes {
         let is_added = ADDED.contains(&name) || (has_own_trace && name == TRACEPARENT);
         (is_added && is_last) || name == REDRIVES
     };
-    let mut kept = Attributes::new();
-    for (index, (name, value)) in all.iter().enumerate() {
-        match value {
-            _ if added(index, name) => {}
-            Some(value) => kept.push(*name, (*value).clone()),
-            None => kept.push_null(*name),
-        }
-    }
-    kept
+    attributes.clone().filtered(|index, name| !added(index, name))
 }
 
 /// Whether the last `traceparent` was added to one that the message brought. Where a broker keeps
 /// one value of a name, the added one stays, and a message that is sent again goes on from it.
 fn has_own_trace(attributes: &Attributes) -> bool {
-    let context = |value: &bytes::Bytes| {
-        TraceContext::read(&[(TRACEPARENT, value.clone())].into_iter().collect())
-    };
+    let context =
+        |value: &Bytes| TraceContext::read(&[(TRACEPARENT, value.clone())].into_iter().collect());
     let named = attributes.iter().filter(|(name, _)| *name == TRACEPARENT);
     let contexts: Vec<_> = named.map(|(_, value)| value.and_then(context)).collect();
     match &contexts[..] {
@@ -146,8 +190,6 @@ fn has_own_trace(attributes: &Attributes) -> bool {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use bytes::Bytes;
 
     use super::*;
     use crate::transport::{Source, Stage};
@@ -179,6 +221,7 @@ mod tests {
     fn a_redriven_message_is_the_original_and_the_count() {
         let mut attributes: Attributes = [("trace", "7"), ("trace", "8")].into_iter().collect();
         attributes.push_null("nothing");
+        attributes.push_raw(b"caf\xe9", Some("9".into()));
         let original = delivery(attributes);
         let letter = dead_letter(&original, &Rejection::new(Stage::Decode, "bad"));
         let read = DeadLetter::read(letter).expect("a dead letter");
@@ -187,7 +230,8 @@ mod tests {
         let again = read.redriven();
         assert_eq!((again.key, again.payload), (original.key, original.payload));
         let again = read.redriven();
-        assert_eq!(names(&again), ["trace", "trace", "nothing", "fmnist.redrives"]);
+        assert_eq!(names(&again), ["trace", "trace", "nothing", "caf\\xe9", "fmnist.redrives"]);
+        assert_eq!(again.attributes.iter_raw().nth(3), Some((&b"caf\xe9"[..], Some(&"9".into()))));
         assert_eq!(again.attributes.text("fmnist.redrives"), Some("1"));
     }
 
@@ -252,5 +296,22 @@ mod tests {
             dead_letter_stub(&delivery(Attributes::new()), &Rejection::new(Stage::Decode, ""));
         assert!(DeadLetter::read(stub).expect("a dead letter").is_stub);
         assert_eq!(DeadLetter::read(Outbound::default()), None);
+    }
+
+    #[test]
+    fn a_key_that_does_not_fit_is_told_by_its_digest_and_size() {
+        let mut original = delivery(Attributes::new());
+        original.key = Some(Bytes::from_static(b"abc"));
+        let rejection = Rejection::new(Stage::Decode, "bad");
+        let stub = DeadLetterForm::Stub.smaller().expect("a smaller one");
+        let stub = stub.letter(&original, &rejection);
+        assert_eq!((&stub.key, stub.payload.len()), (&None, 0));
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(stub.attributes.text("fmnist.key.sha256"), Some(digest));
+        assert_eq!(stub.attributes.text("fmnist.key.bytes"), Some("3"));
+        assert_eq!(stub.attributes.text("fmnist.payload.bytes"), Some("2"));
+        let read = DeadLetter::read(stub).expect("a dead letter");
+        assert!(read.is_stub);
+        assert_eq!(names(&read.redriven()), ["fmnist.redrives"]);
     }
 }

@@ -73,7 +73,8 @@ pub enum Lane {
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// Publish these results (parts of one answer, in order), then acknowledge.
+    /// Publish these results (parts of one answer, in order), then acknowledge. An answer that the
+    /// broker refuses for its size goes to the dead letters instead, at [`Stage::Publish`].
     Publish(Vec<Outbound>),
     /// Every sink has it; acknowledge.
     Recorded,
@@ -130,6 +131,16 @@ impl Rejection {
             reason.push_str(ELLIPSIS);
         }
         Self { stage, reason }
+    }
+
+    /// Why a message goes to the dead letters whose result the broker refuses for its size, which is
+    /// `bytes` with key and attributes.
+    pub fn unpublishable(bytes: usize) -> Self {
+        let reason = format!(
+            "the broker does not take a result of {bytes} bytes, key and headers counted; see \
+             results.max_result_bytes and the broker's own limit"
+        );
+        Self::new(Stage::Publish, reason)
     }
 }
 

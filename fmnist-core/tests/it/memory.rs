@@ -1,11 +1,14 @@
 use std::time::Duration;
 
 use fmnist_core::transport::{
-    Capabilities, Guarantee, Limits, Outbound, Outcome, Settlement, Transport,
+    Capabilities, Guarantee, Limits, Outbound, Outcome, Rejection, Settlement, Stage, Transport,
     conformance::{self, Harness},
     memory::{MemoryBroker, MemoryTransport},
 };
 use tokio::time::{Instant, timeout};
+
+/// What a result may have.
+const BOUND_BYTES: usize = 4_000;
 
 struct Memory(MemoryBroker);
 
@@ -28,6 +31,10 @@ impl Harness for Memory {
         self.0.dead_letters()
     }
 
+    fn max_message_bytes(&self) -> Option<usize> {
+        Some(BOUND_BYTES)
+    }
+
     fn patience(&self) -> Duration {
         Duration::from_secs(10)
     }
@@ -36,7 +43,12 @@ impl Harness for Memory {
 #[tokio::test]
 async fn the_memory_transport_conforms() {
     let claims = Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true };
-    conformance::run(claims, async || Memory(MemoryBroker::new("INFERENCE"))).await;
+    let bounded = async || {
+        let broker = MemoryBroker::new("INFERENCE");
+        broker.refuse_above(BOUND_BYTES);
+        Memory(broker)
+    };
+    conformance::run(claims, bounded).await;
 }
 
 const LIMITS: Limits =
@@ -44,6 +56,27 @@ const LIMITS: Limits =
 
 fn message(payload: &'static str) -> Outbound {
     Outbound { payload: payload.into(), ..Outbound::default() }
+}
+
+#[tokio::test]
+async fn what_a_broker_does_not_take_whole_goes_to_the_dead_letters_without_what_does_not_fit() {
+    let broker = MemoryBroker::new("m");
+    let key = Some(vec![b'k'; BOUND_BYTES].into());
+    broker.send(Outbound { key, payload: "x".into(), ..Outbound::default() });
+    broker.send(Outbound { payload: vec![b'x'; BOUND_BYTES].into(), ..message("") });
+    broker.refuse_above(BOUND_BYTES);
+    let mut consumer = broker.consumer();
+    let deliveries = consumer.recv(LIMITS).await.expect("received");
+    let reject = |delivery| (delivery, Outcome::Reject(Rejection::new(Stage::Decode, "bad")));
+    consumer.settle(deliveries.into_iter().map(reject).collect()).await.expect("confirmed");
+    let letters = broker.dead_letters();
+    let digest = |letter: &Outbound| {
+        let size = |name| letter.attributes.text(name).map(str::to_owned);
+        (size("fmnist.key.bytes"), size("fmnist.payload.bytes"))
+    };
+    assert_eq!(digest(&letters[0]), (Some("4000".to_owned()), Some("1".to_owned())));
+    assert_eq!(digest(&letters[1]), (None, Some("4000".to_owned())));
+    assert!(letters.iter().all(|letter| letter.key.is_none() && letter.payload.is_empty()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,9 +13,11 @@ use fmnist_core::{
 };
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
+    bindings::rd_kafka_resp_err_t,
     consumer::{BaseConsumer, Consumer},
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
+    types::RDKafkaApiKey,
 };
 use tokio::{
     sync::oneshot,
@@ -27,7 +29,8 @@ use crate::{
     cluster,
     constant::{Constant, test_set},
     fresh,
-    harness::{Kafka, PARTITIONS, topics},
+    harness::{PARTITIONS, topics},
+    poison::narrow,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -260,13 +263,6 @@ async fn partitions_that_were_paused_when_they_were_revoked_are_read_when_they_c
     }
 }
 
-/// As `kafka`, but its producers refuse what is larger than 4,000 bytes.
-fn narrow(kafka: &Kafka) -> Kafka {
-    let mut config = kafka.0.clone();
-    config.properties.insert("message.max.bytes".to_owned(), "4000".to_owned());
-    Kafka(config)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_that_is_too_large_goes_as_a_stub() {
     let cluster = cluster();
@@ -290,10 +286,12 @@ async fn a_refused_result_stops_the_consumer_with_its_message_uncommitted() {
     let cluster = cluster();
     let kafka = fresh(&cluster);
     let sent = kafka.send(vec![message("question")]).await;
-    let mut transport = narrow(&kafka).connect().await;
+    let mut transport = kafka.connect().await;
     let delivery = receive(&mut transport, 1).await.remove(0);
-    let large = Outcome::Publish(vec![message(vec![b'x'; 9_000])]);
-    let error = transport.settle(vec![(delivery, large)]).await.expect_err("refused");
+    let refused = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::Produce, &[refused]);
+    let answer = Outcome::Publish(vec![message("answer")]);
+    let error = transport.settle(vec![(delivery, answer)]).await.expect_err("refused");
     assert!(matches!(error, TransportError::Fatal { .. }), "{error}");
     let limits = Limits { max_messages: 1, max_bytes: 1, max_wait: Duration::ZERO };
     let error = transport.recv(limits).await.expect_err("stopped");

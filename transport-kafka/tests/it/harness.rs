@@ -71,6 +71,11 @@ impl Harness for Kafka {
         transport.abort_transactions(count);
     }
 
+    fn max_message_bytes(&self) -> Option<usize> {
+        // The client's own bound.
+        Some(1_000_000)
+    }
+
     fn patience(&self) -> Duration {
         Duration::from_secs(30)
     }

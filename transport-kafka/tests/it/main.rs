@@ -5,6 +5,7 @@ mod faults;
 mod harness;
 mod limits;
 mod observed;
+mod poison;
 
 use fmnist_core::transport::{
     Capabilities, Guarantee, Outbound, PublishError, Publisher, conformance,

@@ -86,6 +86,29 @@ pub(super) async fn answers_in_several_parts_stay_in_order<H: Harness>(h: &H) {
     assert_eq!(payloads, ["part 1", "part 2", "part 3"]);
 }
 
+pub(super) async fn a_result_that_is_too_large_is_dead_lettered_at_publish<H: Harness>(h: &H) {
+    let max_bytes = h.max_message_bytes().expect("a bound");
+    let sent = h.send(messages("a", 0..3)).await;
+    let mut transport = h.connect().await;
+    let deliveries = receive(h, &mut transport, 3).await;
+    let mut batch: Vec<_> = deliveries.into_iter().map(publish).collect();
+    let Outcome::Publish(results) = &mut batch[1].1 else { unreachable!("it is published") };
+    results[0].payload = vec![b'x'; max_bytes + 1].into();
+    let settlement = settle::<H>(&mut transport, batch).await;
+    assert_eq!(settlement, Settlement { published: 2, rejected: 1, ..Settlement::default() });
+    assert_eq!(answered(&h.results().await), [&*sent[0], &*sent[2]]);
+
+    let letters = h.dead_letters().await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (letters[0].key.as_deref(), &letters[0].payload[..]),
+        (Some(&b"a"[..]), &b"a 1"[..])
+    );
+    let text = |name| letters[0].attributes.text(name).unwrap_or_default();
+    assert_eq!((text("fmnist.id"), text("__connect.errors.stage")), (&*sent[1], "PUBLISH"));
+    assert_nothing_else_waits(h, &mut transport, "a").await;
+}
+
 pub(super) async fn limits_hold<H: Harness>(h: &H) {
     let mut batch = messages("a", 0..12);
     batch.iter_mut().for_each(|message| message.payload = vec![b'x'; 1000].into());

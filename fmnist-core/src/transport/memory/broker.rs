@@ -7,8 +7,8 @@ use tokio::sync::{Notify, watch};
 
 use super::MemoryTransport;
 use crate::transport::{
-    Delivery, Lane, Limits, Outbound, Outcome, PublishError, Publisher, Settlement, Source,
-    dead_letter, memory::MemoryToken,
+    DeadLetterForm, Delivery, Lane, Limits, Outbound, Outcome, PublishError, Publisher, Rejection,
+    Settlement, Source, memory::MemoryToken,
 };
 
 /// One input queue, its results and its dead letters, with knobs for faults.
@@ -37,6 +37,8 @@ struct State {
     dead_letters: Vec<Outbound>,
     aborts: usize,
     outages: usize,
+    /// What a result or a dead letter may have, where there is a bound.
+    max_message_bytes: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -130,6 +132,11 @@ impl MemoryBroker {
         self.state().outages = count;
     }
 
+    /// Refuses results and dead letters above this many bytes, key and attributes counted.
+    pub fn refuse_above(&self, max_message_bytes: usize) {
+        self.state().max_message_bytes = Some(max_message_bytes);
+    }
+
     /// Ends every lease, as when a consumer was too slow: later verdicts are stale.
     pub fn expire_leases(&self) {
         let mut guard = self.state();
@@ -170,7 +177,7 @@ impl MemoryBroker {
         let state = self.state();
         let mut bytes = 0;
         for (messages, &index) in state.ready.iter().enumerate() {
-            bytes += state.log.get(&index).map_or(0, |stored| stored.message.payload.len());
+            bytes += state.log.get(&index).map_or(0, |stored| stored.message.size_bytes());
             if messages + 1 >= limits.max_messages || bytes >= limits.max_bytes {
                 return Fill::Full;
             }
@@ -185,7 +192,7 @@ impl MemoryBroker {
         let State { log, ready, leases, .. } = &mut *guard;
         while let Some(&index) = ready.first() {
             let stored = log.get_mut(&index).expect("what is ready is in the log");
-            bytes += stored.message.payload.len();
+            bytes += stored.message.size_bytes();
             let fits = deliveries.len() < limits.max_messages && bytes <= limits.max_bytes;
             if !deliveries.is_empty() && !fits {
                 break;
@@ -238,7 +245,7 @@ impl MemoryBroker {
                     continue;
                 }
             }
-            match outcome {
+            match state.publishable(outcome) {
                 Outcome::Retry => {
                     state.pull_back(index);
                     settlement.retried += 1;
@@ -250,7 +257,8 @@ impl MemoryBroker {
                 }
                 Outcome::Recorded => settlement.recorded += 1,
                 Outcome::Reject(rejection) => {
-                    state.dead_letters.push(dead_letter(&delivery, &rejection));
+                    let letter = state.dead_letter(&delivery, &rejection);
+                    state.dead_letters.push(letter);
                     settlement.rejected += 1;
                 }
             }
@@ -283,6 +291,30 @@ impl MemoryBroker {
 }
 
 impl State {
+    fn is_too_large(&self, message: &Outbound) -> bool {
+        self.max_message_bytes.is_some_and(|max_bytes| message.size_bytes() > max_bytes)
+    }
+
+    /// The outcome, or a rejection where the result is too large.
+    fn publishable(&self, outcome: Outcome) -> Outcome {
+        let Outcome::Publish(results) = &outcome else { return outcome };
+        match results.iter().find(|result| self.is_too_large(result)) {
+            Some(large) => Outcome::Reject(Rejection::unpublishable(large.size_bytes())),
+            None => outcome,
+        }
+    }
+
+    fn dead_letter(&self, delivery: &Delivery<MemoryToken>, rejection: &Rejection) -> Outbound {
+        let mut form = DeadLetterForm::Whole;
+        loop {
+            let letter = form.letter(delivery, rejection);
+            match form.smaller() {
+                Some(smaller) if self.is_too_large(&letter) => form = smaller,
+                _ => return letter,
+            }
+        }
+    }
+
     /// Delivers a message again, and after it every leased later one of its lane.
     fn pull_back(&mut self, index: usize) {
         let Some(first) = self.log.get_mut(&index) else { return };

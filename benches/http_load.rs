@@ -1,5 +1,6 @@
-//! Twice as many uploads as a running front end can classify, with pages open: what is answered, what
-//! is refused and how, and how late the answers are. `scripts/load.sh` starts the demo and this.
+//! Eight clients of the Open Inference Protocol, which are all answered; then twice as many uploads as a
+//! running front end can classify, with pages open: what is answered, what is refused and how, and how
+//! late the answers are. `scripts/load.sh` starts the demo and this.
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +24,9 @@ use tokio::{
 /// Connections that keep the front end busy while its capacity is measured.
 const BUSY_CONNECTIONS: usize = 4;
 const PAGES: usize = 5;
+/// Clients of the Open Inference Protocol, and the images in each of their requests.
+const CLIENTS: usize = 8;
+const CLIENT_IMAGES: usize = 64;
 /// Requests a second of an unloaded front end.
 const UNLOADED_RATE: u32 = 20;
 const SHORT: Duration = Duration::from_secs(10);
@@ -82,14 +86,27 @@ struct Load {
 }
 
 impl Load {
-    fn new(address: SocketAddr) -> Arc<Self> {
+    /// A picture to be classified.
+    fn uploads(address: SocketAddr) -> Arc<Self> {
         let picture = Image::from_fn(|row, column| (row * column % 256) as u8).to_png();
-        let length = picture.len();
-        let mut request = format!(
-            "POST /classify HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\n\r\n"
-        )
-        .into_bytes();
-        request.extend(picture);
+        Self::new(address, "/classify", &picture)
+    }
+
+    /// A batch of a client of the Open Inference Protocol.
+    fn batches(address: SocketAddr) -> Arc<Self> {
+        let pixels = vec!["1"; CLIENT_IMAGES * Image::PIXELS].join(",");
+        let body = format!(
+            r#"{{"inputs": [{{"name": "image", "shape": [{CLIENT_IMAGES}, 784], "datatype": "UINT8", "data": [{pixels}]}}]}}"#
+        );
+        Self::new(address, "/v2/models/base/infer", body.as_bytes())
+    }
+
+    fn new(address: SocketAddr, path: &str, body: &[u8]) -> Arc<Self> {
+        let length = body.len();
+        let mut request =
+            format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\n\r\n")
+                .into_bytes();
+        request.extend(body);
         Arc::new(Self { address, request, idle: Mutex::default(), answers: Mutex::default() })
     }
 
@@ -136,8 +153,8 @@ impl Load {
         Ok(self.take())
     }
 
-    /// One after the other on each of so many connections; answers a second.
-    async fn busy(self: &Arc<Self>, connections: usize, length: Duration) -> Result<f64> {
+    /// One after the other on each of so many connections.
+    async fn busy(self: &Arc<Self>, connections: usize, length: Duration) -> Result<Answers> {
         let begun = Instant::now();
         let mut clients = JoinSet::new();
         for _ in 0..connections {
@@ -152,8 +169,7 @@ impl Load {
         while let Some(ended) = clients.join_next().await {
             ended??;
         }
-        let accepted = self.take().accepted()?.len();
-        Ok(accepted as f64 / begun.elapsed().as_secs_f64())
+        Ok(self.take())
     }
 }
 
@@ -203,7 +219,12 @@ fn memory_mib(pid: u32, name: &str) -> Result<u64> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let Arguments { address, pid, seconds, .. } = Arguments::parse();
-    let load = Load::new(address);
+    let batches = Load::batches(address);
+    let answers = batches.busy(CLIENTS, SHORT).await?;
+    println!("{CLIENTS} clients with {CLIENT_IMAGES} images a request: {}", answers.describe());
+    ensure!(answers.0.keys().all(|kind| kind.status != 503), "a small load is refused");
+
+    let load = Load::uploads(address);
     let mut pages = JoinSet::new();
     (0..PAGES).for_each(|_| drop(pages.spawn(page(address))));
 
@@ -211,7 +232,8 @@ async fn main() -> Result<()> {
     let unloaded = unloaded.accepted()?;
     let (median, p99) = (percentile(unloaded, 50), percentile(unloaded, 99));
     println!("unloaded: median {median:.1?}, p99 {p99:.1?}");
-    let capacity = load.busy(BUSY_CONNECTIONS, SHORT).await?;
+    let answered = load.busy(BUSY_CONNECTIONS, SHORT).await?.accepted()?.len();
+    let capacity = answered as f64 / SHORT.as_secs_f64();
     println!("capacity: {capacity:.0}/s on {BUSY_CONNECTIONS} connections");
     // The rate's burst is over by then.
     sleep(Duration::from_secs(2)).await;

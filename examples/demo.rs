@@ -95,6 +95,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     let mut frontend = Frontend::new(config.server.clone())
         .with_metrics(Metrics::install()?)
         .with_model(model.clone())
+        .with_batch(&config.batch)
         .with_test_set(&prepared.test_set)
         .with_results(results.clone());
     if let Some(database) = &prepared.database {

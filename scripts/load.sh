@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Loads the demo's HTTP server with twice the uploads that it can classify, with pages open, and says
-# how many were answered, how late, and how the rest was refused.
+# Loads the demo's HTTP server, first with eight clients of the Open Inference Protocol, which are all to
+# be answered, then with twice the uploads that it can classify, with pages open; says how many were
+# answered, how late, and how the rest was refused.
 #
 #   scripts/load.sh [SECONDS] [PROFILE]     60 seconds, release
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60} profile=${2:-release}
-[[ $seconds =~ ^[0-9]+$ ]] || { sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 2; }
+[[ $seconds =~ ^[0-9]+$ ]] || { sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2; }
 cargo=${CARGO:-cargo}
 $cargo build --workspace --profile "$profile" --example demo --example http_load
 [[ $profile == dev ]] && folder=debug || folder=$profile

@@ -37,6 +37,16 @@ def infer(client: triton.InferenceServerClient, images: np.ndarray, binary: bool
     return answer | {"label": labels}
 
 
+def classify(client: triton.InferenceServerClient, images: np.ndarray, coding: str | None) -> list:
+    """The two most probable classes of each image, by the classification extension."""
+    image = triton.InferInput("image", images.shape, "UINT8")
+    image.set_data_from_numpy(images)
+    output = triton.InferRequestedOutput("probabilities", class_count=2)
+    result = client.infer(MODEL, [image], outputs=[output], request_compression_algorithm=coding)
+    rows = result.as_numpy("probabilities")
+    return [[word.decode().split(":", 2) for word in row] for row in rows]
+
+
 def main() -> None:
     client = triton.InferenceServerClient(sys.argv[1])
     wait_until_ready(client)
@@ -56,6 +66,12 @@ def main() -> None:
             assert (again["class"] == first["class"]).all() and again["label"] == first["label"]
             assert np.abs(again["probabilities"] - first["probabilities"]).max() < 1e-6
 
+    for coding in (None, "gzip", "deflate"):
+        top = classify(client, images, coding)
+        assert [int(best[1]) for best, _ in top] == first["class"].tolist(), coding
+        assert [best[2] for best, _ in top] == first["label"], coding
+        assert all(float(best[0]) >= float(second[0]) for best, second in top), coding
+
     for bad in (images[:, :, :27], images.astype(np.float32)):
         try:
             infer(client, np.ascontiguousarray(bad), binary=True)
@@ -63,7 +79,8 @@ def main() -> None:
             assert refused.status() == "400" and "expected" in refused.message(), refused
         else:
             sys.exit("a bad request was answered")
-    print("tritonclient: ready, metadata, index, UINT8 and FP32, binary and JSON, errors: ok")
+    print("tritonclient: ready, metadata, index, UINT8 and FP32, binary and JSON, classification, gzip and "
+          "deflate, errors: ok")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ export function remember(id, picture) {
   sent.set(id, picture);
   if (sent.size > SENT_PICTURES) sent.delete(sent.keys().next().value);
   for (const card of document.querySelectorAll(".card")) {
-    if (card.record.id === id) card.replaceWith(makeCard(card.record));
+    if (card.record.id === id) card.replaceWith(makeCard(card.record, card.sought));
   }
 }
 
@@ -66,22 +66,21 @@ function keptPicture(record, position) {
   return picture;
 }
 
-/** The pictures of predictions from `first` up to `end`, one request a sheet. */
-function pictureOf(record, position, first, end) {
+/** The picture of a prediction; of a range, cut from the sheet of all from `start` up to `end`. */
+function pictureOf(record, position, [start, end]) {
   if (!isRange(record)) {
     const picture = sent.get(messageOf(record.id));
     return picture ? sentPicture(picture) : keptPicture(record, position);
   }
-  const sheet = first + Math.floor((position - first) / SHEET_IMAGES) * SHEET_IMAGES;
-  const index = record.predictions[sheet].index;
-  return pictureFromSheet(position - sheet, index, index + Math.min(end - sheet, SHEET_IMAGES));
+  const index = record.predictions[start].index;
+  return pictureFromSheet(position - start, index, index + end - start);
 }
 
 function truthWords(record, prediction) {
   const right = isRight(record, prediction);
   if (right === undefined) return [];
   const words = right ? "✓ right" : `✗ really ${truthOf(prediction.index)}`;
-  return [element("span", { className: right ? "truth right" : "truth wrong" }, words)];
+  return [element("span", { className: right ? "truth right" : "truth wrong", title: words }, words)];
 }
 
 function tile(record, prediction, picture) {
@@ -93,9 +92,30 @@ function tile(record, prediction, picture) {
   return made;
 }
 
-function tiles(record, first, end) {
-  return record.predictions.slice(first, end).map((prediction, i) =>
-    tile(record, prediction, pictureOf(record, first + i, first, end)));
+/** Positions of the predictions, those with the label that is sought first. */
+function order(predictions, sought) {
+  const positions = [...predictions.keys()];
+  const isSought = (position) => predictions[position].label === sought;
+  return [...positions.filter(isSought), ...positions.filter((position) => !isSought(position))];
+}
+
+/** The tiles of a card in two parts: what is shown at once, and what a button adds. One request a sheet. */
+function tiles(record, sought) {
+  const all = record.predictions.length;
+  const ordered = order(record.predictions, sought);
+  const isMoved = ordered.slice(0, FIRST_TILES).some((position, i) => position !== i);
+  const make = (positions, sheet) => positions.map((position) =>
+    tile(record, record.predictions[position], pictureOf(record, position, sheet(position))));
+  const sheet = (from) => (position) => {
+    const start = from + Math.floor((position - from) / SHEET_IMAGES) * SHEET_IMAGES;
+    return [start, Math.min(start + SHEET_IMAGES, all)];
+  };
+  const single = (position) => [position, position + 1];
+  const head = () => [0, Math.min(all, FIRST_TILES)];
+  return {
+    first: make(ordered.slice(0, FIRST_TILES), isMoved ? single : head),
+    others: () => make(ordered.slice(FIRST_TILES), sheet(isMoved ? 0 : FIRST_TILES)),
+  };
 }
 
 function scoreWords(record) {
@@ -105,9 +125,11 @@ function scoreWords(record) {
   return [element("span", { className: "score" }, known > 20 ? `${words} (${percent(right / known)})` : words)];
 }
 
-export function makeCard(record) {
+/** `sought` is a label whose images come first. */
+export function makeCard(record, sought) {
   const all = record.predictions.length;
-  const list = element("ul", { className: "tiles" }, ...tiles(record, 0, Math.min(all, FIRST_TILES)));
+  const { first, others } = tiles(record, sought);
+  const list = element("ul", { className: "tiles" }, ...first);
   const time = element("time", { dateTime: record.inferred_at }, new Date(record.inferred_at).toLocaleTimeString());
   const badge = isSynthetic && isRange(record) ? [element("span", { className: "badge" }, "synthetic")] : [];
   const head = element("div", { className: "row head" },
@@ -115,11 +137,11 @@ export function makeCard(record) {
   const { name, version } = record.model;
   const source = element("p", { className: "help source" },
     [brokerTitle(record.source.transport), duration(latency(record)), `${name} ${version}`, record.id].join(" · "));
-  const card = element("li", { className: "card", record }, head, list);
+  const card = element("li", { className: "card", record, sought }, head, list);
   if (all > FIRST_TILES) {
     const more = element("button", { type: "button", className: "quiet" }, `Show all ${count(all)}`);
     more.addEventListener("click", () => {
-      list.append(...tiles(record, FIRST_TILES, all));
+      list.append(...others());
       list.children[FIRST_TILES].tabIndex = -1;
       list.children[FIRST_TILES].focus();
       more.remove();

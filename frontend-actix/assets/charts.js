@@ -1,6 +1,8 @@
 // Small charts as SVG. Each carries its numbers as text, for those who do not see it.
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
+/** How wide a letter of a name is, for most letters. */
+const LETTER = 6;
 
 function svg(name, attributes, ...children) {
   const made = document.createElementNS(NAMESPACE, name);
@@ -12,16 +14,25 @@ function svg(name, attributes, ...children) {
 const picture = (words, width, height, children) =>
   svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words }, ...children);
 
+/** A name that ends where its column does; the whole is told to whoever points at it. */
+function nameWithin(width, label, y) {
+  const letters = Math.floor(width / LETTER);
+  const shown = label.length > letters ? `${label.slice(0, letters - 1)}…` : label;
+  return svg("text", { x: 0, y }, shown, svg("title", {}, label));
+}
+
 /** Horizontal bars with a name and a number each. */
 export function bars(title, entries) {
-  const [width, line, names, numbers] = [230, 13, 66, 30];
+  const [width, line, numbers] = [230, 13, 30];
+  const longest = Math.max(...entries.map(({ label }) => label.length));
+  const names = Math.min(96, Math.max(66, longest * LETTER));
   const most = Math.max(1, ...entries.map(({ value }) => value));
   const room = width - names - numbers;
   const children = entries.flatMap(({ label, value }, i) => {
     const y = i * line;
     const length = (room * value) / most;
     return [
-      svg("text", { x: 0, y: y + 10 }, label),
+      nameWithin(names, label, y + 10),
       svg("rect", { x: names, y: y + 3, width: length, height: line - 5, rx: 1.5, class: "value" }),
       svg("text", { x: names + length + 4, y: y + 10, class: "number" }, String(value)),
     ];

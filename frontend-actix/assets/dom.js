@@ -24,8 +24,8 @@ export function probabilityBar({ label, probability }) {
   const filled = element("span", { className: "filled" });
   filled.style.width = `${100 * probability}%`;
   const bar = element("span", { className: "bar", ariaHidden: "true" }, filled);
-  const name = element("span", { className: "label" }, label);
-  const words = element("span", { className: "row" }, name, " ", element("span", { className: "share" }, percent(probability)));
+  const name = element("span", { className: "label", title: label }, label);
+  const words = element("span", { className: "row level" }, name, " ", element("span", { className: "share" }, percent(probability)));
   return [words, bar];
 }
 

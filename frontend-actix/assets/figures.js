@@ -92,18 +92,23 @@ async function drawLag() {
   get("lag").replaceChildren(columns(`Lag in the last 5 minutes: ${words}`, lags, ["earlier", "now"], count, BUCKETS));
 }
 
+/** Draws what has changed. */
+export function showFigures() {
+  if (document.hidden) return;
+  drawThroughput();
+  if (!isChanged) return;
+  isChanged = false;
+  drawMix();
+  drawLatency();
+}
+
 export function startFigures() {
   let ticks = 0;
   const tick = () => {
-    if (document.hidden) return;
-    drawThroughput();
-    if (isChanged) {
-      isChanged = false;
-      drawMix();
-      drawLatency();
-    }
-    if (ticks++ % LAG_TICKS === 0) drawLag();
+    showFigures();
+    if (!document.hidden && ticks++ % LAG_TICKS === 0) drawLag();
   };
   tick();
   setInterval(tick, TICK_MILLISECONDS);
+  document.addEventListener("visibilitychange", showFigures);
 }

@@ -23,7 +23,17 @@ function refresh() {
   const wrong = problem();
   for (const field of [startField, endField]) field.ariaInvalid = wrong ? "true" : "false";
   say(get("range-answer"), wrong, true);
-  if (!wrong) preview(Number(startField.value), Number(endField.value));
+  if (wrong) clearPreview();
+  else preview(Number(startField.value), Number(endField.value));
+}
+
+/** Pictures beside a range that can't be are of another one. */
+function clearPreview() {
+  const image = get("preview");
+  if (!image) return;
+  image.hidden = true;
+  image.removeAttribute("src");
+  get("preview-text").textContent = "";
 }
 
 function preview(start, end) {
@@ -31,6 +41,7 @@ function preview(start, end) {
   if (!image) return;
   const shown = Math.min(end - start, PREVIEWED);
   const text = `Images ${start} to ${start + shown - 1} of the test set`;
+  image.hidden = false;
   image.src = sheetUrl(start, start + shown);
   image.width = Math.min(shown, SHEET_COLUMNS) * TILE_PIXELS;
   image.height = Math.ceil(shown / SHEET_COLUMNS) * TILE_PIXELS;

@@ -2,10 +2,11 @@
 import { askJson } from "./api.js";
 import { makeCard, score, title } from "./cards.js";
 import { count, counted, get, say } from "./dom.js";
-import { addFigures } from "./figures.js";
+import { addFigures, showFigures } from "./figures.js";
 
 const PAGE = 10;
-const CHARTED = 100;
+const CHARTED_PAGE = 100;
+const CHARTED_PAGES = 10;
 const BATCH_MILLISECONDS = 100;
 const REMEMBERED = 10_000;
 
@@ -26,6 +27,9 @@ function takes(record) {
   return (!id || record.id === id) && (!transport || record.source.transport === transport)
     && (!label || record.predictions.some((prediction) => prediction.label === label));
 }
+
+/** Of a label that is sought, the images first. */
+const cards = (records) => records.map((record) => makeCard(record, filter().label));
 
 /** Ids alone repeat in a database that outlives a topic. */
 const keyOf = ({ id, received_at }) => `${id} ${received_at}`;
@@ -67,7 +71,7 @@ export async function load() {
     if (mine !== asked) return;
     total = answer.total;
     fresh = 0;
-    list.replaceChildren(...answer.results.map(makeCard));
+    list.replaceChildren(...cards(answer.results));
     describe();
   } catch (error) {
     if (mine !== asked) return;
@@ -76,10 +80,18 @@ export async function load() {
   }
 }
 
-/** What was settled before the page was opened counts in the figures, too. */
+/** What was settled before the page was opened counts in the figures, too, as far as it is remembered. */
 async function countEarlier() {
-  const { results } = await askJson(`/results?limit=${CHARTED}`);
-  for (const record of results.reverse()) if (isNew(record)) addFigures(record, Date.parse(record.inferred_at));
+  const earlier = [];
+  for (let page = 0; page < CHARTED_PAGES; page += 1) {
+    const { results } = await askJson(`/results?limit=${CHARTED_PAGE}&offset=${page * CHARTED_PAGE}`);
+    const fresh = results.filter(isNew);
+    earlier.push(...fresh);
+    // Behind a page that was counted already is nothing new; what comes meanwhile only moves the pages.
+    if (results.length < CHARTED_PAGE || !fresh.length) break;
+  }
+  for (const record of earlier.reverse()) addFigures(record, Date.parse(record.inferred_at));
+  showFigures();
 }
 
 /** Shows what came since the last time, all at once: a flood must not cost a card each. */
@@ -93,7 +105,7 @@ function flush() {
   if (offset) {
     fresh += matching.length;
   } else {
-    list.prepend(...matching.slice(-PAGE).reverse().map(makeCard));
+    list.prepend(...cards(matching.slice(-PAGE).reverse()));
     while (list.children.length > PAGE) list.lastElementChild.remove();
   }
   get("nothing").classList.remove("bad");

@@ -6,9 +6,6 @@ const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// Where the page's files are; they are the same for everybody, so no token is asked for.
-pub(crate) const FOLDER: &str = "/assets/";
-
 const FILES: [(&str, &str, &str); 13] = [
     ("api.js", JAVASCRIPT, include_str!("../assets/api.js")),
     ("cards.js", JAVASCRIPT, include_str!("../assets/cards.js")),

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use fmnist_core::{Image, ModelIdentity, message::PredictionRecord};
+use fmnist_core::{Infer, ModelIdentity, Prediction, message::PredictionRecord};
 use serde::Serialize;
 
 use crate::{error::ApiError, site::Site, upload};
@@ -24,20 +24,15 @@ pub(crate) async fn classify(
     let model = site.model().ok_or(ApiError::ModelMissing)?;
     let limit_bytes = site.frontend.settings.max_body_bytes;
     let uploads = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
-    let classify = move || {
-        let images: Vec<Image> =
-            uploads.iter().map(upload::Upload::image).collect::<Result<_, _>>()?;
-        let predictions = model.infer(&images).map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "classification failed");
-            ApiError::Classification
-        })?;
-        let predictions = predictions.iter().enumerate();
-        Ok::<_, ApiError>(Answer {
-            predictions: predictions
-                .map(|(index, p)| PredictionRecord::new(index, p, model.labels(), TOP))
-                .collect(),
-            model: Arc::clone(model.identity()),
-        })
+    let place = site.limits.place()?;
+    let read = move || uploads.iter().map(upload::Upload::image).collect::<Result<Vec<_>, _>>();
+    let images = place.read(read).await?;
+    let answer = |model: &dyn Infer, predictions: &[Prediction]| Answer {
+        predictions: (0..)
+            .zip(predictions)
+            .map(|(index, p)| PredictionRecord::new(index, p, model.labels(), TOP))
+            .collect(),
+        model: Arc::clone(model.identity()),
     };
-    Ok(HttpResponse::Ok().json(site.limits.compute(classify).await?))
+    Ok(HttpResponse::Ok().json(place.infer(&model, images, answer).await?))
 }

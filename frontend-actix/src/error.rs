@@ -28,9 +28,21 @@ pub(crate) enum ApiError {
     /// 404
     #[error("{0}")]
     Unknown(String),
+    /// 405
+    #[error("this address answers {allow}")]
+    WrongMethod {
+        /// Its methods, with commas between them.
+        allow: String,
+    },
     /// 413
     #[error("the body is larger than {limit_bytes} bytes")]
     TooLarge { limit_bytes: usize },
+    /// 415
+    #[error("expected Content-Type {expected}, found {found}")]
+    MediaType { expected: &'static str, found: String },
+    /// 415
+    #[error("expected Content-Encoding gzip, deflate or none, found {found}")]
+    Coding { found: String },
     /// 408
     #[error("the body did not come within {timeout:?}")]
     TooSlow { timeout: Duration },
@@ -85,6 +97,8 @@ impl ResponseError for ApiError {
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
             Self::Foreign(_) => StatusCode::FORBIDDEN,
             Self::Unknown(_) => StatusCode::NOT_FOUND,
+            Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MediaType { .. } | Self::Coding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -99,10 +113,17 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        if let Self::TooMany { .. } | Self::Busy(_) | Self::BrokerAway { .. } | Self::DatabaseAway =
-            self
-        {
-            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+        match self {
+            Self::TooMany { .. } | Self::Busy(_) | Self::BrokerAway { .. } | Self::DatabaseAway => {
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+            }
+            Self::WrongMethod { allow } => {
+                response.insert_header((header::ALLOW, allow.as_str()));
+            }
+            Self::Coding { .. } => {
+                response.insert_header((header::ACCEPT_ENCODING, "gzip, deflate"));
+            }
+            _ => {}
         }
         response.json(json!({ "error": self.to_string() }))
     }

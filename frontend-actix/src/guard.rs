@@ -1,5 +1,5 @@
 //! Who may ask for what: the caller's address by `Host`, foreign pages by `Sec-Fetch-Site` and
-//! `Origin`, strangers by the token.
+//! `Origin`, strangers by the token. What is asked of a caller is the [`Policy`] of the route.
 
 use std::{net::IpAddr, time::Instant};
 
@@ -8,27 +8,47 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method,
         header::{self, HeaderMap, HeaderName, HeaderValue},
+        uri::Authority,
     },
     middleware::Next,
     web,
 };
 
-use crate::{ServerConfig, assets, error::ApiError, site::Site};
+use crate::{ServerConfig, error::ApiError, site::Site};
 
 /// The cookie that the page's sign-in sets.
 pub(crate) const COOKIE: &str = "fmnist_token";
 
-/// Answered to everybody: probes carry no token, and the page has the form that asks for it.
-const OPEN: [(Method, &str); 6] = [
-    (Method::GET, "/"),
-    (Method::POST, "/login"),
-    (Method::GET, "/livez"),
-    (Method::GET, "/readyz"),
-    (Method::GET, "/v2/health/live"),
-    (Method::GET, "/v2/health/ready"),
-];
+/// What a route does, and so what is asked of its callers. Every route has one, and what no route
+/// answers has the strictest: an address can't be written so that it is let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Tells how the process is. Probes carry no token, and those of HTTP/1.0 no `Host`.
+    Probes,
+    /// The same for everybody: the page, which has the form that asks for the token, and its files.
+    Shows,
+    /// Answers what is known, to those with the token.
+    Reads,
+    /// Takes the token; counted, and not for foreign pages.
+    SignsIn,
+    /// Publishes, decodes or classifies: with the token, counted, and not for foreign pages.
+    Works,
+}
+
+impl Policy {
+    /// Of what is not known.
+    pub(crate) const STRICTEST: Self = Self::Works;
+
+    /// Whether asking twice is as good as asking once, so that `HEAD` may be asked, too.
+    pub(crate) fn is_safe(self) -> bool {
+        matches!(self, Self::Probes | Self::Shows | Self::Reads)
+    }
+
+    fn is_open(self) -> bool {
+        matches!(self, Self::Probes | Self::Shows | Self::SignsIn)
+    }
+}
 
 const HEADERS: [(HeaderName, &str); 8] = [
     (
@@ -46,21 +66,12 @@ const HEADERS: [(HeaderName, &str); 8] = [
     (header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
 ];
 
-/// Refuses what must not be answered and puts the strict headers on everything.
-pub(crate) async fn check(
+/// Puts the strict headers on every answer.
+pub(crate) async fn add_headers(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let site = request.app_data::<web::Data<Site>>().expect("every app has a site").clone();
-    let admitted = verdict(&request, &site.frontend.settings)
-        .and_then(|()| site.limits.admit(&request, Instant::now()));
-    let mut response = match admitted {
-        Ok(()) => next.call(request).await?.map_into_boxed_body(),
-        Err(refusal) => {
-            tracing::debug!(path = request.path(), %refusal, "refused");
-            request.error_response(refusal)
-        }
-    };
+    let mut response = next.call(request).await?.map_into_boxed_body();
     let may_be_kept = response.headers().contains_key(header::CACHE_CONTROL);
     for (name, value) in HEADERS {
         if name == header::CACHE_CONTROL && may_be_kept {
@@ -71,54 +82,137 @@ pub(crate) async fn check(
     Ok(response)
 }
 
-fn verdict(request: &ServiceRequest, settings: &ServerConfig) -> Result<(), ApiError> {
-    let headers = request.headers();
-    let host = text(headers, &header::HOST).unwrap_or_default();
-    if settings.bind.is_loopback() && !names_this_computer(host) {
-        return Err(ApiError::Foreign("this name is not served here; use 127.0.0.1 or localhost"));
-    }
-    if changes_something(request) {
-        check_page(headers, host)?;
-    }
-    let is_open = || {
-        let (method, path) = (request.method(), request.path());
-        let is_asset = *method == Method::GET && path.starts_with(assets::FOLDER);
-        is_asset || OPEN.iter().any(|(open, at)| open == method && *at == path)
+/// Passes on what a route of this policy may be asked by this caller, and refuses the rest.
+pub(crate) async fn check(
+    policy: Policy,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse, Error> {
+    let site = request.app_data::<web::Data<Site>>().expect("every app has a site");
+    let counted = || match policy.is_safe() {
+        true => Ok(()),
+        false => site.limits.admit(Instant::now()),
     };
+    let admitted = verdict(policy, &request, &site.frontend.settings).and_then(|()| counted());
+    match admitted {
+        Ok(()) => next.call(request).await,
+        Err(refusal) => {
+            tracing::debug!(path = request.path(), %refusal, "refused");
+            Ok(request.error_response(refusal))
+        }
+    }
+}
+
+fn verdict(
+    policy: Policy,
+    request: &ServiceRequest,
+    settings: &ServerConfig,
+) -> Result<(), ApiError> {
+    let headers = request.headers();
+    let host = Host::read(headers)?;
+    match &host {
+        Some(host) if host.is_served(settings) => {}
+        // A browser always sends a name; without one it is a program.
+        None if policy == Policy::Probes || !settings.bind.is_loopback() => {}
+        Some(_) | None => return Err(ApiError::Foreign(NOT_SERVED)),
+    }
+    // The protocol has a method POST that only reads.
+    if !policy.is_safe() || !request.method().is_safe() {
+        check_page(headers, host.as_ref(), settings)?;
+    }
     match &settings.api_token {
-        Some(token) if !shows_token(request, token) && !is_open() => Err(ApiError::Unauthorised),
+        Some(token) if !policy.is_open() && !shows_token(request, token) => {
+            Err(ApiError::Unauthorised)
+        }
         _ => Ok(()),
     }
 }
 
-/// Publishing by GET is part of the old contract, so the method alone does not tell.
-fn changes_something(request: &ServiceRequest) -> bool {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    !reads || request.path().ends_with("/push-to-consumer")
+const NOT_SERVED: &str = "this name is not served here; use 127.0.0.1 or localhost, or add the \
+                          name to server.hosts";
+
+/// The name and port by which a caller asks. What a proxy says of it is not looked at: anybody can
+/// write such a header.
+struct Host<'a>(&'a str);
+
+impl<'a> Host<'a> {
+    /// `None` where it is missing.
+    fn read(headers: &'a HeaderMap) -> Result<Option<Self>, ApiError> {
+        let mut all = headers.get_all(header::HOST);
+        match (all.next(), all.next()) {
+            (None, _) => Ok(None),
+            (Some(host), None) => Ok(Some(Self(host.to_str().unwrap_or_default()))),
+            (Some(_), Some(_)) => Err(ApiError::Foreign("expected one Host, found several")),
+        }
+    }
+
+    /// Without the port.
+    fn name(&self) -> &'a str {
+        let name = match self.0.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => self.0,
+        };
+        name.strip_suffix('.').unwrap_or(name)
+    }
+
+    /// A name that somebody else's DNS points here must not work (DNS rebinding); an address can't be
+    /// pointed elsewhere.
+    fn is_served(&self, settings: &ServerConfig) -> bool {
+        let name = self.name();
+        let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+        let is_this_computer = name.eq_ignore_ascii_case("localhost")
+            || address.is_some_and(|address| address.is_loopback());
+        let is_public = !settings.bind.is_loopback();
+        is_this_computer
+            || is_listed(name, settings)
+            || (is_public && (settings.hosts.is_empty() || address.is_some()))
+    }
 }
 
-/// A name that somebody else's DNS points here must not work (DNS rebinding).
-fn names_this_computer(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+fn is_listed(name: &str, settings: &ServerConfig) -> bool {
+    settings.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
 }
 
 /// Browsers say which page a request comes from; programs say nothing.
-fn check_page(headers: &HeaderMap, host: &str) -> Result<(), ApiError> {
+fn check_page(
+    headers: &HeaderMap,
+    host: Option<&Host<'_>>,
+    settings: &ServerConfig,
+) -> Result<(), ApiError> {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
         return Err(ApiError::Foreign("requests from other pages are refused"));
     }
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let authority = origin.to_str().ok().and_then(|origin| Some(origin.split_once("://")?.1));
-    match authority {
-        Some(authority) if authority.eq_ignore_ascii_case(host) => Ok(()),
-        _ => Err(ApiError::Foreign("requests from other origins are refused")),
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let is_own = origin.is_some_and(|(scheme, authority)| {
+        // A proxy may have put a name of its own, or none with a port, where the browser's was.
+        host.is_some_and(|host| authority.eq_ignore_ascii_case(host.0))
+            || (scheme == "https" && is_listed(Host(authority).name(), settings))
+    });
+    match is_own {
+        true => Ok(()),
+        false => Err(ApiError::Foreign("requests from other origins are refused")),
     }
+}
+
+/// Whether a browser comes through the proxy that has the certificate, so that a cookie is to travel
+/// in no other way.
+pub(crate) fn is_behind_tls(headers: &HeaderMap, settings: &ServerConfig) -> bool {
+    match text(headers, &header::ORIGIN) {
+        Some(origin) => origin.starts_with("https://"),
+        None => {
+            text(headers, &header::HOST).is_some_and(|host| is_listed(Host(host).name(), settings))
+        }
+    }
+}
+
+/// The address by which the caller asks, for words on the page.
+pub(crate) fn shown_address(headers: &HeaderMap, settings: &ServerConfig) -> String {
+    let host = text(headers, &header::HOST).filter(|host| host.parse::<Authority>().is_ok());
+    let host = host.unwrap_or("127.0.0.1:5000");
+    let scheme = if is_listed(Host(host).name(), settings) { "https" } else { "http" };
+    format!("{scheme}://{host}")
 }
 
 /// Whether the caller has the token, in the header or in the page's cookie.

@@ -1,10 +1,17 @@
-use std::error::Error;
+use std::{
+    error::Error,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{HttpResponse, web};
 use fmnist_core::pipeline::{Pulse, Vitals};
+use futures_util::future::{OptionFuture, join_all};
 use serde_json::{Map, Value, json};
+use sink_sql::Database;
+use tokio::sync::{Notify, watch};
 
-use crate::{error::ApiError, site::Site};
+use crate::{Broker, error::ApiError, site::Site};
 
 /// `GET /livez`: the process answers and no part of its pipelines hangs, else 503 with what does.
 pub(crate) async fn live(site: web::Data<Site>) -> HttpResponse {
@@ -61,20 +68,9 @@ pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
     };
     is_ready &= model == "warm";
     checks.insert("model".to_owned(), model.into());
-    let probes = site
-        .frontend
-        .brokers
-        .iter()
-        .map(|broker| async move { (broker.kind(), broker.probe().await) });
-    for (kind, probed) in futures_util::future::join_all(probes).await {
-        let state = reachability(kind.name(), probed);
+    for (what, state) in site.readiness.recent().await {
         is_ready &= state == REACHABLE;
-        checks.insert(kind.name().to_owned(), state.into());
-    }
-    if let Some(database) = &site.frontend.database {
-        let state = reachability("database", database.probe().await);
-        is_ready &= state == REACHABLE;
-        checks.insert("database".to_owned(), state.into());
+        checks.insert(what.to_owned(), state.into());
     }
     if !site.frontend.pulses.is_empty() {
         let trouble = trouble(&site.frontend.pulses);
@@ -92,6 +88,69 @@ pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
 }
 
 const REACHABLE: &str = "reachable";
+
+/// A probe may be as old, and none is made sooner: brokers and database are not there to be asked as
+/// often as anybody likes.
+const RECENT: Duration = Duration::from_secs(2);
+/// Longer than any probe takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What can be reached, each with the word for it.
+type Probed = Vec<(&'static str, &'static str)>;
+
+/// What a task of its own last found out about brokers and database. It asks them while somebody asks
+/// for that, one question at a time, however many callers there are and whether they wait or not.
+pub(crate) struct Readiness {
+    found: watch::Receiver<Option<(Instant, Probed)>>,
+    asked: Arc<Notify>,
+}
+
+impl Readiness {
+    pub(crate) fn new(brokers: Vec<Broker>, database: Option<Database>) -> Self {
+        let (finder, found) = watch::channel(None);
+        let asked = Arc::new(Notify::new());
+        let asks = Arc::clone(&asked);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = finder.closed() => return,
+                    () = asks.notified() => {}
+                }
+                let probed = probe(&brokers, database.as_ref()).await;
+                finder.send_replace(Some((Instant::now(), probed)));
+                tokio::time::sleep(RECENT).await;
+            }
+        });
+        Self { found, asked }
+    }
+
+    /// What was found just now, or is found now.
+    async fn recent(&self) -> Probed {
+        self.asked.notify_one();
+        let mut found = self.found.clone();
+        let recent = found.wait_for(|found| {
+            // The task rests between two probes, and then needs the time of one.
+            found.as_ref().is_some_and(|(at, _)| at.elapsed() < 2 * RECENT)
+        });
+        match tokio::time::timeout(PATIENCE, recent).await {
+            Ok(Ok(found)) => found.as_ref().map(|(_, probed)| probed.clone()).unwrap_or_default(),
+            Ok(Err(_)) | Err(_) => vec![("probes", "not answered")],
+        }
+    }
+}
+
+async fn probe(brokers: &[Broker], database: Option<&Database>) -> Probed {
+    let brokers = brokers.iter().map(|broker| async move {
+        let name = broker.kind().name();
+        (name, reachability(name, broker.probe().await))
+    });
+    let database = database.map(|database| async move {
+        ("database", reachability("database", database.probe().await))
+    });
+    let (mut probed, database) = tokio::join!(join_all(brokers), OptionFuture::from(database));
+    probed.extend(database);
+    probed
+}
 
 /// What `/readyz` says of `what` after its probe; why is in the log.
 fn reachability(what: &str, probed: Result<(), impl Error + 'static>) -> &'static str {

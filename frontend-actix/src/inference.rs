@@ -3,11 +3,11 @@
 //! The protocol's bodies are `fmnist_core::message`'s; a response with binary outputs says in
 //! `Inference-Header-Content-Length` where they begin.
 
-use std::{sync::Arc, time::Instant};
+use std::{mem, sync::Arc, time::Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use fmnist_core::{
-    Infer,
+    Infer, Prediction,
     message::{InferenceRequest, OUTPUTS, Output},
 };
 use serde::Deserialize;
@@ -25,34 +25,20 @@ pub(crate) struct ModelPath {
     version: Option<String>,
 }
 
-pub(crate) fn routes(services: &mut web::ServiceConfig) {
-    services
-        .route("/v2", web::get().to(server))
-        .route("/v2/health/live", web::get().to(live))
-        .route("/v2/health/ready", web::get().to(ready))
-        .route("/v2/repository/index", web::post().to(index));
-    for model in ["/v2/models/{name}", "/v2/models/{name}/versions/{version}"] {
-        services
-            .route(model, web::get().to(metadata))
-            .route(&format!("{model}/ready"), web::get().to(model_ready))
-            .route(&format!("{model}/infer"), web::post().to(infer));
-    }
-}
-
-async fn server() -> HttpResponse {
+pub(crate) async fn server() -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "name": "fmnist-stream",
         "version": env!("CARGO_PKG_VERSION"),
-        "extensions": ["binary_tensor_data", "model_repository"],
+        "extensions": ["binary_tensor_data", "classification", "model_repository"],
     }))
 }
 
-async fn live() -> HttpResponse {
+pub(crate) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "live": true }))
 }
 
 /// Ready for this protocol, which needs no broker; `/readyz` asks them, too.
-async fn ready(site: web::Data<Site>) -> HttpResponse {
+pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
     let is_ready = site.model().is_some() && !*site.stopping.borrow();
     let body = json!({ "ready": is_ready });
     match is_ready {
@@ -61,7 +47,7 @@ async fn ready(site: web::Data<Site>) -> HttpResponse {
     }
 }
 
-async fn index(site: web::Data<Site>) -> HttpResponse {
+pub(crate) async fn index(site: web::Data<Site>) -> HttpResponse {
     let model = site.model();
     let entry = |model: &Arc<dyn Infer>| {
         let identity = model.identity();
@@ -70,7 +56,7 @@ async fn index(site: web::Data<Site>) -> HttpResponse {
     HttpResponse::Ok().json(model.as_ref().map(entry).into_iter().collect::<Vec<Value>>())
 }
 
-async fn metadata(
+pub(crate) async fn metadata(
     site: web::Data<Site>,
     path: web::Path<ModelPath>,
 ) -> Result<HttpResponse, ApiError> {
@@ -92,7 +78,7 @@ async fn metadata(
     })))
 }
 
-async fn model_ready(
+pub(crate) async fn model_ready(
     site: web::Data<Site>,
     path: web::Path<ModelPath>,
 ) -> Result<HttpResponse, ApiError> {
@@ -100,7 +86,7 @@ async fn model_ready(
     Ok(HttpResponse::Ok().json(json!({ "name": model.identity().name, "ready": true })))
 }
 
-async fn infer(
+pub(crate) async fn infer(
     site: web::Data<Site>,
     path: web::Path<ModelPath>,
     request: HttpRequest,
@@ -108,22 +94,31 @@ async fn infer(
 ) -> Result<HttpResponse, ApiError> {
     let model = named(&site, &path)?;
     let json_bytes = json_length(&request)?;
-    let body = upload::body(&site.limits, payload, site.frontend.settings.max_body_bytes).await?;
-    let name = model.identity().name.clone();
-    let answer = move || {
+    if let Some(found) = upload::media_type(request.headers())
+        && (found.starts_with("multipart/") || found.starts_with("image/"))
+    {
+        let expected = "application/json or application/octet-stream";
+        return Err(ApiError::MediaType { expected, found });
+    }
+    let limit_bytes = site.frontend.settings.max_body_bytes;
+    let body = upload::body(&site.limits, &request, payload, limit_bytes).await?;
+    let place = site.limits.place()?;
+    let read = move || {
         let begun = Instant::now();
-        let request = InferenceRequest::read(&body.bytes, json_bytes)
+        let mut request = InferenceRequest::read(&body.bytes, json_bytes)
             .map_err(|rejection| ApiError::Invalid(rejection.reason))?;
-        let decoded = Instant::now();
-        let predictions = model.infer(&request.images).map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "classification failed");
-            ApiError::Classification
-        })?;
-        let inferred = Instant::now();
-        let answer = request.respond(&predictions, model.labels(), model.identity());
-        Ok((answer, [decoded - begun, inferred - decoded, inferred.elapsed()]))
+        let images = mem::take(&mut request.images);
+        Ok((request, images, begun.elapsed()))
     };
-    let (answer, stages) = site.limits.compute(answer).await?;
+    let (request, images, reading) = place.read(read).await?;
+    let begun = Instant::now();
+    let answer = move |model: &dyn Infer, predictions: &[Prediction]| {
+        let inferred = Instant::now();
+        let answer = request.respond(predictions, model.labels(), model.identity());
+        (answer, [reading, inferred - begun, inferred.elapsed()])
+    };
+    let (answer, stages) = place.infer(&model, images, answer).await?;
+    let name = model.identity().name.clone();
     metrics::inferred(name, stages);
     Ok(match answer.json_bytes {
         Some(json_bytes) => HttpResponse::Ok()

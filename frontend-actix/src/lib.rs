@@ -24,11 +24,13 @@
 //! Whoever asks a broker for something hears 200 only after the broker confirmed the message.
 //! Foreign web pages can't make a visitor's browser publish: the checks are in `guard`.
 
+mod answers;
 mod assets;
 mod broker;
 mod classify;
 pub mod config;
 mod connect;
+mod endpoint;
 mod error;
 mod guard;
 mod health;
@@ -37,10 +39,12 @@ mod limits;
 mod logs;
 mod metrics;
 mod page;
+mod parameters;
 mod pictures;
 mod probes;
 mod publish;
 mod results;
+mod routes;
 mod server;
 mod signal;
 mod site;

@@ -68,6 +68,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let mut frontend = Frontend::new(config.server.clone())
         .with_metrics(Metrics::install()?)
         .with_model(model)
+        .with_batch(&config.batch)
         .with_test_set(&test_set);
     for broker in connect_brokers(&config).await? {
         frontend = frontend.with_broker(broker);

@@ -1,16 +1,13 @@
-use std::collections::HashMap;
-
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     cookie::{Cookie, SameSite},
     http::header,
     web,
 };
 use askama::Template;
 use fmnist_core::ModelIdentity;
-use serde_json::json;
 
-use crate::{BrokerKind, error::ApiError, guard, site::Site};
+use crate::{BrokerKind, error::ApiError, guard, parameters::digits, site::Site, upload};
 
 /// Images whose preview stands on the page before anything is typed.
 const PREVIEW: usize = 5;
@@ -18,7 +15,8 @@ const PREVIEW: usize = 5;
 #[derive(Template)]
 #[template(path = "page.html")]
 struct Page<'a> {
-    host: &'a str,
+    /// Scheme, name and port.
+    address: &'a str,
     images: usize,
     preview: usize,
     /// The test set's version.
@@ -43,10 +41,10 @@ struct Choice {
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
-struct SignIn;
-
-/// The fields of a form, or why there are none.
-type Fields = Result<web::Form<HashMap<String, String>>, actix_web::Error>;
+struct SignIn {
+    /// A token was shown, and not the right one.
+    refused: bool,
+}
 
 /// `GET /`
 pub(crate) async fn show(site: web::Data<Site>, request: HttpRequest) -> HttpResponse {
@@ -54,11 +52,11 @@ pub(crate) async fn show(site: web::Data<Site>, request: HttpRequest) -> HttpRes
     if let Some(token) = &frontend.settings.api_token
         && !request.cookie(guard::COOKIE).is_some_and(|shown| guard::is_equal(shown.value(), token))
     {
-        return html(&SignIn);
+        return html(&SignIn { refused: false });
     }
     let model = frontend.model.as_ref();
     html(&Page {
-        host: request.connection_info().host(),
+        address: &guard::shown_address(request.headers(), &frontend.settings),
         images: frontend.test_images,
         preview: PREVIEW.min(frontend.test_images),
         set: frontend.gallery.as_ref().map_or("", |gallery| &gallery.version),
@@ -85,22 +83,20 @@ fn broker_choice(site: &Site) -> [Choice; 2] {
 }
 
 /// `POST /`, the old form: on to the publishing address.
-pub(crate) async fn submit(fields: Fields) -> Result<HttpResponse, ApiError> {
-    let fields = fields.map_err(|_| {
-        ApiError::Invalid("expected a form with message_broker, start_idx and end_idx".to_owned())
-    })?;
-    let field = |name: &str| match fields.get(name) {
-        Some(value) if !value.is_empty() => Ok(value.as_str()),
-        _ => Err(ApiError::Invalid(format!("{name} is missing"))),
-    };
+pub(crate) async fn submit(
+    site: web::Data<Site>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let fields = upload::form(&site.limits, &request, payload).await?;
     let index = |name: &str| {
-        let text = field(name)?;
-        match text.parse::<usize>() {
-            Ok(_) => Ok(text),
-            Err(_) => Err(ApiError::Invalid(format!("{name} is not an index: {text:?}"))),
+        let text = fields.required(name)?;
+        match digits(text) {
+            Some(_) => Ok(text),
+            None => Err(ApiError::Invalid(format!("{name} is not an index: {text:?}"))),
         }
     };
-    let broker = broker(field("message_broker")?)?;
+    let broker = broker(fields.required("message_broker")?)?;
     let (start, end) = (index("start_idx")?, index("end_idx")?);
     let target = format!("/{broker}/push-to-consumer?start_idx={start}&end_idx={end}");
     Ok(HttpResponse::Found().insert_header((header::LOCATION, target)).finish())
@@ -113,32 +109,35 @@ pub(crate) fn broker(name: &str) -> Result<BrokerKind, ApiError> {
     })
 }
 
-/// `POST /login`: a right token becomes the page's cookie.
+/// `POST /login`: a right token becomes the page's cookie, a wrong one brings the form back.
 pub(crate) async fn sign_in(
     site: web::Data<Site>,
-    fields: Fields,
+    request: HttpRequest,
+    payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let token = site.frontend.settings.api_token.as_deref();
-    let shown = fields.ok().and_then(|fields| fields.get("token").cloned());
-    let (Some(token), Some(shown)) = (token, shown) else { return Err(ApiError::Unauthorised) };
-    if !guard::is_equal(&shown, token) {
-        return Err(ApiError::Unauthorised);
-    }
-    let cookie = Cookie::build(guard::COOKIE, shown)
+    let fields = upload::form(&site.limits, &request, payload).await?;
+    let settings = &site.frontend.settings;
+    let token = settings.api_token.as_deref().ok_or(ApiError::Unauthorised)?;
+    let shown = fields.get("token").filter(|shown| guard::is_equal(shown, token));
+    let Some(shown) = shown else {
+        let refused = SignIn { refused: true };
+        return Ok(page(&mut HttpResponse::Unauthorized(), &refused));
+    };
+    let cookie = Cookie::build(guard::COOKIE, shown.to_owned())
         .path("/")
         .http_only(true)
+        .secure(guard::is_behind_tls(request.headers(), settings))
         .same_site(SameSite::Strict)
         .finish();
     let home = (header::LOCATION, "/");
     Ok(HttpResponse::SeeOther().cookie(cookie).insert_header(home).finish())
 }
 
-/// Whatever is not served.
-pub(crate) async fn missing() -> HttpResponse {
-    HttpResponse::NotFound().json(json!({ "error": "there is nothing here" }))
+fn html(template: &impl Template) -> HttpResponse {
+    page(&mut HttpResponse::Ok(), template)
 }
 
-fn html(template: &impl Template) -> HttpResponse {
+fn page(answer: &mut HttpResponseBuilder, template: &impl Template) -> HttpResponse {
     let page = template.render().expect("memory takes any write, and no filter fails");
-    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page)
+    answer.content_type("text/html; charset=utf-8").body(page)
 }

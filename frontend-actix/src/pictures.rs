@@ -1,7 +1,4 @@
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use fmnist_core::{
@@ -10,7 +7,7 @@ use fmnist_core::{
 };
 use serde::Serialize;
 
-use crate::{error::ApiError, publish, site::Site, upload};
+use crate::{error::ApiError, parameters::Parameters, publish, site::Site, upload};
 
 /// Images that one sheet may show.
 const MAX_SHEET: usize = 250;
@@ -34,8 +31,8 @@ impl Gallery {
 
     /// The test set may be another one when the server runs again, so only an address with the
     /// version may be kept.
-    fn caching(&self, query: &Query) -> (header::HeaderName, &'static str) {
-        let is_versioned = query.get("set").is_some_and(|set| *set == self.version);
+    fn caching(&self, query: &Parameters) -> (header::HeaderName, &'static str) {
+        let is_versioned = query.get("set").is_some_and(|set| set == self.version);
         (
             header::CACHE_CONTROL,
             if is_versioned { "private, max-age=31536000, immutable" } else { "no-cache" },
@@ -43,13 +40,11 @@ impl Gallery {
     }
 }
 
-type Query = HashMap<String, String>;
-
 /// `GET /images/{index}.png`: a test image, 28×28.
 pub(crate) async fn one(
     site: web::Data<Site>,
     index: web::Path<String>,
-    query: web::Query<Query>,
+    query: Parameters,
 ) -> Result<HttpResponse, ApiError> {
     let gallery = gallery(&site)?;
     let images = &gallery.test_set.images;
@@ -67,7 +62,7 @@ pub(crate) async fn one(
 /// `GET /images.png?start_idx=S&end_idx=E`: the images of a range, ten a row.
 pub(crate) async fn sheet(
     site: web::Data<Site>,
-    query: web::Query<Query>,
+    query: Parameters,
 ) -> Result<HttpResponse, ApiError> {
     let gallery = gallery(&site)?;
     let images = &gallery.test_set.images;
@@ -94,7 +89,7 @@ struct Truth<'a> {
 /// `GET /labels`: the true class of each test image.
 pub(crate) async fn truth(
     site: web::Data<Site>,
-    query: web::Query<Query>,
+    query: Parameters,
 ) -> Result<HttpResponse, ApiError> {
     let gallery = gallery(&site)?;
     let Dataset { labels, classes, origin, .. } = &gallery.test_set;
@@ -112,7 +107,7 @@ pub(crate) async fn prepare(
     let uploads = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
     let upload = upload::one(uploads)?;
     let prepare = move || upload.image().map(|image| image.to_png());
-    let prepared = site.limits.compute(prepare).await?;
+    let prepared = site.limits.place()?.read(prepare).await?;
     Ok(HttpResponse::Ok().content_type(PNG).body(prepared))
 }
 

@@ -6,13 +6,18 @@ use actix_web::{
     App, Error, HttpResponse, HttpServer,
     body::MessageBody,
     dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse},
-    web,
+    web::{self, ServiceConfig},
 };
 use fmnist_core::pipeline::Pulse;
 use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{Metrics, ServerConfig, StartError, health};
+use crate::{
+    Metrics, ServerConfig, StartError, answers,
+    endpoint::{self, at},
+    guard::Policy,
+    health,
+};
 
 /// Answers an orchestrator and Prometheus on [`ServerConfig::health_port`]; without one, nobody.
 ///
@@ -50,6 +55,7 @@ impl Probes {
             .disable_signals()
             .shutdown_timeout(1)
             .workers(1)
+            .on_connect(answers::cut_off_stalled(settings.write_timeout()))
             .bind(asked)
             .map_err(|source| StartError::from_bind(asked, source))?;
         let address = server.addrs().first().copied().unwrap_or(asked);
@@ -95,11 +101,19 @@ fn app(
         InitError = (),
     >,
 > {
+    let endpoints = [
+        at("/livez").get(Policy::Probes, live),
+        at("/readyz").get(Policy::Probes, ready),
+        at("/metrics").get(Policy::Probes, metrics),
+    ];
+    let routes = |services: &mut ServiceConfig| {
+        // There is nobody to keep out: see `Probes`.
+        endpoints.into_iter().for_each(|endpoint| endpoint.register(services, |route, _| route));
+    };
     App::new()
         .app_data(web::Data::new(state))
-        .route("/livez", web::get().to(live))
-        .route("/readyz", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics))
+        .configure(routes)
+        .default_service(endpoint::missing())
 }
 
 async fn live(state: web::Data<State>) -> HttpResponse {
@@ -129,7 +143,7 @@ mod tests {
 
     use actix_web::{
         body::to_bytes,
-        http::StatusCode,
+        http::{Method, StatusCode},
         test::{TestRequest, call_service, init_service},
     };
     use serde_json::Value;
@@ -166,6 +180,12 @@ mod tests {
         let text = to_bytes(body).await.expect("a body");
         assert!(text.starts_with(b"# HELP fmnist_build_info This program"), "{text:?}");
         assert_eq!(status("/results").await, StatusCode::NOT_FOUND);
+
+        let head = TestRequest::with_uri("/livez").method(Method::HEAD).to_request();
+        assert_eq!(call_service(&service, head).await.status(), StatusCode::OK);
+        let answer = call_service(&service, TestRequest::post().uri("/livez").to_request()).await;
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.headers().get("allow").expect("it says which"), "GET, HEAD");
     }
 
     #[actix_web::test]

@@ -1,7 +1,4 @@
-use std::{
-    collections::HashMap,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use fmnist_core::{
@@ -10,7 +7,15 @@ use fmnist_core::{
 };
 use serde_json::{Value, json};
 
-use crate::{BrokerKind, broker::Index, error::ApiError, page, site::Site, upload};
+use crate::{
+    BrokerKind,
+    broker::Index,
+    error::ApiError,
+    page,
+    parameters::{Parameters, digits},
+    site::Site,
+    upload,
+};
 
 /// Larger ones don't fit into a Kafka message with its envelope.
 const MAX_IMAGE_BYTES: usize = 900_000;
@@ -19,7 +24,7 @@ const MAX_IMAGE_BYTES: usize = 900_000;
 pub(crate) async fn push_range(
     site: web::Data<Site>,
     broker: web::Path<String>,
-    query: web::Query<HashMap<String, String>>,
+    query: Parameters,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let kind = page::broker(&broker)?;
@@ -56,7 +61,7 @@ pub(crate) async fn push_image(
     let limit_bytes = site.frontend.settings.max_body_bytes.min(MAX_IMAGE_BYTES);
     let uploads = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
     let upload = upload::one(uploads)?;
-    let upload = site.limits.compute(move || upload.image().map(|_| upload)).await?;
+    let upload = site.limits.place()?.read(move || upload.image().map(|_| upload)).await?;
     let content_type = (!is_picture(&upload.bytes)).then_some("application/octet-stream");
     let attributes: Attributes =
         content_type.into_iter().map(|value| ("content-type", value)).collect();
@@ -89,19 +94,13 @@ async fn send(
 }
 
 /// `0 <= start < end <= images`
-pub(crate) fn range(
-    query: &HashMap<String, String>,
-    images: usize,
-) -> Result<(Index, Index), ApiError> {
+pub(crate) fn range(query: &Parameters, images: usize) -> Result<(Index, Index), ApiError> {
     let index = |name: &str| {
-        let text = query
-            .get(name)
-            .filter(|text| !text.is_empty())
-            .ok_or_else(|| ApiError::Invalid(format!("{name} is missing")))?;
-        match text.parse() {
-            Ok(value) => Ok(Index { text: text.clone(), value }),
-            Err(_) => Err(ApiError::Invalid(format!("{name} is not an index: {text:?}"))),
-        }
+        let text = query.required(name)?;
+        let value = digits(text);
+        let value =
+            value.ok_or_else(|| ApiError::Invalid(format!("{name} is not an index: {text:?}")))?;
+        Ok::<_, ApiError>(Index { text: text.to_owned(), value })
     };
     let (start, end) = (index("start_idx")?, index("end_idx")?);
     if start.value < end.value && end.value <= images {

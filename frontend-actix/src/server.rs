@@ -24,12 +24,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{
-    ConfigError, Frontend, assets, classify, guard, health, inference, metrics, page, pictures,
-    publish,
-    results::{self, History},
-    site::Site,
-};
+use crate::{ConfigError, Frontend, answers, guard, metrics, results::History, routes, site::Site};
 
 /// How long requests that are being answered may go on after the stop.
 const STOP_SECONDS: u64 = 10;
@@ -112,6 +107,7 @@ pub(crate) fn start(frontend: Frontend) -> Result<RunningFrontend, StartError> {
     let asked = SocketAddr::new(frontend.settings.bind, frontend.settings.port);
     let max_connections = frontend.settings.max_connections;
     let head_timeout = Duration::from_millis(frontend.settings.read_timeout_ms).min(HEAD_TIMEOUT);
+    let write_timeout = frontend.settings.write_timeout();
     let (stop, stopping) = watch::channel(false);
     let site = Site::new(frontend, stopping);
     let shared = site.clone();
@@ -122,6 +118,7 @@ pub(crate) fn start(frontend: Frontend) -> Result<RunningFrontend, StartError> {
         .workers(WORKERS)
         .max_connections(max_connections.div_ceil(WORKERS).max(1))
         .client_request_timeout(head_timeout)
+        .on_connect(answers::cut_off_stalled(write_timeout))
         .bind(asked)
         .map_err(|source| StartError::from_bind(asked, source))?;
     let address = server.addrs().first().copied().unwrap_or(asked);
@@ -141,13 +138,13 @@ async fn record(mut results: Receiver<Arc<ResultRecord>>, history: Arc<History>)
     loop {
         match results.recv().await {
             Ok(record) => history.push(record),
-            Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "results not kept"),
+            Err(RecvError::Lagged(missed)) => history.miss(missed),
             Err(RecvError::Closed) => return,
         }
     }
 }
 
-/// Every route, behind the guard.
+/// Every route, each behind the guard.
 pub(crate) fn app(
     site: web::Data<Site>,
 ) -> App<
@@ -159,31 +156,11 @@ pub(crate) fn app(
         InitError = (),
     >,
 > {
-    let root = web::resource("/").get(page::show).head(page::show).post(page::submit);
-    // Old producers push with GET as well as with POST.
-    let push = web::resource("/{broker}/push-to-consumer")
-        .get(publish::push_range)
-        .post(publish::push_range);
     App::new()
         .app_data(site)
-        .wrap(from_fn(guard::check))
+        .wrap(from_fn(guard::add_headers))
+        .wrap(from_fn(answers::bound))
         .wrap(from_fn(metrics::measure))
-        .service(root)
-        .service(push)
-        .configure(inference::routes)
-        .route("/{broker}/images", web::post().to(publish::push_image))
-        .route("/login", web::post().to(page::sign_in))
-        .route("/assets/{name}", web::get().to(assets::serve))
-        .route("/images/{index}.png", web::get().to(pictures::one))
-        .route("/images.png", web::get().to(pictures::sheet))
-        .route("/labels", web::get().to(pictures::truth))
-        .route("/prepare", web::post().to(pictures::prepare))
-        .route("/classify", web::post().to(classify::classify))
-        .route("/results", web::get().to(results::recent))
-        .route("/results/picture", web::get().to(results::picture))
-        .route("/results/stream", web::get().to(results::stream))
-        .route("/livez", web::get().to(health::live))
-        .route("/readyz", web::get().to(health::ready))
-        .route("/metrics", web::get().to(health::metrics))
-        .default_service(web::to(page::missing))
+        .configure(routes::all)
+        .default_service(routes::missing())
 }

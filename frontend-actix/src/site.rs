@@ -1,18 +1,18 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::web;
 use fmnist_core::{
     Infer,
     dataset::{Dataset, Origin},
     message::ResultRecord,
-    pipeline::Pulse,
+    pipeline::{BatchConfig, Pulse},
 };
 use sink_sql::Database;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
     Broker, BrokerKind, Metrics, RunningFrontend, ServerConfig, StartError, error::ApiError,
-    limits::Limits, pictures::Gallery, results::History, server,
+    health::Readiness, limits::Limits, pictures::Gallery, results::History, server,
 };
 
 /// The page and the API before they are started: what they publish to, classify with and show.
@@ -27,6 +27,7 @@ pub struct Frontend {
     pub(crate) database: Option<Database>,
     pub(crate) pulses: Vec<Pulse>,
     pub(crate) metrics: Option<Metrics>,
+    pub(crate) latency_budget: Option<Duration>,
 }
 
 impl Frontend {
@@ -43,6 +44,7 @@ impl Frontend {
             database: None,
             pulses: Vec::new(),
             metrics: None,
+            latency_budget: None,
         }
     }
 
@@ -58,6 +60,14 @@ impl Frontend {
     #[must_use]
     pub fn with_model(mut self, model: Arc<dyn Infer>) -> Self {
         self.model = Some(model);
+        self
+    }
+
+    /// Lets no request wait longer for its turn than this model's callers are meant to wait for their
+    /// answers, see [`BatchConfig::latency_budget_ms`].
+    #[must_use]
+    pub fn with_batch(mut self, batch: &BatchConfig) -> Self {
+        self.latency_budget = batch.latency_budget_ms.map(Duration::from_millis);
         self
     }
 
@@ -112,14 +122,16 @@ pub(crate) struct Site {
     pub(crate) frontend: Frontend,
     pub(crate) history: Arc<History>,
     pub(crate) limits: Limits,
+    pub(crate) readiness: Readiness,
     /// True once the server is to stop: open streams end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
 impl Site {
     pub(crate) fn new(frontend: Frontend, stopping: watch::Receiver<bool>) -> web::Data<Self> {
-        let limits = Limits::new(&frontend.settings);
-        web::Data::new(Self { frontend, history: Arc::default(), limits, stopping })
+        let limits = Limits::new(&frontend.settings, frontend.latency_budget);
+        let readiness = Readiness::new(frontend.brokers.clone(), frontend.database.clone());
+        web::Data::new(Self { frontend, history: Arc::default(), limits, readiness, stopping })
     }
 
     pub(crate) fn broker(&self, kind: BrokerKind) -> Result<&Broker, ApiError> {

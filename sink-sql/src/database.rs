@@ -10,6 +10,8 @@ use sqlx::{
 use crate::{DatabaseConfig, DatabaseError, config::shown};
 
 const CONNECTIONS: u32 = 4;
+/// For readers, so that however many ask, results are written.
+const READERS: u32 = 2;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than any statement takes; a network that swallows packets is noticed by it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,6 +27,8 @@ const MIGRATIONS: [(&str, &str); 1] = [("results", include_str!("../migrations/1
 #[derive(Clone, Debug)]
 pub struct Database {
     pub(crate) pool: AnyPool,
+    /// What answers those who read.
+    pub(crate) readers: AnyPool,
     pub(crate) run: String,
     pub(crate) keeps_pictures: bool,
     pub(crate) supervisor: Supervisor,
@@ -52,8 +56,12 @@ impl Database {
             let part = supervisor.part("task that deletes old results");
             tokio::spawn(retain(pool.clone(), Duration::from_secs(u64::from(days) * 86_400), part));
         }
+        let readers = AnyPoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .connect_lazy_with(pool.connect_options().as_ref().clone());
         let (run, keeps_pictures) = (config.run.clone(), config.keep_pictures);
-        Ok(Self { pool, run, keeps_pictures, supervisor })
+        Ok(Self { pool, readers, run, keeps_pictures, supervisor })
     }
 
     /// The same database for results of this run, see [`DatabaseConfig::run`].
@@ -84,6 +92,7 @@ impl Database {
     /// Ends the connections once what runs on them is done.
     pub async fn close(&self) {
         self.supervisor.close();
+        self.readers.close().await;
         self.pool.close().await;
     }
 }
@@ -203,4 +212,24 @@ async fn within<T>(
     let seconds = limit.as_secs();
     let answered = tokio::time::timeout(limit, answer).await;
     Ok(answered.map_err(|_| DatabaseError::Slow { seconds })??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn readers_never_keep_results_from_being_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = Some(format!("sqlite:{}", folder.path().join("results.db").display()));
+        let database = Database::open(&DatabaseConfig { url, ..DatabaseConfig::default() }).await;
+        let database = database.expect("a new database");
+        let mut held = Vec::new();
+        for _ in 0..READERS {
+            held.push(database.readers.acquire().await.expect("a reader's connection"));
+        }
+        assert!(database.readers.try_acquire().is_none(), "another reader waits");
+        assert_eq!(database.delete_before(0).await.expect("a writer's connection"), 0);
+        database.probe().await.expect("it is there all the same");
+    }
 }

@@ -51,7 +51,7 @@ impl Database {
         let count = values.iter().fold(sqlx::query_as(AssertSqlSafe(count)), |query, value| {
             query.bind((*value).clone())
         });
-        let (total,): (i64,) = answer(count.fetch_one(&self.pool)).await?;
+        let (total,): (i64,) = answer(count.fetch_one(&self.readers)).await?;
         let (limit, offset) = (query.limit, query.offset);
         let found = format!(
             "SELECT seq, id, source, model, model_version, model_sha256, start_idx, end_idx, images, \
@@ -61,7 +61,7 @@ impl Database {
         let found = values
             .iter()
             .fold(sqlx::query(AssertSqlSafe(found)), |query, value| query.bind((*value).clone()));
-        let rows = answer(found.fetch_all(&self.pool)).await?;
+        let rows = answer(found.fetch_all(&self.readers)).await?;
         let mut results = Vec::with_capacity(rows.len());
         let mut predictions = 0;
         for row in &rows {
@@ -89,7 +89,7 @@ impl Database {
              ORDER BY r.seq DESC LIMIT 1",
         );
         let found = found.bind(id.to_owned()).bind(index);
-        let found = answer(found.fetch_optional(&self.pool)).await?;
+        let found = answer(found.fetch_optional(&self.readers)).await?;
         let pixels = found.and_then(|(pixels,)| <[u8; Image::PIXELS]>::try_from(pixels).ok());
         Ok(pixels.map(Image::new))
     }
@@ -109,7 +109,7 @@ impl Database {
             seqs.join(", ")
         );
         let rows =
-            answer(sqlx::query(AssertSqlSafe(found)).persistent(false).fetch_all(&self.pool));
+            answer(sqlx::query(AssertSqlSafe(found)).persistent(false).fetch_all(&self.readers));
         let mut results = results.iter_mut();
         let mut current = results.next();
         for row in rows.await? {

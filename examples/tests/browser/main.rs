@@ -6,7 +6,10 @@ mod driver;
 mod pictures;
 mod served;
 
-use fmnist_core::dataset::{Split, synthetic};
+use fmnist_core::{
+    dataset::{Split, synthetic},
+    message::ResultRecord,
+};
 use frontend_actix::{ServerConfig, kafka_broker};
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use serde_json::{Value, json};
@@ -108,6 +111,82 @@ fn the_history_is_filtered_and_paged_and_outlives_the_page() {
 }
 
 #[test]
+fn a_filter_by_label_shows_its_images_first() {
+    let demo = Demo::start();
+    let browser = Browser::open(&demo.url);
+    send_range(&browser, 0, 100);
+    wait_for_card(&browser, "Images 0 to 99");
+    // A label that none of the first eight has.
+    let label = browser.run(
+        "const { predictions } = document.querySelector('.card').record;
+         const first = new Set(predictions.slice(0, 8).map(({ label }) => label));
+         return predictions.map(({ label }) => label).find((label) => !first.has(label))",
+    );
+    let label = label.as_str().expect("a hundred images have more labels than the first eight");
+    browser.enter("[name=label]", label);
+    browser.wait(&format!("document.querySelector('.tile .label').innerText === '{label}'"));
+    // Its picture is the image's own.
+    let index = "document.querySelector('.tile').title.replace('image ', '')";
+    let sheet = "getComputedStyle(document.querySelector('.tile .picture')).backgroundImage";
+    browser.wait(&format!("{sheet}.includes('start_idx=' + {index} + '&')"));
+    browser.click(".card > .quiet");
+    browser.wait("document.querySelectorAll('.tile').length === 100");
+    browser.click("#filter [type=reset]");
+    browser.wait("document.querySelector('.tile').title === 'image 0'");
+}
+
+#[test]
+fn the_figures_count_the_whole_history_when_the_page_is_opened_again() {
+    let (_cluster, kafka) = cluster();
+    let broker = kafka_broker(&kafka).unwrap();
+    let test_set = synthetic(Split::Test, 1_000, 0);
+    let (results, _) = tokio::sync::broadcast::channel(256);
+    let served = Served::start(ServerConfig::default(), |frontend| {
+        let frontend = frontend.with_broker(broker).with_test_set(&test_set);
+        frontend.with_results(results.clone())
+    });
+    let browser = Browser::open(&served.url);
+    browser.wait("document.querySelector('#live').innerText === 'live'");
+    for offset in 0..250 {
+        results.send(result(offset)).unwrap();
+    }
+    browser.wait("document.querySelector('#mix-text').innerText.startsWith('250 images')");
+    browser.visit(&served.url);
+    browser.wait("document.querySelector('#mix-text').innerText.startsWith('250 images')");
+    browser.wait("document.querySelector('#latency-text').innerText.startsWith('median ')");
+}
+
+/// What a consumer answered to a range of one image.
+fn result(offset: i64) -> std::sync::Arc<ResultRecord> {
+    let record = json!({
+        "schema": 1,
+        "id": format!("INFERENCE/0/{offset}"),
+        "source": { "transport": "kafka", "topic": "INFERENCE", "partition": 0, "offset": offset },
+        "model": { "name": "base", "version": "1.0", "sha256": "0".repeat(64) },
+        "start_idx": offset,
+        "end_idx": offset + 1,
+        "predictions": [{ "index": offset, "class": 8, "label": "Bag", "probability": 0.5 }],
+        "received_at": "2026-11-24T03:55:31.000Z",
+        "inferred_at": "2026-11-24T03:55:31.100Z",
+    });
+    std::sync::Arc::new(serde_json::from_value(record).unwrap())
+}
+
+#[test]
+fn a_wrong_token_brings_the_form_back_with_a_word() {
+    let api_token = Some("0123456789abcdef".to_owned());
+    let closed = Served::start(ServerConfig { api_token, ..ServerConfig::default() }, |f| f);
+    let browser = Browser::open(&closed.url);
+    browser.enter("[name=token]", "not the token at all");
+    browser.press(&[ENTER]);
+    browser
+        .wait("document.querySelector('#refused')?.innerText.startsWith('This is not the token')");
+    browser.enter("[name=token]", "0123456789abcdef");
+    browser.press(&[ENTER]);
+    browser.wait("document.querySelector('#range')");
+}
+
+#[test]
 fn a_range_that_cannot_be_is_refused_in_words_before_it_is_sent() {
     let (_cluster, kafka) = cluster();
     let served = serve_kafka(&kafka);
@@ -124,7 +203,14 @@ fn a_range_that_cannot_be_is_refused_in_words_before_it_is_sent() {
         let said = browser.text("#range-answer");
         assert!(said.contains(words), "{said}");
         assert_eq!(browser.run("return document.activeElement.name"), "start_idx");
+        // Nor is there a preview, which would be of another range.
+        browser.wait("document.querySelector('#preview').hidden");
+        assert_eq!(browser.text("#preview-text"), "");
     }
+    browser.replace("[name=start_idx]", "2");
+    browser.replace("[name=end_idx]", "4");
+    browser.wait("document.querySelector('#preview').naturalWidth === 56");
+    assert_eq!(browser.text("#preview-text"), "Images 2 to 3 of the test set");
 }
 
 #[test]
@@ -183,12 +269,21 @@ fn the_keyboard_alone_sends_a_range() {
 }
 
 #[test]
-fn the_form_works_without_scripts() {
+fn the_form_works_without_scripts_and_nothing_is_said_to_be_live() {
     let (_cluster, kafka) = cluster();
-    let served = serve_kafka(&kafka);
+    let broker = kafka_broker(&kafka).unwrap();
+    let test_set = synthetic(Split::Test, 1_000, 0);
+    let (results, _) = tokio::sync::broadcast::channel(1);
+    let served = Served::start(ServerConfig::default(), |frontend| {
+        let frontend = frontend.with_broker(broker).with_test_set(&test_set);
+        frontend.with_results(results.clone())
+    });
     let browser = Browser::open("about:blank");
     browser.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
     browser.visit(&served.url);
+    let said = browser.text(".results");
+    assert!(!said.contains("live") && !said.contains("connecting"), "{said}");
+    assert!(said.contains("Results appear here with JavaScript"), "{said}");
     browser.click(SEND);
     let answer = browser.source();
     assert!(answer.contains(r#"{"message_queue":"kafka","start_idx":0,"end_idx":5}"#), "{answer}");

@@ -1,8 +1,8 @@
 //! Requests and responses of the Open Inference Protocol, version 2, and its extension for binary
 //! tensors (<https://github.com/kserve/open-inference-protocol>, Triton's
-//! `protocol/extension_binary_data`).
+//! `protocol/extension_binary_data`) and for classifications (`protocol/extension_classification`).
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
     request::malformed,
@@ -14,7 +14,7 @@ use crate::{
     transport::{Rejection, Stage},
 };
 
-/// One of the three outputs of every model.
+/// One of the three outputs of every model, or a form of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Output {
@@ -24,6 +24,9 @@ pub enum Output {
     Class,
     /// `label`, that class's name, `BYTES [n]`.
     Label,
+    /// `probabilities` as the so many most probable classes, at most all, `BYTES [n, k]`: each
+    /// `probability:class:label`, as Triton writes them.
+    Top(usize),
 }
 
 /// Every output, in the order of the models' metadata.
@@ -33,7 +36,7 @@ impl Output {
     /// The name in requests and responses.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Probabilities => "probabilities",
+            Self::Probabilities | Self::Top(_) => "probabilities",
             Self::Class => "class",
             Self::Label => "label",
         }
@@ -44,7 +47,7 @@ impl Output {
         match self {
             Self::Probabilities => "FP32",
             Self::Class => "INT64",
-            Self::Label => "BYTES",
+            Self::Label | Self::Top(_) => "BYTES",
         }
     }
 
@@ -52,6 +55,7 @@ impl Output {
         match self {
             Self::Probabilities => vec![images, classes],
             Self::Class | Self::Label => vec![images],
+            Self::Top(count) => vec![images, count.min(classes)],
         }
     }
 }
@@ -63,7 +67,7 @@ pub struct InferenceRequest {
     pub id: Option<String>,
     /// 1 to [`MAX_IMAGES`](super::MAX_IMAGES).
     pub images: Vec<Image>,
-    /// In this order, each with whether it is to come as bytes.
+    /// In this order, each once, with whether it is to come as bytes.
     pub outputs: Vec<(Output, bool)>,
 }
 
@@ -98,6 +102,8 @@ struct AskedOutput {
 #[derive(Deserialize)]
 struct OutputParameters {
     binary_data: Option<bool>,
+    classification: Option<usize>,
+    shared_memory_region: Option<IgnoredAny>,
 }
 
 #[derive(Serialize)]
@@ -131,6 +137,7 @@ enum Data<'a> {
     Probabilities(Vec<f32>),
     Classes(Vec<usize>),
     Labels(Vec<&'a str>),
+    Classifications(Vec<String>),
 }
 
 impl InferenceRequest {
@@ -149,10 +156,7 @@ impl InferenceRequest {
         let parameters = document.parameters;
         let binary_by_default = parameters.and_then(|p| p.binary_data_output).unwrap_or(false);
         let outputs = match document.outputs {
-            Some(asked) if !asked.is_empty() => asked
-                .into_iter()
-                .map(|output| output.known(binary_by_default))
-                .collect::<Result<_, _>>()?,
+            Some(asked) if !asked.is_empty() => known(&asked, binary_by_default)?,
             _ => OUTPUTS.map(|output| (output, binary_by_default)).into(),
         };
         let images = tensor::images(document.inputs, binary)?;
@@ -194,17 +198,48 @@ impl InferenceRequest {
     }
 }
 
-impl AskedOutput {
-    fn known(self, binary_by_default: bool) -> Result<(Output, bool), Rejection> {
-        let binary = self.parameters.and_then(|parameters| parameters.binary_data);
-        match OUTPUTS.into_iter().find(|output| output.name() == self.name) {
-            Some(output) => Ok((output, binary.unwrap_or(binary_by_default))),
-            None => {
-                let names = OUTPUTS.map(Output::name).join(", ");
-                let reason = format!("expected outputs among {names}, found {:?}", self.name);
-                Err(Rejection::new(Stage::Validate, reason))
-            }
+/// What is asked for, each output once: a response is no larger than that of a request without
+/// `outputs`.
+fn known(asked: &[AskedOutput], binary_by_default: bool) -> Result<Vec<(Output, bool)>, Rejection> {
+    let mut outputs: Vec<(Output, bool)> = Vec::with_capacity(OUTPUTS.len());
+    for output in asked {
+        if outputs.iter().any(|(other, _)| other.name() == output.name) {
+            return Err(invalid(format!(
+                "expected each output once, found {:?} twice",
+                output.name
+            )));
         }
+        outputs.push(output.known(binary_by_default)?);
+    }
+    Ok(outputs)
+}
+
+fn invalid(reason: String) -> Rejection {
+    Rejection::new(Stage::Validate, reason)
+}
+
+impl AskedOutput {
+    fn known(&self, binary_by_default: bool) -> Result<(Output, bool), Rejection> {
+        let Some(output) = OUTPUTS.into_iter().find(|output| output.name() == self.name) else {
+            let names = OUTPUTS.map(Output::name).join(", ");
+            return Err(invalid(format!("expected outputs among {names}, found {:?}", self.name)));
+        };
+        let Some(parameters) = &self.parameters else { return Ok((output, binary_by_default)) };
+        if parameters.shared_memory_region.is_some() {
+            return Err(invalid(format!("shared memory is not offered for output {}", self.name)));
+        }
+        let output = match (output, parameters.classification) {
+            (_, None | Some(0)) => output,
+            (Output::Probabilities, Some(count)) => Output::Top(count),
+            (_, Some(_)) => {
+                let reason = format!(
+                    "expected classification of probabilities alone, found of {}",
+                    self.name
+                );
+                return Err(invalid(reason));
+            }
+        };
+        Ok((output, parameters.binary_data.unwrap_or(binary_by_default)))
     }
 }
 
@@ -216,7 +251,20 @@ fn data<'a>(output: Output, predictions: &[Prediction], labels: &'a [String]) ->
         }
         Output::Class => Data::Classes(all.map(|p| p.class).collect()),
         Output::Label => Data::Labels(all.map(|p| labels[p.class].as_str()).collect()),
+        Output::Top(count) => {
+            Data::Classifications(all.flat_map(|p| classifications(p, count, labels)).collect())
+        }
     }
+}
+
+/// `probability:class:label` of the most probable classes; six decimals, as Triton has them.
+fn classifications(
+    prediction: &Prediction,
+    count: usize,
+    labels: &[String],
+) -> impl Iterator<Item = String> {
+    let top = prediction.top(count).into_iter();
+    top.map(|(class, probability)| format!("{probability:.6}:{class}:{}", labels[class]))
 }
 
 /// Little-endian; each of `BYTES` behind its length as `u32`.
@@ -227,13 +275,16 @@ fn append(into: &mut Vec<u8>, output: Output, predictions: &[Prediction], labels
                 into.extend(prediction.probabilities.iter().flat_map(|p| p.to_le_bytes()));
             }
             Output::Class => into.extend((prediction.class as i64).to_le_bytes()),
-            Output::Label => {
-                let label = labels[prediction.class].as_bytes();
-                into.extend((label.len() as u32).to_le_bytes());
-                into.extend(label);
-            }
+            Output::Label => append_text(into, &labels[prediction.class]),
+            Output::Top(count) => classifications(prediction, count, labels)
+                .for_each(|classification| append_text(into, &classification)),
         }
     }
+}
+
+fn append_text(into: &mut Vec<u8>, text: &str) {
+    into.extend((text.len() as u32).to_le_bytes());
+    into.extend(text.as_bytes());
 }
 
 #[cfg(test)]
@@ -293,6 +344,71 @@ mod tests {
         let text = r#"{"inputs": [], "outputs": [{"name": "logits"}]}"#;
         let message = read(text, &[]).expect_err("unknown");
         assert_eq!(message, "expected outputs among probabilities, class, label, found \"logits\"");
+    }
+
+    #[test]
+    fn an_output_that_is_asked_for_twice_is_refused() {
+        let class = json!({ "name": "class" });
+        let text = json!({ "inputs": [], "outputs": vec![class; 2_000] }).to_string();
+        let message = read(&text, &[]).expect_err("one is enough");
+        assert_eq!(message, "expected each output once, found \"class\" twice");
+        let text = r#"{"inputs": [], "outputs": [{"name": "probabilities"},
+            {"name": "probabilities", "parameters": {"classification": 2}}]}"#;
+        let message = read(text, &[]).expect_err("the same in two forms");
+        assert_eq!(message, "expected each output once, found \"probabilities\" twice");
+    }
+
+    /// The outputs of a request for one image.
+    fn outputs(asked: &str) -> Result<Vec<(Output, bool)>, String> {
+        let data = vec![0; Image::PIXELS];
+        let input =
+            json!({ "name": "image", "shape": [1, 784], "datatype": "UINT8", "data": data });
+        let text = format!(r#"{{"inputs": [{input}], "outputs": [{asked}]}}"#);
+        read(&text, &[]).map(|request| request.outputs)
+    }
+
+    #[test]
+    fn a_classification_is_obeyed_for_probabilities_and_refused_for_others() {
+        let asked = |name: &str, parameters: &str| {
+            outputs(&format!(r#"{{"name": "{name}", "parameters": {{{parameters}}}}}"#))
+        };
+        let found = asked("probabilities", r#""classification": 3, "binary_data": true"#);
+        assert_eq!(found, Ok(vec![(Output::Top(3), true)]));
+        let found = asked("class", r#""classification": 0"#);
+        assert_eq!(found, Ok(vec![(Output::Class, false)]), "0 is Triton's word for none");
+        let message = asked("label", r#""classification": 1"#).expect_err("of a label");
+        assert_eq!(message, "expected classification of probabilities alone, found of label");
+        for wrong in ["-1", "1.5", r#""three""#] {
+            let message = asked("probabilities", &format!(r#""classification": {wrong}"#));
+            let message = message.expect_err("no number of classes");
+            assert!(message.starts_with("expected an inference request: invalid "), "{message}");
+        }
+        let message = asked("class", r#""shared_memory_region": "r""#).expect_err("no such memory");
+        assert_eq!(message, "shared memory is not offered for output class");
+    }
+
+    #[test]
+    fn classifications_are_the_most_probable_first_and_no_more_than_there_are_classes() {
+        let identity = ModelIdentity { name: "m".into(), version: "2".into(), sha256: "0".into() };
+        let labels = ["cat", "cow", "dog"].map(str::to_owned);
+        let model = Arc::new(identity.clone());
+        let prediction = Prediction { class: 2, probabilities: [0.25, 0.125, 0.625].into(), model };
+        let respond = |output, as_bytes| {
+            let outputs = vec![(output, as_bytes)];
+            let request = InferenceRequest { id: None, images: Vec::new(), outputs };
+            let body = request.respond(std::slice::from_ref(&prediction), &labels, &identity);
+            let (text, binary) = body.bytes.split_at(body.json_bytes.unwrap_or(body.bytes.len()));
+            let document: Value = serde_json::from_slice(text).expect("JSON");
+            (document["outputs"][0].clone(), binary.to_vec())
+        };
+        let (output, _) = respond(Output::Top(2), false);
+        let expected = json!({ "name": "probabilities", "datatype": "BYTES", "shape": [1, 2],
+            "data": ["0.625000:2:dog", "0.250000:0:cat"] });
+        assert_eq!(output, expected);
+        let (output, binary) = respond(Output::Top(9), true);
+        assert_eq!(output["shape"], json!([1, 3]));
+        assert_eq!(output["parameters"]["binary_data_size"], json!(3 * (4 + 14)));
+        assert_eq!(binary[..18], *b"\x0e\0\0\x000.625000:2:dog");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf};
+use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use fmnist_core::{Classifier, ClassifyError, Engine, engine::Kernel};
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,10 @@ impl ServerConfig {
     pub(crate) fn max_inferences(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         self.max_inferences.map_or_else(cores, NonZeroUsize::get)
+    }
+
+    pub(crate) const fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms)
     }
 
     /// Refuses what would be unsafe to serve.

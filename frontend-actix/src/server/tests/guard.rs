@@ -130,3 +130,120 @@ async fn every_answer_carries_the_strict_headers() {
         assert!(!headers.contains_key("access-control-allow-origin"));
     }
 }
+
+const NAME: &str = "garments.example.com";
+
+fn behind_a_proxy() -> World {
+    let api_token = Some(TOKEN.to_owned());
+    let settings =
+        ServerConfig { api_token, hosts: vec![NAME.to_owned()], ..ServerConfig::default() };
+    World::with(settings, |frontend| frontend)
+}
+
+async fn status(
+    world: &World,
+    request: TestRequest,
+    headers: &[(&'static str, &str)],
+) -> StatusCode {
+    let service = init_service(app(world.site.clone())).await;
+    let request = headers.iter().fold(request, |request, header| request.insert_header(*header));
+    let request = request.insert_header((header::AUTHORIZATION, format!("Bearer {TOKEN}")));
+    call_service(&service, request.to_request()).await.status()
+}
+
+#[actix_web::test]
+async fn a_listed_name_is_served_and_what_a_proxy_says_of_names_is_not_believed() {
+    let world = behind_a_proxy();
+    let cases: [(&[(&str, &str)], u16); 9] = [
+        (&[("host", NAME)], 200),
+        (&[("host", "GARMENTS.example.com:8443")], 200),
+        (&[("host", "garments.example.com.")], 200),
+        (&[("host", HOST)], 200),
+        (&[("host", "other.example.com")], 403),
+        (&[("host", "evil.garments.example.com")], 403),
+        (&[("host", "other.example.com"), ("x-forwarded-host", NAME)], 403),
+        (&[("host", "other.example.com"), ("forwarded", "host=garments.example.com")], 403),
+        (&[], 403),
+    ];
+    for (headers, expected) in cases {
+        let found = status(&world, TestRequest::get().uri("/results"), headers).await;
+        assert_eq!(found, expected, "{headers:?}");
+    }
+    // Without the list nothing opens.
+    let settings = ServerConfig { api_token: Some(TOKEN.to_owned()), ..ServerConfig::default() };
+    let world = World::with(settings, |frontend| frontend);
+    for headers in [&[("host", NAME)][..], &[("host", NAME), ("x-forwarded-host", HOST)]] {
+        let found = status(&world, TestRequest::get().uri("/results"), headers).await;
+        assert_eq!(found, StatusCode::FORBIDDEN, "{headers:?}");
+    }
+}
+
+#[actix_web::test]
+async fn the_page_behind_a_proxy_publishes_and_other_pages_do_not() {
+    let world = behind_a_proxy();
+    let own = "https://garments.example.com";
+    let cases: [(&[(&str, &str)], u16); 6] = [
+        (&[("host", NAME), ("origin", own), ("sec-fetch-site", "same-origin")], 200),
+        // Its Host is the proxy's own where nothing else was told.
+        (&[("host", HOST), ("origin", own), ("sec-fetch-site", "same-origin")], 200),
+        (&[("host", HOST), ("origin", "http://garments.example.com")], 403),
+        (&[("host", NAME), ("origin", "https://evil.example")], 403),
+        (&[("host", NAME), ("origin", own), ("sec-fetch-site", "cross-site")], 403),
+        (&[("host", NAME), ("origin", "https://garments.example.com.evil.example")], 403),
+    ];
+    for (headers, expected) in cases {
+        let push = TestRequest::post().uri("/kafka/push-to-consumer?start_idx=0&end_idx=5");
+        assert_eq!(status(&world, push, headers).await, expected, "{headers:?}");
+    }
+}
+
+#[actix_web::test]
+async fn the_cookie_of_a_page_with_tls_travels_in_no_other_way() {
+    let world = behind_a_proxy();
+    let service = init_service(app(world.site.clone())).await;
+    let cases: [(&[(&str, &str)], bool); 4] = [
+        (&[("host", NAME)], true),
+        (&[("host", NAME), ("origin", "https://garments.example.com")], true),
+        (&[("host", HOST), ("origin", "https://garments.example.com")], true),
+        (&[("host", HOST), ("x-forwarded-proto", "https")], false),
+    ];
+    for (headers, expected) in cases {
+        let request = TestRequest::post().uri("/login").set_form([("token", TOKEN)]);
+        let request =
+            headers.iter().fold(request, |request, header| request.insert_header(*header));
+        let response = call_service(&service, request.to_request()).await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER, "{headers:?}");
+        let cookie = response.response().cookies().next().unwrap().into_owned();
+        assert_eq!(cookie.secure().unwrap_or(false), expected, "{headers:?}");
+    }
+    let page = TestRequest::get()
+        .insert_header(("host", NAME))
+        .insert_header(("x-forwarded-host", "evil.example"));
+    let page = page.insert_header((header::COOKIE, format!("fmnist_token={TOKEN}")));
+    let page = call_service(&service, page.to_request()).await.map_into_boxed_body();
+    let page = text(page).await;
+    assert!(page.contains("curl 'https://garments.example.com/kafka/"), "{page}");
+}
+
+#[actix_web::test]
+async fn a_wrong_token_brings_the_form_back_with_a_word() {
+    let world = behind_a_proxy();
+    let wrong = TestRequest::post().uri("/login").set_form([("token", "wrong")]);
+    let response = world.call(wrong).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let page = text(response).await;
+    assert!(
+        page.contains("This is not the token.") && page.contains("action=\"/login\""),
+        "{page}"
+    );
+}
+
+#[actix_web::test]
+async fn two_hosts_are_one_too_many() {
+    let world = World::new();
+    let service = init_service(app(world.site.clone())).await;
+    let request = TestRequest::get().uri("/results");
+    let request = request.append_header(("host", HOST)).append_header(("host", "evil.example"));
+    let found = call_service(&service, request.to_request()).await.status();
+    assert_eq!(found, StatusCode::FORBIDDEN);
+}

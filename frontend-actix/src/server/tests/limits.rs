@@ -11,9 +11,11 @@ use std::{
 };
 
 use super::*;
+use fmnist_core::{Batcher, pipeline::BatchConfig};
+
 use crate::RunningFrontend;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const LIVE: &str = "GET /livez";
 const PUSH: &str = "GET /kafka/push-to-consumer?start_idx=0&end_idx=5";
 const RAW: [u8; Image::PIXELS] = [1; Image::PIXELS];
@@ -62,7 +64,7 @@ fn served(settings: ServerConfig, model: Arc<dyn Infer>) -> RunningFrontend {
     served_with(settings, model, results)
 }
 
-fn served_with(
+pub(super) fn served_with(
     settings: ServerConfig,
     model: Arc<dyn Infer>,
     results: broadcast::Sender<Arc<ResultRecord>>,
@@ -78,11 +80,11 @@ fn served_with(
 }
 
 /// A connection with one request.
-struct Client(TcpStream);
+pub(super) struct Client(pub(super) TcpStream);
 
 impl Client {
     /// Sends the head of `line` and the first `sent` bytes of a body.
-    fn send(address: SocketAddr, line: &str, body: &[u8], sent: usize) -> Self {
+    pub(super) fn send(address: SocketAddr, line: &str, body: &[u8], sent: usize) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = body.len();
@@ -107,7 +109,7 @@ impl Client {
     }
 }
 
-fn ask(address: SocketAddr, line: &str) -> (Option<u16>, String) {
+pub(super) fn ask(address: SocketAddr, line: &str) -> (Option<u16>, String) {
     Client::send(address, line, &[], 0).answer()
 }
 
@@ -116,7 +118,7 @@ fn classify(address: SocketAddr) -> (Option<u16>, String) {
 }
 
 /// Asks again until the status is the expected.
-fn until_status(expected: u16, ask: impl Fn() -> (Option<u16>, String)) -> String {
+pub(super) fn until_status(expected: u16, ask: impl Fn() -> (Option<u16>, String)) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (status, text) = ask();
@@ -145,11 +147,14 @@ async fn requests_beyond_the_rate_are_a_429_that_says_when_to_come_again() {
     running.stop().await;
 }
 
+fn one_at_a_time() -> ServerConfig {
+    ServerConfig { max_inferences: Some(1.try_into().unwrap()), ..ServerConfig::default() }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_classifications_than_allowed_are_a_503_until_one_is_done() {
     let (gate, begins) = Gate::new();
-    let settings =
-        ServerConfig { max_inferences: Some(1.try_into().unwrap()), ..ServerConfig::default() };
+    let settings = ServerConfig { max_waiting: 0, ..one_at_a_time() };
     let running = served(settings, Arc::clone(&gate) as Arc<dyn Infer>);
     let address = running.address();
     let first = Client::send(address, "POST /classify", &RAW, RAW.len());
@@ -273,5 +278,104 @@ async fn connections_beyond_the_limit_wait_until_one_ends() {
     assert_eq!(first.answer().0, Some(200));
     assert_eq!(third.answer().0, Some(200));
     drop(open);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_requests_as_have_a_place_wait_for_their_answer_and_the_rest_hears_no_at_once() {
+    const PLACES: usize = 8;
+    let (gate, begins) = Gate::new();
+    let settings = ServerConfig { max_waiting: PLACES - 1, max_wait_ms: 60_000, ..one_at_a_time() };
+    let model = Batcher::new(SharedGate(Arc::clone(&gate)), &BatchConfig::default());
+    let running = served(settings, Arc::new(model));
+    let address = running.address();
+    let (answered, answers) = sync_channel(PLACES + 4);
+    let clients: Vec<_> = (0..PLACES + 4)
+        .map(|_| {
+            let answered = answered.clone();
+            std::thread::spawn(move || answered.send(classify(address).0).unwrap())
+        })
+        .collect();
+    begins.recv_timeout(PATIENCE).unwrap();
+    // Nobody is answered before the gate opens but those without a place.
+    let refused = [(); 4].map(|()| answers.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(refused, [Some(503); 4]);
+    gate.open();
+    let accepted = [(); PLACES].map(|()| answers.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(accepted, [Some(200); PLACES]);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    running.stop().await;
+}
+
+/// A [`Gate`] as a batcher's model.
+struct SharedGate(Arc<Gate>);
+
+impl Infer for SharedGate {
+    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
+        self.0.infer(images)
+    }
+
+    fn labels(&self) -> &[String] {
+        self.0.labels()
+    }
+
+    fn identity(&self) -> &Arc<ModelIdentity> {
+        self.0.identity()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_clients_with_small_loads_are_all_answered() {
+    let model = Batcher::new(Classifier::pretrained().unwrap(), &BatchConfig::default());
+    // Two cores, as far as turns go.
+    let settings = ServerConfig {
+        max_inferences: Some(2.try_into().unwrap()),
+        max_wait_ms: 60_000,
+        ..ServerConfig::default()
+    };
+    let running = served(settings, Arc::new(model));
+    let address = running.address();
+    let pixels = vec![1; Image::PIXELS];
+    let input = json!({ "name": "image", "datatype": "UINT8", "shape": [64, 784],
+        "data": vec![pixels; 64] });
+    let body = json!({ "inputs": [input], "outputs": [{ "name": "class" }] }).to_string();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    let line = "POST /v2/models/base/infer";
+                    let (status, text) =
+                        Client::send(address, line, body.as_bytes(), body.len()).answer();
+                    assert_eq!(status, Some(200), "{text}");
+                }
+            });
+        }
+    });
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_of_http_1_0_needs_no_host_and_head_has_no_body() {
+    let running = served(ServerConfig::default(), Sneakers::model());
+    let address = running.address();
+    let raw = |head: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        Client(stream).answer()
+    };
+    for path in ["/livez", "/readyz", "/v2/health/live", "/v2/health/ready"] {
+        assert_eq!(
+            raw(&format!("HEAD {path} HTTP/1.0\r\n\r\n")).0,
+            raw(&format!("GET {path} HTTP/1.0\r\n\r\n")).0
+        );
+        assert_ne!(raw(&format!("GET {path} HTTP/1.0\r\n\r\n")).0, Some(403), "{path}");
+    }
+    assert_eq!(raw("GET /results HTTP/1.0\r\n\r\n").0, Some(403));
+    for path in ["/", "/results", "/results/stream", "/assets/page.js"] {
+        let (status, text) = ask(address, &format!("HEAD {path}"));
+        assert_eq!(status, Some(200), "{path}");
+        assert!(text.ends_with("\r\n\r\n"), "{path}: {text}");
+    }
     running.stop().await;
 }

@@ -79,8 +79,8 @@ impl Classifier {
     /// # Errors
     /// [`ClassifyError::UnknownModel`] if there is neither, or as [`Classifier::load`].
     pub fn open(model: &str) -> Result<Self, ClassifyError> {
-        if let Some((_, bytes)) = BUILT_IN.iter().find(|(name, _)| *name == model) {
-            return Self::from_bytes(bytes, Engine::default());
+        if let Some((name, bytes)) = BUILT_IN.iter().find(|(name, _)| *name == model) {
+            return Self::named(bytes, Engine::default(), |_| (*name).to_owned());
         }
         if Path::new(model).exists() {
             return Self::load(model);
@@ -89,7 +89,8 @@ impl Classifier {
         Err(ClassifyError::UnknownModel { name: model.to_owned(), built_in })
     }
 
-    /// Loads a weights file of any architecture and any number of classes.
+    /// Loads a weights file of any architecture and any number of classes. Where it does not say what
+    /// the model is called, it is called as the file is, without its extension.
     ///
     /// # Errors
     /// [`ClassifyError::Weights`] with what was expected and what was found.
@@ -97,17 +98,26 @@ impl Classifier {
         let path = path.as_ref();
         let bytes = fs::read(path)
             .map_err(|source| WeightsError::File { path: path.to_owned(), source })?;
-        Self::from_bytes(&bytes, Engine::default())
+        Self::named(&bytes, Engine::default(), |metadata| metadata.name_at(path))
     }
 
-    /// Loads the content of a weights file on an engine.
+    /// Loads the content of a weights file on an engine. Where it does not say what the model is called,
+    /// it is called as its network is.
     ///
     /// # Errors
     /// As [`Classifier::load`]; [`ClassifyError::EngineMissing`] without the engine's feature.
     pub fn from_bytes(bytes: &[u8], engine: Engine) -> Result<Self, ClassifyError> {
+        Self::named(bytes, engine, |metadata| metadata.name_at(Path::new("")))
+    }
+
+    fn named(
+        bytes: &[u8],
+        engine: Engine,
+        name: impl Fn(&Metadata) -> String,
+    ) -> Result<Self, ClassifyError> {
         let weights = Weights::from_bytes(bytes)?;
         let identity = Arc::new(ModelIdentity {
-            name: weights.metadata.architecture.clone(),
+            name: name(&weights.metadata),
             version: weights.metadata.version.clone(),
             sha256: sha256(bytes),
         });

@@ -31,8 +31,9 @@ pub use synthetic::{SYNTHETIC_TEST_IMAGES, synthetic};
 
 use crate::image::{Image, ImageError};
 
-/// Images that a split may hold; bounds the memory that a small gzip file can ask for.
-const MAX_COUNT: usize = 100_000;
+/// Images that a split may hold, of 784 bytes each; bounds the memory that a small gzip file can ask
+/// for.
+const MAX_COUNT: usize = 1_000_000;
 
 /// Labelled images.
 #[derive(Clone, Debug)]

@@ -52,6 +52,7 @@ pub mod message;
 pub mod model;
 pub mod pipeline;
 mod supervisor;
+pub mod text;
 pub mod transport;
 pub mod weights;
 

@@ -17,12 +17,13 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
 
 pub use error::WeightsError;
-pub use metadata::{Baseline, Metadata, Origin, Score};
+pub use metadata::{Baseline, Metadata, NAME, Origin, Score, is_name};
 pub use tensors::{NamedTensor, Tensors, ids_of, tensors_of, with_tensors};
 
 use crate::{
     image::Image,
     model::{Architecture, Network},
+    text,
 };
 
 /// The version of the format that this library reads and writes.
@@ -158,8 +159,9 @@ fn read_metadata(bytes: &[u8]) -> Result<Metadata, WeightsError> {
         .as_ref()
         .and_then(|entries| entries.get(METADATA_KEY))
         .ok_or_else(|| wrong("none".to_owned()))?;
-    let metadata: Metadata =
+    let mut metadata: Metadata =
         serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
+    metadata.classes.iter_mut().for_each(|class| *class = text::name(class));
     if metadata.format != FORMAT {
         return Err(wrong(format!("format {}", metadata.format)));
     }
@@ -171,6 +173,9 @@ fn read_metadata(bytes: &[u8]) -> Result<Metadata, WeightsError> {
     let positive = |value: f32| value.is_finite() && value > 0.0;
     if !positive(metadata.temperature) || !positive(metadata.normalisation.deviation) {
         return Err(wrong("a temperature or a deviation that is not positive".to_owned()));
+    }
+    if metadata.name.as_ref().is_some_and(|name| !is_name(name)) {
+        return Err(wrong(format!("{:?}, which is not {NAME}", metadata.name)));
     }
     if metadata.classes.is_empty() {
         return Err(wrong("no classes".to_owned()));

@@ -1,15 +1,30 @@
 //! What becomes of an image before a step sees it.
 
+use std::ops::Range;
+
 use fmnist_core::Image;
 use rand::{Rng, RngExt};
 use rand_distr::{Beta, Distribution};
 
-use crate::recipe::Augmentation;
+use crate::{recipe::Augmentation, robustness::Corruption};
 
 impl Augmentation {
-    /// Changes one image at random.
-    pub(crate) fn apply(&self, image: &Image, random: &mut impl Rng) -> Image {
-        let image = if self.move_about { move_about(image, random) } else { image.clone() };
+    /// Changes one image at random, but for whether it is `mirrored` where that is known.
+    pub(crate) fn apply(
+        &self,
+        image: &Image,
+        mirrored: Option<bool>,
+        random: &mut impl Rng,
+    ) -> Image {
+        let mut image =
+            if self.move_about { move_about(image, mirrored, random) } else { image.clone() };
+        if self.rotation > 0.0 && random.random() {
+            let degrees = random.random_range(0.0..self.rotation);
+            image = Corruption::Rotation.apply(&image, degrees, random);
+        }
+        if self.corrupt > 0.0 {
+            image = corrupt(image, self.corrupt, random);
+        }
         if self.erasing > 0.0 && random.random_bool(self.erasing) {
             return erase(&image, random);
         }
@@ -29,10 +44,29 @@ impl Augmentation {
     }
 }
 
-/// Mirrors every other image and shifts each by up to two pixels along both axes.
-pub(crate) fn move_about(image: &Image, random: &mut impl Rng) -> Image {
+/// What cameras and light do to an image, each with its share of a probability, and how much of it.
+const CORRUPTIONS: [(Corruption, f64, Range<f64>); 4] = [
+    (Corruption::Blur, 0.6, 0.3..1.2),
+    (Corruption::Contrast, 1.0, 0.25..1.1),
+    (Corruption::Brightness, 1.0, -20.0..60.0),
+    (Corruption::Noise, 1.0, 0.0..45.0),
+];
+
+/// Blurs an image, changes its contrast and its brightness and adds noise, each by chance.
+fn corrupt(mut image: Image, probability: f64, random: &mut impl Rng) -> Image {
+    for (corruption, share, amounts) in CORRUPTIONS {
+        if random.random_bool(share * probability) {
+            image = corruption.apply(&image, random.random_range(amounts), random);
+        }
+    }
+    image
+}
+
+/// Mirrors an image, by a toss of a coin where nobody says, and shifts it by up to two pixels along
+/// both axes.
+pub(crate) fn move_about(image: &Image, mirrored: Option<bool>, random: &mut impl Rng) -> Image {
     const SHIFT: i32 = 2;
-    let mirror: bool = random.random();
+    let mirror = mirrored.unwrap_or_else(|| random.random());
     let down = random.random_range(-SHIFT..=SHIFT);
     let right = random.random_range(-SHIFT..=SHIFT);
 
@@ -77,16 +111,22 @@ pub(crate) fn mix(image: &Image, other: &Image, share: f32) -> Image {
 
 #[cfg(test)]
 mod tests {
-    use fmnist_core::dataset::{Split, synthetic};
+    use fmnist_core::{
+        dataset::{Split, synthetic},
+        model::Architecture,
+    };
 
     use super::*;
-    use crate::sampling::{Stream, generator};
+    use crate::{
+        recipe::Recipe,
+        sampling::{Stream, generator},
+    };
 
     #[test]
     fn images_move_and_mirror_and_gain_no_new_brightness() {
         let image = &synthetic(Split::Train, 1, 3).images[0];
         let mut random = generator(5, Stream::Step, 0);
-        let changed: Vec<_> = (0..40).map(|_| move_about(image, &mut random)).collect();
+        let changed: Vec<_> = (0..40).map(|_| move_about(image, None, &mut random)).collect();
         assert!(changed.iter().any(|c| c != image));
         for copy in changed {
             let known = |p: &u8| *p == 0 || image.pixels().contains(p);
@@ -119,5 +159,34 @@ mod tests {
         let (dark, bright) = (Image::new([10; Image::PIXELS]), Image::new([110; Image::PIXELS]));
         assert_eq!(mix(&bright, &dark, 0.3), Image::new([40; Image::PIXELS]));
         assert_eq!(mix(&bright, &dark, 1.0), bright);
+    }
+
+    #[test]
+    fn a_known_flip_tosses_no_coin() {
+        let image = Image::from_fn(|_, column| if column < 14 { 10 } else { 200 });
+        let mut random = generator(5, Stream::Step, 0);
+        for mirrored in [false, true] {
+            for _ in 0..20 {
+                let left = move_about(&image, Some(mirrored), &mut random).pixels()[14 * 28 + 4];
+                assert_eq!(left, if mirrored { 200 } else { 10 });
+            }
+        }
+    }
+
+    #[test]
+    fn a_probability_of_nothing_draws_nothing_and_a_certain_one_changes_every_image() {
+        let images = synthetic(Split::Train, 50, 3).images;
+        let still = Recipe::of(Architecture::Notebook).augmentation;
+        let (mut random, untouched) =
+            (generator(7, Stream::Step, 0), generator(7, Stream::Step, 0));
+        assert!(images.iter().all(|image| still.apply(image, None, &mut random) == *image));
+        assert!(random == untouched);
+
+        let worse = Augmentation { corrupt: 1.0, ..still };
+        let changed = images.iter().filter(|i| worse.apply(i, None, &mut random) != **i).count();
+        assert_eq!(changed, images.len());
+        let turned = Augmentation { rotation: 20.0, ..still };
+        let changed = images.iter().filter(|i| turned.apply(i, None, &mut random) != **i).count();
+        assert!((15..=35).contains(&changed), "{changed} of 50 turned");
     }
 }

@@ -11,7 +11,7 @@ use fmnist_core::{
     weights::{Baseline, Origin, Weights, WeightsError},
 };
 
-use crate::data;
+use crate::{console::say, data, place};
 
 /// Training images that activations are measured on.
 const IMAGES: usize = 5000;
@@ -30,15 +30,12 @@ pub(crate) struct CalibrateArguments {
 
 pub(crate) fn run(arguments: &CalibrateArguments) -> Result<()> {
     let path = &arguments.model;
+    let out = arguments.out.as_ref().unwrap_or(path);
+    place::expect_file(out)?;
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut weights = Weights::from_bytes(&bytes)?;
     let train = dataset::open(arguments.data.as_deref(), Split::Train)?;
-    ensure!(
-        *train.classes == *weights.metadata.classes,
-        "{}: expected images of the classes {}",
-        train.origin,
-        weights.metadata.classes.join(", ")
-    );
+    data::expect_classes(&train, &weights.metadata.classes)?;
     if let Some(Origin { data_sha256, .. }) = &weights.metadata.origin {
         let found = data::sha256(&train);
         ensure!(
@@ -49,12 +46,10 @@ pub(crate) fn run(arguments: &CalibrateArguments) -> Result<()> {
     }
     calibrate(&mut weights, &train, &data::split(&train).1)?;
     for (layer, largest) in &weights.metadata.activations {
-        println!("{layer}: up to {largest:.2}");
+        say!("{layer}: up to {largest:.2}")?;
     }
-    let out = arguments.out.as_ref().unwrap_or(path);
     weights.save(out)?;
-    println!("wrote {}", out.display());
-    Ok(())
+    say!("wrote {}", out.display())
 }
 
 /// Notes the largest activations on the first of the training images, and the answers to those that

@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use fmnist_core::{
-    Classifier,
+    Classifier, ModelIdentity,
     weights::{Baseline, Metadata, Origin, Score},
 };
+
+use crate::console::say;
 
 #[derive(clap::Args)]
 pub(crate) struct CardArguments {
@@ -17,18 +19,21 @@ pub(crate) struct CardArguments {
 
 pub(crate) fn run(arguments: &CardArguments) -> Result<()> {
     let classifier = Classifier::open(&arguments.model)?;
-    print!("{}", card(classifier.metadata(), &classifier.identity().sha256)?);
-    Ok(())
+    let ModelIdentity { name, sha256, .. } = &**classifier.identity();
+    say!("{}", card(name, classifier.metadata(), sha256)?.trim_end())
 }
 
 /// The card of a weights file, as Markdown.
-pub(crate) fn card(metadata: &Metadata, sha256: &str) -> Result<String> {
+pub(crate) fn card(name: &str, metadata: &Metadata, sha256: &str) -> Result<String> {
     let mut text = String::new();
     let Metadata { architecture, version, normalisation, temperature, .. } = metadata;
-    writeln!(text, "# {architecture} {version}\n")?;
+    writeln!(text, "# {name} {version}\n")?;
     writeln!(text, "Classifies 28×28 grey images, bright on black, one thing each.\n")?;
     writeln!(text, "| | |\n|---|---|")?;
     writeln!(text, "| SHA-256 | `{sha256}` |")?;
+    if name != architecture {
+        writeln!(text, "| network | {architecture} |")?;
+    }
     writeln!(text, "| classes | {} |", metadata.classes.join(", "))?;
     writeln!(
         text,
@@ -111,7 +116,7 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fmnist-core/weights");
         for name in Classifier::built_in() {
             let classifier = Classifier::open(name).expect("a built-in model");
-            let expected = card(classifier.metadata(), &classifier.identity().sha256);
+            let expected = card(name, classifier.metadata(), &classifier.identity().sha256);
             let found = fs::read_to_string(folder.join(name).with_extension("md")).expect("a card");
             assert_eq!(
                 found,
@@ -124,7 +129,7 @@ mod tests {
     #[test]
     fn a_card_says_how_good_a_model_is_and_how_it_was_made() {
         let classifier = Classifier::open("tiny").expect("a built-in model");
-        let text = card(classifier.metadata(), "abc").expect("text");
+        let text = card("tiny", classifier.metadata(), "abc").expect("text");
         assert!(text.starts_with("# tiny 1.0\n"), "{text}");
         assert!(text.contains("| accuracy | 92.42 % of 10000 test images |"), "{text}");
         let command =
@@ -133,7 +138,8 @@ mod tests {
         assert!(text.contains("On 5000 held-out training images"), "{text}");
         assert!(text.contains("\n| Trouser | 10.02 % |\n"), "{text}");
         let unmeasured = Metadata { score: None, origin: None, ..classifier.metadata().clone() };
-        let text = card(&unmeasured, "abc").expect("text");
+        let text = card("shoes", &unmeasured, "abc").expect("text");
+        assert!(text.starts_with("# shoes 1.0\n") && text.contains("| network | tiny |"), "{text}");
         assert!(text.contains("| accuracy | not measured |") && !text.contains("trained by"));
     }
 }

@@ -43,6 +43,9 @@ pub(crate) struct State {
     pub(crate) plateau: Option<Plateau>,
     /// The epochs that have ended.
     pub(crate) history: Vec<Epoch>,
+    /// What the steps took.
+    #[serde(default)]
+    pub(crate) seconds: f64,
 }
 
 const MODEL: &str = "model.bpk";
@@ -97,6 +100,14 @@ pub(crate) fn save(
 pub(crate) fn newest(folder: &Path) -> Option<PathBuf> {
     let places = [current(folder), folder.join("previous")];
     places.into_iter().find(|place| place.join(STATE).exists())
+}
+
+/// Removes the checkpoints of a run whose weights are written, so that the next run may begin.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
+    while let Some(place) = newest(folder) {
+        fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
+    }
+    Ok(())
 }
 
 /// Reads the newest checkpoint of a folder; it must be of the run that `expected` describes.

@@ -16,7 +16,7 @@ use fmnist_core::{
 };
 use published::PUBLISHED;
 
-use crate::report;
+use crate::{console::say, place, report};
 
 #[derive(clap::Args)]
 pub(crate) struct ReportArguments {
@@ -58,6 +58,8 @@ impl Model {
 }
 
 pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {
+    let folder = &arguments.out;
+    place::expect_folder(folder)?;
     let mut names = arguments.models.clone();
     if names.is_empty() {
         names = Classifier::built_in().map(str::to_owned).collect();
@@ -69,14 +71,11 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {
     }
     models.sort_by_key(|model| model.cost.multiply_adds);
 
-    let folder = &arguments.out;
     report::create(folder)?;
     plot::draw(&folder.join("accuracy.svg"), &models)?;
     let json = serde_json::json!({ "models": models, "published": PUBLISHED });
     report::write(folder, &json, &markdown(&models)?)?;
-    print!("{}", table(&models)?);
-    println!("report in {}", folder.display());
-    Ok(())
+    say!("{}report in {}", table(&models)?, folder.display())
 }
 
 /// The models, by cost.

@@ -10,8 +10,10 @@ use anyhow::{Result, ensure};
 use fmnist_core::{Image, model::Architecture};
 
 use crate::{
+    console::{remark, say},
     data::{self, open_both},
     options::{RecipeArguments, RunArguments},
+    place,
     run::Epoch,
     sampling,
     score::{Judged, argmax, mean_and_deviation},
@@ -81,6 +83,11 @@ struct Outcome<'a> {
 pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
     let recipe = arguments.recipe.recipe(arguments.model)?;
     let threads = arguments.run.threads()?;
+    let name = arguments.model.name();
+    let folder = arguments.out.clone();
+    let folder = folder
+        .unwrap_or_else(|| PathBuf::from(format!("training/reports/cross-validation-{name}")));
+    place::expect_folder(&folder)?;
     let (data, test) = open_both(arguments.data.as_deref())?;
     let count = arguments.folds;
     ensure!(
@@ -110,11 +117,11 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
             if trainer.step_count().is_multiple_of(trainer.steps_per_epoch()) {
                 let epoch = trainer.end_epoch(held_out)?;
                 let (fold, accuracy) = (number + 1, 100.0 * epoch.held_out_accuracy);
-                eprintln!("fold {fold} of {count}, epoch {}: {accuracy:.3} %", epoch.epoch);
+                remark!("fold {fold} of {count}, epoch {}: {accuracy:.3} %", epoch.epoch)?;
             }
         }
         let fold = Fold { epochs: trainer.history().to_vec() };
-        println!("> {:.3}", 100.0 * fold.last());
+        say!("> {:.3}", 100.0 * fold.last())?;
         folds.push(fold);
         answers.extend(answered(held_out, &trainer.judge(held_out)?));
         let first = Judged { logits: trainer.logits(&test.images[..1])?, labels: vec![0] };
@@ -123,12 +130,8 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
     }
     let last: Vec<f64> = folds.iter().map(|fold| 100.0 * fold.last()).collect();
     let (mean, deviation) = mean_and_deviation(&last);
-    println!("Accuracy: mean={mean:.3} std={deviation:.3}, n={count}");
+    say!("Accuracy: mean={mean:.3} std={deviation:.3}, n={count}")?;
 
-    let name = arguments.model.name();
-    let folder = arguments.out.clone();
-    let folder = folder
-        .unwrap_or_else(|| PathBuf::from(format!("training/reports/cross-validation-{name}")));
     let outcome = Outcome {
         title: format!("{count}-fold cross-validation of `{name}`"),
         command: format!(
@@ -144,8 +147,7 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
         first_test_answer,
     };
     report::write(&outcome, &folder)?;
-    println!("report in {}", folder.display());
-    Ok(())
+    say!("report in {}", folder.display())
 }
 
 /// The answers to images of the data set.

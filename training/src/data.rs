@@ -7,6 +7,7 @@ use fmnist_core::{
     Classifier, Engine,
     dataset::{self, Dataset, Split},
     engine::Kernel,
+    text,
 };
 
 use crate::sampling;
@@ -61,6 +62,11 @@ pub(crate) fn sha256(data: &Dataset) -> String {
 
 /// Opens the images to learn from and those to judge by.
 pub(crate) fn open_both(folder: Option<&Path>) -> Result<(Dataset, Dataset)> {
+    Ok((open_train(folder)?, dataset::open(folder, Split::Test)?))
+}
+
+/// Opens the images to learn from; there are enough of each class.
+pub(crate) fn open_train(folder: Option<&Path>) -> Result<Dataset> {
     let train = dataset::open(folder, Split::Train)?;
     let mut counts = vec![0_usize; train.classes.len()];
     train.labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
@@ -71,20 +77,27 @@ pub(crate) fn open_both(folder: Option<&Path>) -> Result<(Dataset, Dataset)> {
             train.origin
         );
     }
-    Ok((train, dataset::open(folder, Split::Test)?))
+    Ok(train)
 }
 
 /// Opens the images that a model is judged by; they must be of its classes.
 pub(crate) fn open_test(folder: Option<&Path>, classifier: &Classifier) -> Result<Dataset> {
     let test = dataset::open(folder, Split::Test)?;
-    ensure!(
-        *test.classes == *classifier.labels(),
-        "{}: expected images of the model's classes, {}, found {}",
-        test.origin,
-        classifier.labels().join(", "),
-        test.classes.join(", ")
-    );
+    expect_classes(&test, classifier.labels())?;
     Ok(test)
+}
+
+/// Makes sure that images are of the classes of a model.
+pub(crate) fn expect_classes(data: &Dataset, classes: &[String]) -> Result<()> {
+    ensure!(
+        *data.classes == *classes,
+        "{}: expected images of the model's classes, {}, found {}: {}",
+        data.origin,
+        classes.join(", "),
+        data.classes.join(", "),
+        text::differences(classes, &data.classes)
+    );
+    Ok(())
 }
 
 #[cfg(test)]
@@ -122,6 +135,10 @@ mod tests {
     fn a_model_of_other_classes_is_not_judged() {
         let classifier = Classifier::pretrained().expect("the default model");
         let message = open_test(Some(pictures(3).path()), &classifier).expect_err("refused");
-        assert!(message.to_string().ends_with("Bag, Ankle boot, found cat, dog"), "{message}");
+        let message = message.to_string();
+        assert!(
+            message.contains("Bag, Ankle boot, found cat, dog: with cat, dog and"),
+            "{message}"
+        );
     }
 }

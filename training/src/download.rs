@@ -11,6 +11,8 @@ use fmnist_core::dataset::cache_folder_from_env;
 
 use fetch::{Failure, Fetcher};
 
+use crate::console::{remark, say};
+
 /// Where the authors publish the files.
 const MIRRORS: [&str; 2] = [
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -63,9 +65,9 @@ pub(crate) fn run(arguments: &DownloadArguments) -> Result<()> {
     };
     Download { mirrors, folder: folder.clone(), patience: Patience::default() }
         .files(&OFFICIAL_FILES)?;
-    println!("Fashion-MNIST is in {}", folder.display());
+    say!("Fashion-MNIST is in {}", folder.display())?;
     if arguments.to.is_some() {
-        println!("Programs find it there when FMNIST_DATA names the folder.");
+        say!("Programs find it there when FMNIST_DATA names the folder.")?;
     }
     Ok(())
 }
@@ -119,8 +121,7 @@ impl Download {
 
     fn file(&self, fetcher: &Fetcher, file: &OfficialFile) -> Result<()> {
         if fetcher.has(file)? {
-            eprintln!("{}: already there and sound", file.name);
-            return Ok(());
+            return remark!("{}: already there and sound", file.name);
         }
         let mut failures = Vec::new();
         for mirror in &self.mirrors {
@@ -155,7 +156,7 @@ impl Download {
             if attempt == self.patience.attempts {
                 return Err(failure);
             }
-            eprintln!("{}: {failure}; trying again", file.name);
+            remark!("{}: {failure}; trying again", file.name)?;
             std::thread::sleep(pause);
             (attempt, pause) = (attempt + 1, pause * 2);
         }

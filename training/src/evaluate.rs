@@ -1,14 +1,12 @@
 //! How good a weights file is on the test set.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write as _},
-};
+use std::fmt::Write as _;
 
 use anyhow::{Result, ensure};
 use fmnist_core::{Classifier, Image, Prediction, dataset::Dataset, weights::Score};
 
 use crate::{
+    console::say,
     data::JudgedArguments,
     score::{argmax, calibration_error},
 };
@@ -17,11 +15,7 @@ pub(crate) fn run(arguments: &JudgedArguments) -> Result<()> {
     let (classifier, test) = arguments.open()?;
     let (score, predictions) = judge(&classifier, &test)?;
     let flipped = flip_averaged(&classifier, &test, &predictions)?;
-    let report = report(&classifier, &test, score, flipped, &predictions)?;
-    match io::stdout().write_all(report.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()), // `| head -1` has enough
-        written => Ok(written?),
-    }
+    say!("{}", report(&classifier, &test, score, flipped, &predictions)?.trim_end())
 }
 
 fn report(

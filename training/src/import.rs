@@ -19,8 +19,10 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::{
     calibrate::measure_activations,
+    console::say,
     data::{self, open_test},
     evaluate::judge,
+    place,
 };
 
 /// Channels, and rows or columns, of what the notebook's network flattens.
@@ -44,6 +46,7 @@ pub(crate) struct ImportArguments {
 }
 
 pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
+    place::expect_file(&arguments.out)?;
     let path = &arguments.file;
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let train = dataset::open(arguments.data.as_deref(), Split::Train)?;
@@ -60,6 +63,7 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
     let rows = logits.chunks(train.classes.len()).map(<[f32]>::to_vec);
     let metadata = Metadata {
         format: weights::FORMAT,
+        name: None,
         architecture: Architecture::Notebook.to_string(),
         version: arguments.version.clone(),
         input_shape: [1, 28, 28],
@@ -80,9 +84,8 @@ pub(crate) fn run(arguments: &ImportArguments) -> Result<()> {
     let score = judge(&classifier, &test)?.0;
     weights.metadata.score = Some(score);
     weights.save(&arguments.out)?;
-    println!("accuracy {:.2} % on the test set", 100.0 * score.accuracy);
-    println!("weights in {}", arguments.out.display());
-    Ok(())
+    say!("accuracy {:.2} % on the test set", 100.0 * score.accuracy)?;
+    say!("weights in {}", arguments.out.display())
 }
 
 /// Reads Keras's tensors and gives them the places of the network's.

@@ -1,11 +1,15 @@
 //! Trains and judges fmnist-core's models: the notebook, as one program.
 
+// They panic where nobody reads any more; `console` has what does not.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 mod augment;
 mod average;
 mod calibrate;
 mod card;
 mod checkpoint;
 mod compare;
+mod console;
 mod cross_validate;
 mod data;
 mod download;
@@ -13,7 +17,9 @@ mod evaluate;
 mod import;
 mod objective;
 mod options;
+mod place;
 mod plot;
+mod queue;
 mod recipe;
 mod report;
 mod robustness;
@@ -29,6 +35,8 @@ mod speed;
 mod tests;
 mod train;
 mod trainer;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -47,6 +55,8 @@ const EXAMPLES: &str = "Examples:
   training train --model base                  train the default model as it was shipped
   training train --model notebook --out n.safetensors
   training train --model base --resume         go on from the last checkpoint
+  nice -n 19 training queue training/queue.jsonl   train one recipe after the other
+  training queue training/queue.jsonl --status     what is done, runs and waits
   training speed --model large --threads 1     how long would it take here?
   training train --model tiny --data my-shoes  pictures of one's own, a folder a class in my-shoes/train
   training cross-validate                      reproduce the old notebook, with its figures
@@ -63,6 +73,8 @@ enum Command {
     Download(download::DownloadArguments),
     /// Train a model and write its weights file.
     Train(train::TrainArguments),
+    /// Train recipes and seeds of a list, one after the other, each resumed after a break.
+    Queue(queue::QueueArguments),
     /// Train for a few seconds and print how many images a second that makes.
     Speed(speed::SpeedArguments),
     /// Train k networks, each without one k-th of the training images, and report how they do.
@@ -84,10 +96,11 @@ enum Command {
     Evaluate(data::JudgedArguments),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> anyhow::Result<ExitCode> {
+    console::exit(match Arguments::parse().command {
         Command::Download(arguments) => download::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Queue(arguments) => queue::run(&arguments),
         Command::Speed(arguments) => speed::run(&arguments),
         Command::CrossValidate(arguments) => cross_validate::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
@@ -97,5 +110,5 @@ fn main() -> anyhow::Result<()> {
         Command::Seeds(arguments) => seeds::run(&arguments),
         Command::Robustness(arguments) => robustness::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
-    }
+    })
 }

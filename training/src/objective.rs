@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
-use fmnist_core::{Classifier, Image};
+use fmnist_core::{Classifier, Image, text};
 
 use crate::score::argmax;
 
@@ -25,8 +25,9 @@ impl Teacher {
     ) -> Result<Self> {
         ensure!(
             classifier.labels() == classes,
-            "expected a teacher of the classes {classes:?}, found {:?}",
-            classifier.labels()
+            "expected a teacher of the classes {classes:?}, found {:?}: {}",
+            classifier.labels(),
+            text::differences(classes, classifier.labels())
         );
         ensure!(temperature > 0.0, "--temperature must be positive");
         ensure!((0.0..=1.0).contains(&weight), "--teacher-weight must be 0.0 to 1.0");

@@ -3,11 +3,12 @@
 use std::{io, num::NonZeroUsize, thread};
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use fmnist_core::{Classifier, model::Architecture};
 
 use crate::{
     objective::Teacher,
-    recipe::{Optimiser, Recipe},
+    recipe::{Flip, Optimiser, Recipe},
 };
 
 /// Changes of a model's recipe.
@@ -26,9 +27,28 @@ pub(crate) struct RecipeArguments {
     /// The highest learning rate
     #[arg(long)]
     rate: Option<f64>,
+    /// Share of the steps in which the rate rises
+    #[arg(long, value_name = "SHARE")]
+    warm_up: Option<f64>,
     /// Weight decay
     #[arg(long)]
     weight_decay: Option<f32>,
+    /// Decay of AdamW's mean of squared gradients
+    #[arg(long, value_name = "DECAY")]
+    beta2: Option<f32>,
+    /// Decay of the average of weights that is kept in the end; 0 for the last weights themselves
+    #[arg(long, value_name = "DECAY")]
+    average: Option<f64>,
+    /// Which images are mirrored
+    #[arg(long, value_enum)]
+    flip: Option<Flip>,
+    /// Turn every other image, by up to so many degrees to either side
+    #[arg(long, value_name = "DEGREES")]
+    rotation: Option<f64>,
+    /// Probability, each, of a contrast of 0.25–1.1, of −20 to +60 in brightness and of noise of σ
+    /// 0–45; 0.6 of it that of a small blur
+    #[arg(long, value_name = "PROBABILITY")]
+    corrupt: Option<f64>,
     /// Share of the last layer's inputs that are dropped
     #[arg(long)]
     dropout: Option<f64>,
@@ -82,6 +102,13 @@ impl RecipeArguments {
         recipe.label_smoothing = self.smoothing.unwrap_or(recipe.label_smoothing);
         recipe.augmentation.erasing = self.erasing.unwrap_or(recipe.augmentation.erasing);
         recipe.augmentation.mixup = self.mixup.unwrap_or(recipe.augmentation.mixup);
+        recipe.augmentation.flip = self.flip.unwrap_or(recipe.augmentation.flip);
+        recipe.augmentation.rotation = self.rotation.unwrap_or(recipe.augmentation.rotation);
+        recipe.augmentation.corrupt = self.corrupt.unwrap_or(recipe.augmentation.corrupt);
+        recipe.warm_up = self.warm_up.unwrap_or(recipe.warm_up);
+        if let Some(decay) = self.average {
+            recipe.average_decay = (decay != 0.0).then_some(decay);
+        }
         recipe.optimiser = self.optimiser(recipe.optimiser)?;
 
         let share = |name: &str, value: f64| {
@@ -92,6 +119,19 @@ impl RecipeArguments {
         share("--dropout", recipe.dropout)?;
         share("--erasing", recipe.augmentation.erasing)?;
         share("--smoothing", recipe.label_smoothing.into())?;
+        share("--warm-up", recipe.warm_up)?;
+        share("--average", recipe.average_decay.unwrap_or_default())?;
+        share("--corrupt", recipe.augmentation.corrupt)?;
+        let rotation = recipe.augmentation.rotation;
+        ensure!((0.0..=180.0).contains(&rotation), "--rotation must be 0 to 180 degrees");
+        ensure!(
+            self.flip.is_none() || recipe.augmentation.move_about,
+            "--flip needs another model: {architecture} learns from images as they are"
+        );
+        ensure!(
+            self.warm_up.is_none() || !matches!(recipe.optimiser, Optimiser::Sgd { .. }),
+            "--warm-up needs --optimiser adamw or nesterov with this model"
+        );
         let mixup = recipe.augmentation.mixup;
         ensure!(mixup.is_finite() && mixup >= 0.0, "--mixup must be at least 0.0");
         Ok(recipe)
@@ -103,12 +143,19 @@ impl RecipeArguments {
             OptimiserName::Adamw => "adamw".to_owned(),
             OptimiserName::Nesterov => "nesterov".to_owned(),
         });
+        let flip = self.flip.and_then(|flip| Some(flip.to_possible_value()?.get_name().to_owned()));
         let given = [
             ("epochs", self.epochs.map(|v| v.to_string())),
             ("batch", self.batch.map(|v| v.to_string())),
             ("optimiser", optimiser),
             ("rate", self.rate.map(|v| v.to_string())),
+            ("warm-up", self.warm_up.map(|v| v.to_string())),
             ("weight-decay", self.weight_decay.map(|v| v.to_string())),
+            ("beta2", self.beta2.map(|v| v.to_string())),
+            ("average", self.average.map(|v| v.to_string())),
+            ("flip", flip),
+            ("rotation", self.rotation.map(|v| v.to_string())),
+            ("corrupt", self.corrupt.map(|v| v.to_string())),
             ("dropout", self.dropout.map(|v| v.to_string())),
             ("erasing", self.erasing.map(|v| v.to_string())),
             ("mixup", self.mixup.map(|v| v.to_string())),
@@ -120,7 +167,7 @@ impl RecipeArguments {
 
     fn optimiser(&self, default: Optimiser) -> Result<Optimiser> {
         let asked = match self.optimiser {
-            Some(OptimiserName::Adamw) => Optimiser::AdamW { peak_rate: 0.006, weight_decay: 0.05 },
+            Some(OptimiserName::Adamw) => Optimiser::adam_w(0.006, 0.05),
             Some(OptimiserName::Nesterov) => {
                 Optimiser::Nesterov { peak_rate: 0.1, weight_decay: 5e-4 }
             }
@@ -132,9 +179,19 @@ impl RecipeArguments {
             Ok(rate)
         };
         let decay = |decay: f32| self.weight_decay.unwrap_or(decay);
+        ensure!(
+            self.beta2.is_none() || matches!(asked, Optimiser::AdamW { .. }),
+            "--beta2 needs --optimiser adamw"
+        );
         Ok(match asked {
-            Optimiser::AdamW { peak_rate, weight_decay } => {
-                Optimiser::AdamW { peak_rate: rate(peak_rate)?, weight_decay: decay(weight_decay) }
+            Optimiser::AdamW { peak_rate, weight_decay, beta2 } => {
+                let beta2 = self.beta2.unwrap_or(beta2);
+                ensure!((0.0..1.0).contains(&beta2), "--beta2 must be at least 0.0 and below 1.0");
+                Optimiser::AdamW {
+                    peak_rate: rate(peak_rate)?,
+                    weight_decay: decay(weight_decay),
+                    beta2,
+                }
             }
             Optimiser::Nesterov { peak_rate, weight_decay } => Optimiser::Nesterov {
                 peak_rate: rate(peak_rate)?,
@@ -211,13 +268,18 @@ mod tests {
             optimiser: Some(OptimiserName::Nesterov),
             weight_decay: Some(0.001),
             smoothing: Some(0.1),
+            flip: Some(Flip::Alternating),
+            average: Some(0.0),
             ..RecipeArguments::default()
         };
         let recipe = arguments.recipe(Architecture::Base).expect("a recipe");
         let optimiser = Optimiser::Nesterov { peak_rate: 0.1, weight_decay: 0.001 };
-        let expected = Recipe { optimiser, label_smoothing: 0.1, ..Recipe::of(Architecture::Base) };
+        let mut expected = Recipe::of(Architecture::Base);
+        (expected.optimiser, expected.label_smoothing) = (optimiser, 0.1);
+        (expected.augmentation.flip, expected.average_decay) = (Flip::Alternating, None);
         assert_eq!(recipe, expected);
-        let typed = " --optimiser nesterov --weight-decay 0.001 --smoothing 0.1";
+        let typed = " --optimiser nesterov --weight-decay 0.001 --average 0 --flip alternating \
+                     --smoothing 0.1";
         assert_eq!(arguments.typed(), typed);
     }
 
@@ -230,5 +292,16 @@ mod tests {
         assert!(refused(|a| a.rate = Some(f64::NAN), base).starts_with("--rate"));
         let notebook = refused(|a| a.weight_decay = Some(0.1), Architecture::Notebook);
         assert!(notebook.starts_with("--weight-decay"), "{notebook}");
+        assert!(refused(|a| a.corrupt = Some(1.0), base).starts_with("--corrupt"));
+        assert!(refused(|a| a.rotation = Some(-1.0), base).starts_with("--rotation"));
+        assert!(refused(|a| a.beta2 = Some(1.0), base).starts_with("--beta2"));
+        for change in [
+            |a: &mut RecipeArguments| a.flip = Some(Flip::Random),
+            |a: &mut RecipeArguments| a.beta2 = Some(0.9),
+            |a: &mut RecipeArguments| a.warm_up = Some(0.1),
+        ] {
+            let message = refused(change, Architecture::Notebook);
+            assert!(message.contains(" needs "), "{message}");
+        }
     }
 }

@@ -17,6 +17,17 @@ pub(crate) struct Recipe {
     pub(crate) label_smoothing: f32,
     /// Decay of the average of weights that is kept in the end.
     pub(crate) average_decay: Option<f64>,
+    /// The share of the steps in which the rate rises, where it does.
+    #[serde(default = "warm_up")]
+    pub(crate) warm_up: f64,
+}
+
+fn warm_up() -> f64 {
+    0.2
+}
+
+fn beta2() -> f32 {
+    0.999
 }
 
 /// How a step is made of a gradient.
@@ -27,14 +38,59 @@ pub(crate) enum Optimiser {
     /// SGD with Nesterov's momentum on one warm-up and one cosine.
     Nesterov { peak_rate: f64, weight_decay: f32 },
     /// AdamW on one warm-up and one cosine.
-    AdamW { peak_rate: f64, weight_decay: f32 },
+    AdamW {
+        peak_rate: f64,
+        weight_decay: f32,
+        /// Decay of the mean of squared gradients.
+        #[serde(default = "beta2")]
+        beta2: f32,
+    },
+}
+
+impl Optimiser {
+    /// AdamW with the usual memory of squared gradients.
+    pub(crate) fn adam_w(peak_rate: f64, weight_decay: f32) -> Self {
+        Self::AdamW { peak_rate, weight_decay, beta2: beta2() }
+    }
+}
+
+/// Which images are mirrored, left and right.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    clap::ValueEnum,
+)]
+pub(crate) enum Flip {
+    /// None: for things that have a left and a right
+    None,
+    /// Each by the toss of a coin
+    #[default]
+    Random,
+    /// Each in every second epoch, half of them in the first
+    Alternating,
 }
 
 /// What becomes of an image before a step sees it.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Augmentation {
-    /// Random flip and shift.
+    /// Whether images are flipped and shifted.
     pub(crate) move_about: bool,
+    /// How they are flipped.
+    #[serde(default)]
+    pub(crate) flip: Flip,
+    /// The most degrees by which every other image is turned, to either side.
+    #[serde(default)]
+    pub(crate) rotation: f64,
+    /// Probability of another contrast, of another brightness and of noise, each; 0.6 of it that of a
+    /// blur.
+    #[serde(default)]
+    pub(crate) corrupt: f64,
     /// Probability that a rectangle is overwritten with noise.
     pub(crate) erasing: f64,
     /// How evenly two images are mixed, the α of Beta(α, α); 0 for not at all.
@@ -43,17 +99,26 @@ pub(crate) struct Augmentation {
 
 impl Recipe {
     pub(crate) fn of(architecture: Architecture) -> Self {
-        let adam_w = |weight_decay| Optimiser::AdamW { peak_rate: 0.006, weight_decay };
+        let adam_w = |weight_decay| Optimiser::adam_w(0.006, weight_decay);
+        let still = Augmentation {
+            move_about: false,
+            flip: Flip::Random,
+            rotation: 0.0,
+            corrupt: 0.0,
+            erasing: 0.0,
+            mixup: 0.0,
+        };
         let modern = Self {
             architecture,
             normalisation: Normalisation { mean: 0.2860, deviation: 0.3530 },
             epochs: 32,
             batch: 128,
             optimiser: adam_w(0.05),
-            augmentation: Augmentation { move_about: true, erasing: 0.0, mixup: 0.0 },
+            augmentation: Augmentation { move_about: true, ..still },
             dropout: 0.2,
             label_smoothing: 0.0,
             average_decay: Some(0.999),
+            warm_up: warm_up(),
         };
         match architecture {
             Architecture::Notebook => Self {
@@ -61,7 +126,7 @@ impl Recipe {
                 epochs: 10,
                 batch: 32,
                 optimiser: Optimiser::Sgd { rate: 0.01, momentum: 0.9 },
-                augmentation: Augmentation { move_about: false, erasing: 0.0, mixup: 0.0 },
+                augmentation: still,
                 dropout: 0.0,
                 average_decay: None,
                 ..modern

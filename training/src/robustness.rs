@@ -8,13 +8,16 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use anyhow::{Context, Result};
 use composite::Ground;
-use corrupt::{Corruption, SEVERITIES};
+pub(crate) use corrupt::Corruption;
+use corrupt::SEVERITIES;
 use fmnist_core::{Classifier, Image, dataset::Dataset, image::decode_upload};
 use image::{RgbImage, codecs::jpeg::JpegEncoder};
 use rayon::prelude::*;
 
 use crate::{
+    console::say,
     data::JudgedArguments,
+    place,
     sampling::{self, Stream},
 };
 
@@ -70,6 +73,7 @@ pub(crate) fn run(arguments: &RobustnessArguments) -> Result<()> {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("training/reports/robustness-{}", identity.name)));
+    place::expect_folder(&folder)?;
     let count = arguments.composites.get();
     let outcome = Outcome {
         model: format!("{} {} ({})", identity.name, identity.version, &identity.sha256[..12]),
@@ -83,9 +87,7 @@ pub(crate) fn run(arguments: &RobustnessArguments) -> Result<()> {
         composites: composites(&classifier, &test, count, arguments.seed)?,
     };
     report::write(&outcome, &folder)?;
-    print!("{}", report::console(&outcome)?);
-    println!("report in {}", folder.display());
-    Ok(())
+    say!("{}report in {}", report::console(&outcome)?, folder.display())
 }
 
 /// The share of right answers, 0.0–1.0.

@@ -1,7 +1,6 @@
 //! A run from its first or next step to its end: checkpoints, metrics, progress, Ctrl-C.
 
 use std::{
-    fs,
     io::{self, IsTerminal},
     path::Path,
     sync::{
@@ -14,7 +13,11 @@ use std::{
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::trainer::Trainer;
+use crate::{
+    console::{remark, say},
+    place,
+    trainer::Trainer,
+};
 
 /// What is noted of each epoch, as one line of JSON.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -33,20 +36,36 @@ pub(crate) struct Epoch {
     pub(crate) rate: f64,
 }
 
-const METRICS: &str = "metrics.jsonl";
+pub(crate) const METRICS: &str = "metrics.jsonl";
 
-/// Trains to the end and answers true, or to the first Ctrl-C and answers false; either way the
+/// Whether somebody wants the program to end.
+#[derive(Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Hears of Ctrl-C, SIGTERM and SIGHUP; once in a process.
+    pub(crate) fn at_ctrl_c() -> Result<Self> {
+        let stop = Self::default();
+        let flag = Self(Arc::clone(&stop.0));
+        ctrlc::set_handler(move || flag.0.store(true, Ordering::SeqCst))
+            .context("cannot see Ctrl-C")?;
+        Ok(stop)
+    }
+
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Trains to the end and answers true, or until it is to stop and answers false; either way the
 /// folder has a checkpoint of the last step.
 pub(crate) fn to_the_end(
     trainer: &mut Trainer<'_>,
     held_out: &[usize],
     folder: &Path,
     checkpoint_every: Duration,
+    stop: &Stop,
 ) -> Result<bool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("cannot see Ctrl-C")?;
-
     let progress = Progress::new(trainer)?;
     let mut saved = Instant::now();
     while !trainer.is_done() {
@@ -56,15 +75,15 @@ pub(crate) fn to_the_end(
             let epoch = trainer.end_epoch(held_out)?;
             trainer.save(folder)?;
             write_metrics(folder, trainer.history())?;
-            progress.epoch(&epoch);
+            progress.epoch(&epoch)?;
         } else if saved.elapsed() >= checkpoint_every {
             trainer.save(folder)?;
-            progress.checkpoint(trainer, loss);
-        } else if !stop.load(Ordering::SeqCst) {
+            progress.checkpoint(trainer, loss)?;
+        } else if !stop.is_asked_for() {
             continue;
         }
         saved = Instant::now();
-        if stop.load(Ordering::SeqCst) && !trainer.is_done() {
+        if stop.is_asked_for() && !trainer.is_done() {
             trainer.save(folder)?;
             progress.bar.abandon();
             return Ok(false);
@@ -81,10 +100,7 @@ fn write_metrics(folder: &Path, history: &[Epoch]) -> Result<()> {
         lines += &serde_json::to_string(epoch)?;
         lines.push('\n');
     }
-    let (path, beside) = (folder.join(METRICS), folder.join("metrics.partial"));
-    fs::write(&beside, lines)
-        .and_then(|()| fs::rename(&beside, &path))
-        .with_context(|| format!("cannot write {}", path.display()))
+    place::write(&folder.join(METRICS), lines)
 }
 
 /// A bar on a terminal; elsewhere a line for each checkpoint.
@@ -116,27 +132,28 @@ impl Progress {
         self.bar.set_message(format!("loss {loss:.4}"));
     }
 
-    fn epoch(&self, epoch: &Epoch) {
-        let line = format!(
-            "epoch {}: loss {:.4}, held out {:.2} % at loss {:.4}",
-            epoch.epoch,
-            epoch.loss,
-            100.0 * epoch.held_out_accuracy,
-            epoch.held_out_loss,
-        );
-        self.bar.suspend(|| println!("{line}"));
+    fn epoch(&self, epoch: &Epoch) -> Result<()> {
+        self.bar.suspend(|| {
+            say!(
+                "epoch {}: loss {:.4}, held out {:.2} % at loss {:.4}",
+                epoch.epoch,
+                epoch.loss,
+                100.0 * epoch.held_out_accuracy,
+                epoch.held_out_loss,
+            )
+        })
     }
 
-    fn checkpoint(&self, trainer: &Trainer<'_>, loss: f64) {
-        if self.lines {
-            let (step, steps) =
-                (trainer.step_count(), trainer.steps_per_epoch() * trainer.epochs());
-            let pace = (step - self.first_step) as f64 / self.started.elapsed().as_secs_f64();
-            let minutes = (steps - step) as f64 / pace / 60.0;
-            eprintln!(
-                "step {step} of {steps}: loss {loss:.4}, {:.0} images/s, {minutes:.0} min to go",
-                pace * trainer.batch() as f64
-            );
+    fn checkpoint(&self, trainer: &Trainer<'_>, loss: f64) -> Result<()> {
+        if !self.lines {
+            return Ok(());
         }
+        let (step, steps) = (trainer.step_count(), trainer.steps_per_epoch() * trainer.epochs());
+        let pace = (step - self.first_step) as f64 / self.started.elapsed().as_secs_f64();
+        let minutes = (steps - step) as f64 / pace / 60.0;
+        remark!(
+            "step {step} of {steps}: loss {loss:.4}, {:.0} images/s, {minutes:.0} min to go",
+            pace * trainer.batch() as f64
+        )
     }
 }

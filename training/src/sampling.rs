@@ -4,7 +4,7 @@
 //! chooses as an uninterrupted one does.
 
 use fmnist_core::dataset::Dataset;
-use rand::{SeedableRng, seq::SliceRandom};
+use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
@@ -18,6 +18,7 @@ pub(crate) enum Stream {
     Folds,
     Corruption,
     Composite,
+    Flip,
 }
 
 /// The generator of one purpose at one epoch or step.
@@ -32,6 +33,12 @@ pub(crate) fn order(seed: u64, epoch: usize, images: &[usize]) -> Vec<usize> {
     let mut order = images.to_vec();
     order.shuffle(&mut generator(seed, Stream::Order, epoch));
     order
+}
+
+/// Tosses a coin for each of `count` images.
+pub(crate) fn coins(seed: u64, stream: Stream, count: usize) -> Vec<bool> {
+    let mut random = generator(seed, stream, 0);
+    (0..count).map(|_| random.random()).collect()
 }
 
 /// Indices to train on and indices held out: the same share of every class, as good as possible.

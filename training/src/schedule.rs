@@ -2,14 +2,11 @@
 
 use std::f64::consts::PI;
 
-/// The share of the steps in which the rate rises.
-const WARM_UP: f64 = 0.2;
-
-/// Learning rate of step `step` of `steps`: a cosine up from 1/25 of `peak` over the first 20 %,
-/// then a cosine down to nothing (Smith and Topin 2018, as PyTorch's `OneCycleLR` does it).
-pub(crate) fn one_cycle(peak: f64, step: usize, steps: usize) -> f64 {
+/// Learning rate of step `step` of `steps`: a cosine up from 1/25 of `peak` over the first `warm_up`
+/// of them, then a cosine down to nothing (Smith and Topin 2018, as PyTorch's `OneCycleLR` does it).
+pub(crate) fn one_cycle(peak: f64, warm_up: f64, step: usize, steps: usize) -> f64 {
     let (start, end) = (peak / 25.0, peak / 1e5);
-    let warm_up = steps as f64 * WARM_UP;
+    let warm_up = steps as f64 * warm_up;
     let step = step as f64;
     let (from, to, progress) = if step < warm_up {
         (start, peak, step / warm_up)

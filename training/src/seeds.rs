@@ -13,9 +13,10 @@ use fmnist_core::{
 };
 
 use crate::{
+    console::say,
     data::{self, HELP},
     evaluate::{flip_averaged, judge},
-    report,
+    place, report,
     score::mean_and_deviation,
 };
 
@@ -59,24 +60,23 @@ pub(crate) fn run(arguments: &SeedsArguments) -> Result<()> {
     let classifiers = arguments.runs.iter().map(|path| Classifier::open(path));
     let classifiers = classifiers.collect::<Result<Vec<_>, _>>()?;
     let origins = origins(&classifiers)?;
+    let model = &classifiers[0].metadata().architecture;
+    let folder = arguments.out.clone();
+    let folder = folder.unwrap_or_else(|| format!("training/reports/seeds-{model}").into());
+    place::expect_folder(&folder)?;
     let test = data::open_test(arguments.data.as_deref(), &classifiers[0])?;
     let runs = classifiers.iter().zip(&origins).map(|(c, origin)| Run::of(c, origin, &test));
     let runs = runs.collect::<Result<Vec<_>>>()?;
 
-    let model = &classifiers[0].identity().name;
-    let folder = arguments.out.clone();
-    let folder = folder.unwrap_or_else(|| format!("training/reports/seeds-{model}").into());
     write(&folder, model, origins[0], &runs)?;
-    print!("{}", table(&runs)?);
-    println!("to ship: seed {}\nreport in {}", best(&runs).seed, folder.display());
-    Ok(())
+    say!("{}to ship: seed {}\nreport in {}", table(&runs)?, best(&runs).seed, folder.display())
 }
 
 /// Where the runs come from, after making sure that model, epochs, batch and data are the same and the
 /// seeds are not. Of the rest of a recipe a file has only the command line, which the report shows.
 fn origins(classifiers: &[Classifier]) -> Result<Vec<&Origin>> {
     let recipe = |classifier: &Classifier, origin: &Origin| {
-        let name = &classifier.identity().name;
+        let name = &classifier.metadata().architecture;
         let Origin { epochs, batch, data_sha256, .. } = origin;
         format!("{name}, {epochs} epochs, batch {batch}, data {data_sha256}")
     };

@@ -12,6 +12,7 @@ use fmnist_core::{
 };
 
 use crate::{
+    console::say,
     data,
     options::{RecipeArguments, RunArguments},
     trainer::{Setup, Trainer},
@@ -60,6 +61,5 @@ pub(crate) fn run(arguments: &SpeedArguments) -> Result<()> {
         trainer.step()?;
     }
     let images = (trainer.step_count() - first) * trainer.batch();
-    println!("{:.0} images/s", images as f64 / start.elapsed().as_secs_f64());
-    Ok(())
+    say!("{:.0} images/s", images as f64 / start.elapsed().as_secs_f64())
 }

@@ -21,11 +21,17 @@ use crate::{
 
 #[test]
 fn the_rate_rises_to_its_peak_and_falls_to_nothing() {
-    assert!((one_cycle(0.1, 0, 100) - 0.004).abs() < 1e-9);
-    assert!((one_cycle(0.1, 20, 100) - 0.1).abs() < 1e-9);
-    assert!(one_cycle(0.1, 99, 100) < 1.1e-6);
-    assert!((1..=20).all(|s| one_cycle(0.1, s, 100) > one_cycle(0.1, s - 1, 100)));
-    assert!((21..100).all(|s| one_cycle(0.1, s, 100) < one_cycle(0.1, s - 1, 100)));
+    assert!((one_cycle(0.1, 0.2, 0, 100) - 0.004).abs() < 1e-9);
+    assert!((one_cycle(0.1, 0.2, 20, 100) - 0.1).abs() < 1e-9);
+    assert!(one_cycle(0.1, 0.2, 99, 100) < 1.1e-6);
+    assert!((1..=20).all(|s| one_cycle(0.1, 0.2, s, 100) > one_cycle(0.1, 0.2, s - 1, 100)));
+    assert!((21..100).all(|s| one_cycle(0.1, 0.2, s, 100) < one_cycle(0.1, 0.2, s - 1, 100)));
+}
+
+#[test]
+fn a_shorter_warm_up_reaches_the_peak_sooner() {
+    assert!((one_cycle(0.1, 0.1, 10, 100) - 0.1).abs() < 1e-9);
+    assert!(one_cycle(0.1, 0.0, 0, 100) > 0.0999);
 }
 
 #[test]
@@ -147,7 +153,7 @@ fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
     let (data, train) = (synthetic(Split::Train, 4, 1), Vec::from_iter(0..4));
     let new = |recipe| Trainer::new(setup(recipe, &data, &train, 1)).expect("a run");
     new(&recipe).save(folder.path()).expect("saved");
-    let optimiser = Optimiser::AdamW { peak_rate: 0.006, weight_decay: 0.25 };
+    let optimiser = Optimiser::adam_w(0.006, 0.25);
     let other = Recipe { epochs: 3, optimiser, ..recipe.clone() };
     let message = new(&other).resume(folder.path()).err().expect("refused").to_string();
     assert!(

@@ -1,10 +1,14 @@
 //! From the training images to a weights file.
 
 use std::{
-    collections::BTreeMap, fs, num::NonZeroUsize, path::PathBuf, process::Command, time::Duration,
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use fmnist_core::{
     Classifier, Engine,
     dataset::Dataset,
@@ -16,11 +20,13 @@ use crate::{
     calibrate::calibrate,
     card::card,
     checkpoint,
+    console::{remark, say},
     data::{self, open_both},
     evaluate::judge,
     options::{RecipeArguments, RunArguments, TeacherArguments},
+    place,
     recipe::Recipe,
-    run,
+    run::{self, Stop},
     trainer::{Setup, Trainer},
 };
 
@@ -31,15 +37,18 @@ const WEIGHTS_VERSION: &str = "1.0";
 pub(crate) struct TrainArguments {
     /// The network: tiny, base, large or notebook
     #[arg(long, default_value = "base")]
-    model: Architecture,
+    pub(crate) model: Architecture,
+    /// What the trained model is called wherever it answers [default: its file's name]
+    #[arg(long, value_parser = name)]
+    name: Option<String>,
     #[command(flatten)]
-    recipe: RecipeArguments,
+    pub(crate) recipe: RecipeArguments,
     #[command(flatten)]
-    run: RunArguments,
+    pub(crate) run: RunArguments,
     #[command(flatten)]
     teacher: TeacherArguments,
     #[arg(long, value_name = "DIR", help = data::HELP)]
-    data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// Where the weights go [default: MODEL.safetensors]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -55,31 +64,20 @@ pub(crate) struct TrainArguments {
 }
 
 pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
-    let recipe = arguments.recipe.recipe(arguments.model)?;
-    let threads = arguments.run.threads()?;
-    let name = recipe.architecture.name();
+    let name = arguments.model.name();
     let folder =
         arguments.checkpoint_dir.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(name));
     let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.safetensors")));
+    let card_file = out.with_extension("md");
+    ensure!(card_file != out, "cannot write {}: its card is of that name", out.display());
+    place::expect_file(&out)?;
+    place::expect_file(&card_file)?;
+    place::expect_folder(&folder)?;
 
     let (data, test) = open_both(arguments.data.as_deref())?;
-    let classes = &data.classes;
-    let (train, held_out) = data::split(&data);
-    let setup = Setup {
-        recipe: &recipe,
-        data: &data,
-        classes: classes.len(),
-        train: &train,
-        seed: arguments.run.seed,
-        threads,
-        burn: arguments.run.burn,
-        teacher: arguments.teacher.teacher(classes)?,
-    };
-    let mut trainer = Trainer::new(setup)?;
     let begun = checkpoint::newest(&folder).is_some();
     if arguments.resume {
         ensure!(begun, "no checkpoint in {}; train without --resume first", folder.display());
-        trainer = trainer.resume(&folder)?;
     } else {
         ensure!(
             !begun,
@@ -87,23 +85,88 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
             folder.display()
         );
     }
-
-    let checkpoint_every = Duration::from_secs(arguments.checkpoint_every);
-    if !run::to_the_end(&mut trainer, &held_out, &folder, checkpoint_every)? {
-        println!("stopped; go on with the same command and --resume");
-        return Ok(());
+    if out.exists() {
+        remark!("{} is there and will be replaced in the end", out.display())?;
     }
-    let weights = finish(&trainer, &recipe, arguments, threads, &data, &held_out, &test)?;
+    let stop = Stop::at_ctrl_c()?;
+    let Some(Trained { weights, .. }) = train(arguments, &data, Some(&test), &folder, &stop)?
+    else {
+        return say!("stopped; go on with the same command and --resume");
+    };
+    let bytes = weights.to_bytes();
     weights.save(&out)?;
-    let card = card(&weights.metadata, &weights::sha256(&weights.to_bytes()))?;
-    let beside = out.with_extension("md");
-    fs::write(&beside, card).with_context(|| format!("cannot write {}", beside.display()))?;
+    let called = weights.metadata.name_at(&out);
+    place::write(&card_file, card(&called, &weights.metadata, &weights::sha256(&bytes))?)?;
+    // The next run may begin: what this one came to is written.
+    checkpoint::remove(&folder)?;
     if let Some(score) = weights.metadata.score {
-        println!("accuracy {:.2} % on the test set", 100.0 * score.accuracy);
-        println!("calibration error {:.2} %", 100.0 * score.calibration_error);
+        say!("accuracy {:.2} % on the test set", 100.0 * score.accuracy)?;
+        say!("calibration error {:.2} %", 100.0 * score.calibration_error)?;
     }
-    println!("weights in {}", out.display());
-    Ok(())
+    say!("weights in {}", out.display())
+}
+
+/// What a run came to.
+pub(crate) struct Trained {
+    pub(crate) weights: Weights,
+    /// What its steps took.
+    pub(crate) seconds: f64,
+}
+
+/// Trains from the folder's checkpoint, or from the beginning where it has none; `None` if stopped.
+/// Judges by the test set, this one time, if there is one.
+pub(crate) fn train(
+    arguments: &TrainArguments,
+    data: &Dataset,
+    test: Option<&Dataset>,
+    folder: &Path,
+    stop: &Stop,
+) -> Result<Option<Trained>> {
+    let recipe = arguments.recipe.recipe(arguments.model)?;
+    let threads = arguments.run.threads()?;
+    let (train, held_out) = data::split(data);
+    let mut trainer = Trainer::new(Setup {
+        recipe: &recipe,
+        data,
+        classes: data.classes.len(),
+        train: &train,
+        seed: arguments.run.seed,
+        threads,
+        burn: arguments.run.burn,
+        teacher: arguments.teacher.teacher(&data.classes)?,
+    })?;
+    if checkpoint::newest(folder).is_some() {
+        trainer = trainer.resume(folder)?;
+    }
+    let every = Duration::from_secs(arguments.checkpoint_every);
+    if !run::to_the_end(&mut trainer, &held_out, folder, every, stop)? {
+        return Ok(None);
+    }
+    let weights = finish(&trainer, &recipe, arguments, threads, data, &held_out, test)?;
+    Ok(Some(Trained { weights, seconds: trainer.seconds() }))
+}
+
+impl TrainArguments {
+    /// What decides the result, as it is typed.
+    fn typed(&self, threads: NonZeroUsize) -> String {
+        format!(
+            "training train --model {}{} --seed {} --threads {threads}{}{}",
+            self.model,
+            self.recipe.typed(),
+            self.run.seed,
+            self.teacher.typed(),
+            // The folder's name means something to one machine only; the hash says what it was.
+            self.data.as_ref().map_or("", |_| " --data DIR"),
+        )
+    }
+}
+
+/// A name that a model may have, or why not.
+fn name(text: &str) -> Result<String, String> {
+    match weights::is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("expected {}", weights::NAME)),
+    }
 }
 
 /// The commit of the source that this program was built from, as it is now.
@@ -115,7 +178,7 @@ fn commit() -> Option<String> {
     output.status.success().then(|| text.trim().to_owned())
 }
 
-/// Calibrates the trained network, and judges it on the test set, this one time.
+/// Calibrates the trained network, and judges it on the test set, if it is to be read.
 fn finish(
     trainer: &Trainer<'_>,
     recipe: &Recipe,
@@ -123,7 +186,7 @@ fn finish(
     threads: NonZeroUsize,
     data: &Dataset,
     held_out: &[usize],
-    test: &Dataset,
+    test: Option<&Dataset>,
 ) -> Result<Weights> {
     let judged = trainer.judge(held_out)?;
     let golden = held_out
@@ -134,6 +197,7 @@ fn finish(
         .collect();
     let metadata = Metadata {
         format: weights::FORMAT,
+        name: arguments.name.clone(),
         architecture: recipe.architecture.to_string(),
         version: WEIGHTS_VERSION.to_owned(),
         input_shape: [1, 28, 28],
@@ -144,15 +208,7 @@ fn finish(
         baseline: None,
         score: None,
         origin: Some(Origin {
-            command: format!(
-                "training train --model {}{} --seed {} --threads {threads}{}{}",
-                recipe.architecture,
-                arguments.recipe.typed(),
-                arguments.run.seed,
-                arguments.teacher.typed(),
-                // The folder's name means something to one machine only; the hash says what it was.
-                arguments.data.as_ref().map_or("", |_| " --data DIR"),
-            ),
+            command: arguments.typed(threads),
             seed: arguments.run.seed,
             epochs: recipe.epochs,
             batch: recipe.batch,
@@ -166,6 +222,8 @@ fn finish(
     let mut weights = Weights { metadata, tensors: trainer.tensors(), golden };
     calibrate(&mut weights, data, held_out)?;
     let classifier = Classifier::from_bytes(&weights.to_bytes(), Engine::default())?;
-    weights.metadata.score = Some(judge(&classifier, test)?.0);
+    if let Some(test) = test {
+        weights.metadata.score = Some(judge(&classifier, test)?.0);
+    }
     Ok(weights)
 }

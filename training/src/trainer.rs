@@ -1,6 +1,6 @@
 //! The training loop, one step at a time.
 
-use std::{num::NonZeroUsize, path::Path};
+use std::{num::NonZeroUsize, path::Path, time::Instant};
 
 use anyhow::Result;
 use burn::{
@@ -23,7 +23,7 @@ use crate::{
     augment, average,
     checkpoint::{self, Plan, State},
     objective::{Targets, Teacher},
-    recipe::{Optimiser, Recipe},
+    recipe::{Flip, Optimiser, Recipe},
     run::Epoch,
     sampling::{self, Stream},
     schedule::{Plateau, one_cycle},
@@ -56,6 +56,8 @@ pub(crate) struct Trainer<'a> {
     average: Option<Tensors>,
     state: State,
     order: (usize, Vec<usize>),
+    /// Whether an image is mirrored in the first epoch, where flips alternate.
+    mirrored: Vec<bool>,
 }
 
 impl<'a> Trainer<'a> {
@@ -80,7 +82,16 @@ impl<'a> Trainer<'a> {
             workers: Workers::new(threads, recipe.architecture, kernel)?,
             average: recipe.average_decay.map(|_| drawn),
             order: (0, sampling::order(seed, 0, train)),
-            state: State { plan, step: 0, loss_sum: 0.0, right: 0, plateau, history: Vec::new() },
+            mirrored: sampling::coins(seed, Stream::Flip, data.images.len()),
+            state: State {
+                plan,
+                step: 0,
+                loss_sum: 0.0,
+                right: 0,
+                plateau,
+                history: Vec::new(),
+                seconds: 0.0,
+            },
             setup,
             device,
             network,
@@ -126,7 +137,8 @@ impl<'a> Trainer<'a> {
     pub(crate) fn rate(&self) -> f64 {
         match (self.setup.recipe.optimiser, &self.state.plateau) {
             (Optimiser::AdamW { peak_rate, .. } | Optimiser::Nesterov { peak_rate, .. }, _) => {
-                one_cycle(peak_rate, self.state.step, self.steps_per_epoch() * self.epochs())
+                let steps = self.steps_per_epoch() * self.epochs();
+                one_cycle(peak_rate, self.setup.recipe.warm_up, self.state.step, steps)
             }
             (Optimiser::Sgd { .. }, Some(plateau)) => plateau.rate,
             (Optimiser::Sgd { rate, .. }, None) => rate,
@@ -135,6 +147,7 @@ impl<'a> Trainer<'a> {
 
     /// Does one step and answers its mean loss.
     pub(crate) fn step(&mut self) -> Result<f64> {
+        let begun = Instant::now();
         let parts = self.next_batch()?;
         let Setup { recipe, teacher, .. } = &self.setup;
         let keep = 1.0 - recipe.dropout;
@@ -156,6 +169,7 @@ impl<'a> Trainer<'a> {
         self.state.step += 1;
         self.state.loss_sum += loss;
         self.state.right += right;
+        self.state.seconds += begun.elapsed().as_secs_f64();
         Ok(loss)
     }
 
@@ -182,6 +196,11 @@ impl<'a> Trainer<'a> {
     /// The epochs that have ended.
     pub(crate) fn history(&self) -> &[Epoch] {
         &self.state.history
+    }
+
+    /// What the steps took so far, interruptions not counted.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.state.seconds
     }
 
     /// The weights that the run would leave behind now.
@@ -227,8 +246,13 @@ impl<'a> Trainer<'a> {
         self.device.seed(random.random()); // of dropout
 
         let augmentation = &recipe.augmentation;
-        let mut images: Vec<Image> =
-            indices.iter().map(|&i| augmentation.apply(&data.images[i], &mut random)).collect();
+        let mirrored = |index: usize| match augmentation.flip {
+            Flip::None => Some(false),
+            Flip::Random => None,
+            Flip::Alternating => Some(self.mirrored[index] != (epoch % 2 == 1)),
+        };
+        let changed = |&i: &usize| augmentation.apply(&data.images[i], mirrored(i), &mut random);
+        let mut images: Vec<Image> = indices.iter().map(changed).collect();
         let labels = indices.iter().map(|&i| data.labels[i]);
         let mut targets = Targets::of_labels(labels, classes, recipe.label_smoothing);
         if let Some(share) = augmentation.share(&mut random) {
@@ -273,8 +297,9 @@ fn optimiser(optimiser: Optimiser) -> (ModuleOptimizer, Option<Plateau>) {
                 .with_weight_decay(Some(WeightDecayConfig::new(weight_decay)));
             (config.init(), None)
         }
-        Optimiser::AdamW { weight_decay, .. } => {
+        Optimiser::AdamW { weight_decay, beta2, .. } => {
             let config = AdamWConfig::new().with_weight_decay(weight_decay).with_epsilon(1e-8);
+            let config = config.with_beta_2(beta2);
             (config.init(), None)
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ModelIdentity {
-    /// The architecture's name, such as `base`.
+    /// What the model is called, such as `base`.
     pub name: String,
     /// The version of the trained weights, such as `1.0`.
     pub version: String,

@@ -119,9 +119,35 @@ fn every_prediction_names_the_file_that_it_came_from() {
     fs::write(&path, &bytes).unwrap();
     let classifier = Classifier::open(path.to_str().unwrap()).unwrap();
     let identity = &classifier.classify(&images(1)).unwrap()[0].model;
-    assert_eq!((&*identity.name, &*identity.version), ("base", "test"));
+    assert_eq!((&*identity.name, &*identity.version), ("w", "test"));
     assert_eq!(identity.sha256, sha256(&bytes));
     assert_eq!(identity, classifier.identity());
+}
+
+#[test]
+fn a_model_is_called_as_its_file_says_else_as_its_file_is() {
+    let mut weights = untrained(Architecture::Tiny, 3);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("my shoes.v2.safetensors");
+    let name = |weights: &Weights| {
+        weights.save(&path).unwrap();
+        Classifier::load(&path).unwrap().identity().name.clone()
+    };
+    assert_eq!(name(&weights), "my shoes.v2");
+    weights.metadata.name = Some("Schuhe".to_owned());
+    assert_eq!(name(&weights), "Schuhe");
+    let from_bytes = Classifier::from_bytes(&weights.to_bytes(), Engine::default()).unwrap();
+    assert_eq!(from_bytes.identity().name, "Schuhe");
+    let engine = from_bytes.with_engine(Engine::Flex).unwrap();
+    assert_eq!(engine.identity().name, "Schuhe");
+    for wrong in ["", "a/b", "a\nb", " a"] {
+        weights.metadata.name = Some(wrong.to_owned());
+        let message = Weights::from_bytes(&weights.to_bytes()).unwrap_err().to_string();
+        assert!(message.contains("which is not a name of 1 to 100 bytes"), "{message}");
+    }
+    for built_in in Classifier::built_in() {
+        assert_eq!(Classifier::open(built_in).unwrap().identity().name, built_in);
+    }
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
 use super::DatasetError;
-use crate::label::LABELS;
+use crate::{label::LABELS, text};
 
 const FILE: &str = "labels.txt";
 /// As many as a byte can tell apart.
@@ -16,9 +16,13 @@ const MOST: usize = 256;
 /// Reads the names, or takes the official ones where there is no such file.
 pub(super) fn of_folder(folder: &Path) -> Result<Vec<String>, DatasetError> {
     let path = folder.join(FILE);
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            let names: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let text = text::read(&bytes).map_err(|error| DatasetError::File {
+                path: path.clone(),
+                source: io::Error::new(ErrorKind::InvalidData, error),
+            })?;
+            let names: Vec<String> = text.lines().map(text::name).collect();
             check(&names, &path)?;
             Ok(names)
         }

@@ -14,100 +14,152 @@ use crate::image::Image;
 
 /// Reads a file of 28×28 images.
 pub(super) fn images(path: &Path) -> Result<Vec<Image>, DatasetError> {
-    let bytes = expand(path, 16 + MAX_COUNT * Image::PIXELS)?;
-    parse_images(&bytes).map_err(|fault| fault.of(path))
+    parse_images(open(path)?).map_err(|fault| fault.of(path))
 }
 
 /// Reads a file of classes, each below `classes`.
 pub(super) fn labels(path: &Path, classes: usize) -> Result<Vec<u8>, DatasetError> {
-    let bytes = expand(path, 8 + MAX_COUNT)?;
-    parse_labels(&bytes, classes).map_err(|fault| fault.of(path))
+    parse_labels(open(path)?, classes).map_err(|fault| fault.of(path))
 }
 
 /// What is wrong with a file's content.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    expected: String,
-    found: String,
+#[derive(Debug)]
+pub(super) enum Fault {
+    Corrupt {
+        expected: String,
+        found: String,
+    },
+    /// As sound as it may be, it holds more than this library takes.
+    TooMany {
+        found: usize,
+    },
+    Unreadable(io::Error),
 }
 
 impl Fault {
     fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { expected: expected.into(), found: found.into() }
+        Self::Corrupt { expected: expected.into(), found: found.into() }
     }
 
     fn of(self, path: &Path) -> DatasetError {
-        let Self { expected, found } = self;
-        DatasetError::Corrupt { path: path.to_owned(), expected, found }
+        let path = path.to_owned();
+        match self {
+            Self::Corrupt { expected, found } => DatasetError::Corrupt { path, expected, found },
+            Self::TooMany { found } => DatasetError::Content {
+                path,
+                expected: format!("at most {MAX_COUNT} images"),
+                found: found.to_string(),
+            },
+            Self::Unreadable(source) => DatasetError::File { path, source },
+        }
     }
 }
 
-pub(super) fn parse_images(bytes: &[u8]) -> Result<Vec<Image>, Fault> {
-    let ([_, rows, columns], pixels) = body::<3>(bytes)?;
+pub(super) fn parse_images(mut file: impl Read) -> Result<Vec<Image>, Fault> {
+    let sizes @ [count, rows, columns] = header::<3>(&mut file)?;
     if [rows, columns] != [Image::HEIGHT, Image::WIDTH] {
         return Err(Fault::new("images of 28×28 pixels", format!("{rows}×{columns}")));
     }
-    let (images, _) = pixels.as_chunks::<{ Image::PIXELS }>();
-    Ok(images.iter().copied().map(Image::new).collect())
+    // Not reserved: the header is a claim, and its bytes may not follow.
+    let mut images = Vec::new();
+    let mut pixels = [0; Image::PIXELS];
+    for _ in 0..count {
+        let length = fill(&mut file, &mut pixels)?;
+        if length < pixels.len() {
+            return Err(wrong_length(&sizes, images.len() * Image::PIXELS + length));
+        }
+        images.push(Image::new(pixels));
+    }
+    expect_end(file, &sizes)?;
+    Ok(images)
 }
 
-pub(super) fn parse_labels(bytes: &[u8], classes: usize) -> Result<Vec<u8>, Fault> {
-    let (_, labels) = body::<1>(bytes)?;
+pub(super) fn parse_labels(mut file: impl Read, classes: usize) -> Result<Vec<u8>, Fault> {
+    let sizes @ [count] = header::<1>(&mut file)?;
+    let mut labels = vec![0; count];
+    let length = fill(&mut file, &mut labels)?;
+    if length < count {
+        return Err(wrong_length(&sizes, length));
+    }
+    expect_end(file, &sizes)?;
     match labels.iter().position(|&label| usize::from(label) >= classes) {
         Some(index) => Err(Fault::new(
             format!("classes below {classes}"),
             format!("{} at index {index}", labels[index]),
         )),
-        None => Ok(labels.to_vec()),
+        None => Ok(labels),
     }
 }
 
-/// Checks the header against the bytes that follow it; the first dimension is the count.
-fn body<const N: usize>(bytes: &[u8]) -> Result<([usize; N], &[u8]), Fault> {
-    let header_bytes = 4 + 4 * N;
-    let Some((header, body)) = bytes.split_at_checked(header_bytes) else {
-        let found = format!("{} bytes", bytes.len());
-        return Err(Fault::new(format!("a header of {header_bytes} bytes"), found));
-    };
-    let (words, _) = header.as_chunks::<4>();
+/// Reads the header: the sizes, of which the first is the count.
+fn header<const N: usize>(file: &mut impl Read) -> Result<[usize; N], Fault> {
+    let mut bytes = [[0; 4]; 4];
+    let bytes = &mut bytes[..1 + N];
+    let header_bytes = 4 * bytes.len();
+    let found = fill(file, bytes.as_flattened_mut())?;
+    if found < header_bytes {
+        return Err(Fault::new(
+            format!("a header of {header_bytes} bytes"),
+            format!("{found} bytes"),
+        ));
+    }
     let magic = 0x0800 + N as u32;
-    let found = u32::from_be_bytes(words[0]);
+    let found = u32::from_be_bytes(bytes[0]);
     if found != magic {
         return Err(Fault::new(format!("magic number {magic:#010x}"), format!("{found:#010x}")));
     }
-    let sizes: [usize; N] = std::array::from_fn(|i| u32::from_be_bytes(words[1 + i]) as usize);
-    if !(1..=MAX_COUNT).contains(&sizes[0]) {
-        return Err(Fault::new(format!("1 to {MAX_COUNT} items"), sizes[0].to_string()));
+    let sizes: [usize; N] = std::array::from_fn(|i| u32::from_be_bytes(bytes[1 + i]) as usize);
+    match sizes[0] {
+        0 => Err(Fault::new("1 item or more", "0")),
+        count if count > MAX_COUNT => Err(Fault::TooMany { found: count }),
+        _ => Ok(sizes),
     }
-    let size = sizes.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
-    if size != Some(body.len()) {
-        let sizes = sizes.map(|size| size.to_string()).join("×");
-        let found = format!("{} bytes", body.len());
-        return Err(Fault::new(format!("{sizes} bytes after the header"), found));
-    }
-    Ok((sizes, body))
 }
 
-/// Reads a file, through gzip if its first bytes say so, up to one byte more than `max_bytes`.
-fn expand(path: &Path, max_bytes: usize) -> Result<Vec<u8>, DatasetError> {
-    let unreadable = |source| DatasetError::File { path: path.to_owned(), source };
-    let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
-    let gzipped = file.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
-    let mut bytes = Vec::new();
-    let bound = max_bytes as u64 + 1;
-    if gzipped {
-        let read = MultiGzDecoder::new(file).take(bound).read_to_end(&mut bytes);
-        read.map_err(|error| bad_gzip(error, bytes.len()).of(path))?;
-    } else {
-        file.take(bound).read_to_end(&mut bytes).map_err(unreadable)?;
+/// Makes sure that nothing follows; what does is counted and not kept.
+fn expect_end<const N: usize>(mut file: impl Read, sizes: &[usize; N]) -> Result<(), Fault> {
+    match io::copy(&mut file, &mut io::sink()).map_err(unreadable)? {
+        0 => Ok(()),
+        more => Err(wrong_length(sizes, sizes.iter().product::<usize>() + more as usize)),
     }
-    if bytes.len() > max_bytes {
-        let found = "more".to_owned();
-        return Err(Fault::new(format!("at most {max_bytes} bytes"), found).of(path));
-    }
-    Ok(bytes)
 }
 
-fn bad_gzip(error: io::Error, expanded_bytes: usize) -> Fault {
-    Fault::new("a complete gzip stream", format!("{error} after {expanded_bytes} expanded bytes"))
+fn wrong_length<const N: usize>(sizes: &[usize; N], found: usize) -> Fault {
+    let sizes = sizes.map(|size| size.to_string()).join("×");
+    Fault::new(format!("{sizes} bytes after the header"), format!("{found} bytes"))
+}
+
+/// Reads until the buffer is full or the file ends, and answers how much that was.
+fn fill(file: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Fault> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+    Ok(length)
+}
+
+/// What the decompressor or the system says.
+fn unreadable(error: io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            Fault::new("a complete gzip stream", error.to_string())
+        }
+        _ => Fault::Unreadable(error),
+    }
+}
+
+/// Opens a file, through gzip if its first bytes say so.
+fn open(path: &Path) -> Result<Box<dyn Read>, DatasetError> {
+    let cannot = |source| DatasetError::File { path: path.to_owned(), source };
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(cannot)?);
+    let gzipped = file.fill_buf().map_err(cannot)?.starts_with(&[0x1f, 0x8b]);
+    if !gzipped {
+        return Ok(Box::new(file));
+    }
+    Ok(Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file))))
 }

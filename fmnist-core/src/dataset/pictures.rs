@@ -1,6 +1,7 @@
 //! Pictures in folders: `train/CLASS/…` and, if there is one, `test/CLASS/…`.
 //!
-//! The classes are the folders of `train` in the order of their names. Without `test`, every fifth
+//! The classes are the folders of `train` in the order of their names, which are compared in one Unicode
+//! form. Without `test`, every fifth
 //! picture of each class, from the second on in the order of their names, is for the test.
 
 use std::{
@@ -11,7 +12,10 @@ use std::{
 };
 
 use super::{Dataset, DatasetError, MAX_COUNT, Origin, Split, classes};
-use crate::image::{Image, UploadLimits, decode_upload};
+use crate::{
+    image::{Image, UploadLimits, decode_upload},
+    text,
+};
 
 /// Without a folder for the test, one in so many pictures of a class is for it.
 const TEST_ONE_IN: usize = 5;
@@ -24,19 +28,21 @@ pub(super) fn are_in(folder: &Path) -> bool {
 /// Reads one split, each picture as [`decode_upload`] makes it.
 pub(super) fn open(folder: &Path, split: Split) -> Result<Dataset, DatasetError> {
     let train = folder.join("train");
-    let names = entries(&train)?.into_iter().filter(|path| path.is_dir());
-    let names: Vec<String> = names.map(|path| name(&path)).collect::<Result<_, _>>()?;
+    let (names, mut folders) = class_folders(&train)?;
     classes::check(&names, &train)?;
 
     let test = folder.join("test");
     let own_test = test.is_dir();
     let place = if own_test && split == Split::Test { &test } else { &train };
     if own_test {
-        expect_same_classes(&names, &test)?;
+        let (found, test_folders) = class_folders(&test)?;
+        expect_same_classes(&names, &found, &test)?;
+        if split == Split::Test {
+            folders = test_folders;
+        }
     }
     let mut files: Vec<(u8, PathBuf)> = Vec::new();
-    for (class, name) in (0..=u8::MAX).zip(&names) {
-        let folder = place.join(name);
+    for (class, folder) in (0..=u8::MAX).zip(folders) {
         let all = entries(&folder)?;
         let least = if own_test { 1 } else { 2 };
         if all.len() < least {
@@ -74,9 +80,18 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok(paths)
 }
 
+/// The classes of a folder in the order of their names, and the folder of each.
+fn class_folders(place: &Path) -> Result<(Vec<String>, Vec<PathBuf>), DatasetError> {
+    let folders = entries(place)?.into_iter().filter(|path| path.is_dir());
+    let named = folders.map(|path| Ok((name(&path)?, path)));
+    let mut named: Vec<(String, PathBuf)> = named.collect::<Result<_, _>>()?;
+    named.sort();
+    Ok(named.into_iter().unzip())
+}
+
 fn name(path: &Path) -> Result<String, DatasetError> {
     match path.file_name().and_then(|name| name.to_str()) {
-        Some(name) => Ok(name.to_owned()),
+        Some(name) => Ok(text::name(name)),
         None => Err(DatasetError::Content {
             path: path.to_owned(),
             expected: "a class name in UTF-8".to_owned(),
@@ -85,14 +100,18 @@ fn name(path: &Path) -> Result<String, DatasetError> {
     }
 }
 
-fn expect_same_classes(names: &[String], test: &Path) -> Result<(), DatasetError> {
-    let folders = entries(test)?.into_iter().filter(|path| path.is_dir());
-    let found: Vec<String> = folders.map(|path| name(&path)).collect::<Result<_, _>>()?;
+fn expect_same_classes(
+    names: &[String],
+    found: &[String],
+    test: &Path,
+) -> Result<(), DatasetError> {
     if found == names {
         return Ok(());
     }
     let expected = format!("the classes of `train`, {}", names.join(", "));
-    Err(DatasetError::Content { path: test.to_owned(), expected, found: found.join(", ") })
+    let differences = text::differences(names, found);
+    let found = format!("{}: {differences}", found.join(", "));
+    Err(DatasetError::Content { path: test.to_owned(), expected, found })
 }
 
 /// Reads on all cores, because photos take a tenth of a second each.

@@ -11,7 +11,10 @@ use super::{
     document::Document,
     request::{malformed, media_type},
 };
-use crate::transport::{Attributes, Rejection};
+use crate::{
+    text,
+    transport::{Attributes, Rejection},
+};
 
 /// What a structured event carries.
 pub(super) enum Content {
@@ -50,6 +53,8 @@ pub(super) fn unwrap(outer: &str, payload: &[u8]) -> Result<Content, Rejection> 
         let reason = format!("expected application/cloudevents+json, found {outer:?}");
         return Err(malformed(reason));
     }
+    let payload =
+        text::without_mark(payload).map_err(|error| malformed(format!("CloudEvent: {error}")))?;
     let event: Event = serde_json::from_slice(payload)
         .map_err(|error| malformed(format!("CloudEvent: {error}")))?;
     check_version(event.specversion.as_deref().unwrap_or_default())?;

@@ -11,7 +11,10 @@ use super::{
     request::{Request, malformed},
     tensor::{self, Tensor},
 };
-use crate::transport::{Rejection, Stage};
+use crate::{
+    text,
+    transport::{Rejection, Stage},
+};
 
 /// A range, or an Open Inference Protocol request; members that neither needs are ignored, but for
 /// those that tell a result.
@@ -26,8 +29,9 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Reads a JSON object; a member that comes twice is an error.
+    /// Reads a JSON object, with or without a byte-order mark; a member that comes twice is an error.
     pub(super) fn parse(payload: &[u8]) -> serde_json::Result<Self> {
+        let payload = text::without_mark(payload).map_err(serde_json::Error::custom)?;
         if Self::is_begun(payload) {
             return serde_json::from_slice(payload);
         }
@@ -39,12 +43,14 @@ impl Document {
 
     /// Whether the first byte that is not white space opens an object.
     pub(super) fn is_begun(payload: &[u8]) -> bool {
-        payload.trim_ascii_start().starts_with(b"{")
+        let text = text::without_mark(payload).unwrap_or(payload);
+        text.trim_ascii_start().starts_with(b"{")
     }
 
     /// Whether the payload is one JSON object, whatever its members.
     pub(super) fn is_complete(payload: &[u8]) -> bool {
-        Self::is_begun(payload) && serde_json::from_slice::<IgnoredAny>(payload).is_ok()
+        let text = text::without_mark(payload).unwrap_or(payload);
+        Self::is_begun(text) && serde_json::from_slice::<IgnoredAny>(text).is_ok()
     }
 
     /// Whether it is a result of this project's. That of a range has the range in it, and would be

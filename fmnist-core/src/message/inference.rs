@@ -11,6 +11,7 @@ use super::{
 use crate::{
     classifier::{ModelIdentity, Prediction},
     image::Image,
+    text,
     transport::{Rejection, Stage},
 };
 
@@ -151,6 +152,8 @@ impl InferenceRequest {
                 let (expected, found) = (json_bytes.unwrap_or_default(), body.len());
                 malformed(format!("expected {expected} bytes of JSON, found a body of {found}"))
             })?;
+        let text = text::without_mark(text)
+            .map_err(|error| malformed(format!("expected an inference request: {error}")))?;
         let document: Document = serde_json::from_slice(text)
             .map_err(|error| malformed(format!("expected an inference request: {error}")))?;
         let parameters = document.parameters;
@@ -315,6 +318,18 @@ mod tests {
             _ => pixels.pixels().to_vec(),
         };
         read(&text, &bytes)
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_request_is_no_part_of_it() {
+        let pixels = vec![0.0; Image::PIXELS];
+        let input =
+            json!({"name": "image", "datatype": "FP32", "shape": [1, 1, 28, 28], "data": pixels});
+        let body = format!("\u{feff}{}", json!({"id": "7", "inputs": [input]}));
+        let request = InferenceRequest::read(body.as_bytes(), None).expect("a request");
+        assert_eq!((request.id.as_deref(), request.images.len()), (Some("7"), 1));
+        let request = InferenceRequest::read(body.as_bytes(), Some(body.len())).expect("a request");
+        assert_eq!(request.images.len(), 1);
     }
 
     #[test]

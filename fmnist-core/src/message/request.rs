@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     image::{self, Image},
+    text,
     transport::{Attributes, Rejection, Stage},
 };
 
@@ -114,6 +115,9 @@ fn untyped(payload: &[u8], test_images: usize) -> Result<Request, Rejection> {
         Err(error) => error,
     };
     raw(payload).unwrap_or_else(|| {
+        if let Err(error) = text::without_mark(payload) {
+            return Err(malformed(error.to_string()));
+        }
         Err(malformed(match (schema_registry_id(payload), payload) {
             (_, []) => "the payload is empty".to_owned(),
             (Some(id), _) => schema_registry(id),

@@ -428,3 +428,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_byte_order_mark_before_json_is_no_part_of_it() {
+    let range = Request::Range { start: 3, end: 8 };
+    let json = "\u{feff}{\"start_idx\": 3, \"end_idx\": 8}";
+    assert_eq!(read(&[], json), Ok(range.clone()));
+    assert_eq!(typed("application/json", json), Ok(range.clone()));
+    let text = json!({"specversion": "1.0", "data": json}).to_string();
+    let event = format!("\u{feff}{text}");
+    assert_eq!(typed("application/cloudevents+json", event), Ok(range));
+
+    let utf_16: Vec<u8> = json.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for result in [
+        read(&[], utf_16.clone()),
+        typed("application/json", utf_16.clone()),
+        typed("application/cloudevents+json", utf_16),
+    ] {
+        rejected(result, Stage::Decode, "expected UTF-8, found UTF-16 by its byte-order mark");
+    }
+}
+
+#[test]
+fn raw_pixels_that_begin_as_a_mark_does_are_pixels() {
+    let mut pixels = [7; Image::PIXELS];
+    pixels[..3].copy_from_slice(&[0xef, 0xbb, 0xbf]);
+    assert_eq!(read(&[], pixels), Ok(Request::Images(vec![Image::new(pixels)])));
+    pixels[..2].copy_from_slice(&[0xff, 0xfe]);
+    assert_eq!(read(&[], pixels), Ok(Request::Images(vec![Image::new(pixels)])));
+}

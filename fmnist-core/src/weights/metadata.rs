@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{classifier::Prediction, model::Normalisation};
 
@@ -7,6 +7,9 @@ use crate::{classifier::Prediction, model::Normalisation};
 pub struct Metadata {
     /// Version of this format.
     pub format: u32,
+    /// What the model is called; `None` where its file's name or its network's says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Name of the network, see [`Architecture`](crate::model::Architecture).
     pub architecture: String,
     /// Version of the trained weights, such as `1.0`.
@@ -30,6 +33,27 @@ pub struct Metadata {
     pub score: Option<Score>,
     /// How to train it again; `None` for weights of other origin.
     pub origin: Option<Origin>,
+}
+
+/// What the name of a model has to be, in words.
+pub const NAME: &str =
+    "a name of 1 to 100 bytes, without `/`, control characters and white space around it";
+
+/// Whether a model may be called that: it stands in paths of URLs and in labels of metrics.
+pub fn is_name(text: &str) -> bool {
+    (1..=100).contains(&text.len())
+        && text.trim() == text
+        && !text.contains(|c: char| c == '/' || c.is_control())
+}
+
+impl Metadata {
+    /// What the model is called that a file at this path holds: by the name in the file, else by the
+    /// file's, else by its network's.
+    pub fn name_at(&self, path: &Path) -> String {
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_name(stem));
+        let name = self.name.as_deref().or(stem);
+        name.unwrap_or(&self.architecture).to_owned()
+    }
 }
 
 /// How well a model does on the official test set.

@@ -19,6 +19,7 @@ pub(crate) fn untrained(architecture: Architecture, classes: usize) -> Weights {
         temperature: 1.5,
         activations: BTreeMap::new(),
         baseline: None,
+        name: None,
         score: None,
         origin: None,
     };

@@ -15,6 +15,7 @@ use ureq::{
 };
 
 use super::{OfficialFile, Patience};
+use crate::console::remark;
 
 /// Why an exchange did not end with a sound file.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +91,7 @@ impl<'a> Fetcher<'a> {
             }
             status => return Err(Failure::Refused(status)),
         };
-        let progress = Progress::new(file, start);
+        let progress = Progress::new(file, start)?;
         // One byte more than expected is enough to know that the file is another one.
         let body = response.into_body().into_reader().take(file.bytes - start + 1);
         let received = store(body, &part, start, &progress)?;
@@ -131,7 +132,7 @@ impl<'a> Fetcher<'a> {
         }
         let path = self.folder.join(file.name);
         fs::rename(part, &path).with_context(|| format!("cannot write {}", path.display()))?;
-        eprintln!("{}: {} bytes, SHA-256 verified", file.name, file.bytes);
+        remark!("{}: {} bytes, SHA-256 verified", file.name, file.bytes)?;
         Ok(())
     }
 }
@@ -190,14 +191,14 @@ fn sha256_of(path: &Path) -> anyhow::Result<String> {
 struct Progress(ProgressBar);
 
 impl Progress {
-    fn new(file: &OfficialFile, start: u64) -> Self {
+    fn new(file: &OfficialFile, start: u64) -> anyhow::Result<Self> {
         if !io::stderr().is_terminal() {
-            eprintln!("{}: fetching {} bytes from byte {start}", file.name, file.bytes - start);
+            remark!("{}: fetching {} bytes from byte {start}", file.name, file.bytes - start)?;
         }
         let style = "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
         let style = ProgressStyle::with_template(style).expect("the template is constant");
         let bar = ProgressBar::new(file.bytes).with_style(style).with_prefix(file.name);
-        Self(bar.with_position(start))
+        Ok(Self(bar.with_position(start)))
     }
 
     fn advance(&self, bytes: usize) {

@@ -10,7 +10,7 @@ use rand_distr::{Distribution, Normal};
 
 /// What becomes worse from severity 1 to 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Corruption {
+pub(crate) enum Corruption {
     Noise,
     Blur,
     Brightness,
@@ -21,10 +21,10 @@ pub(super) enum Corruption {
 }
 
 /// Severities, 1 to 5.
-pub(super) const SEVERITIES: usize = 5;
+pub(crate) const SEVERITIES: usize = 5;
 
 impl Corruption {
-    pub(super) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Noise,
         Self::Blur,
         Self::Brightness,
@@ -34,7 +34,7 @@ impl Corruption {
         Self::Occlusion,
     ];
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Noise => "noise",
             Self::Blur => "blur",
@@ -47,7 +47,7 @@ impl Corruption {
     }
 
     /// What the amounts are, for the report.
-    pub(super) const fn measure(self) -> &'static str {
+    pub(crate) const fn measure(self) -> &'static str {
         match self {
             Self::Noise => "σ of normal noise, grey levels",
             Self::Blur => "σ of a Gaussian, pixels",
@@ -60,7 +60,7 @@ impl Corruption {
     }
 
     /// The amounts of the five severities, in the unit of [`Self::measure`].
-    pub(super) const fn amounts(self) -> [f64; SEVERITIES] {
+    pub(crate) const fn amounts(self) -> [f64; SEVERITIES] {
         match self {
             Self::Noise => [10.0, 20.0, 30.0, 45.0, 60.0],
             Self::Blur => [0.4, 0.7, 1.0, 1.4, 1.8],
@@ -73,7 +73,7 @@ impl Corruption {
     }
 
     /// Corrupts one image by an amount.
-    pub(super) fn apply(self, image: &Image, amount: f64, random: &mut impl Rng) -> Image {
+    pub(crate) fn apply(self, image: &Image, amount: f64, random: &mut impl Rng) -> Image {
         match self {
             Self::Noise => {
                 let normal = Normal::new(0.0, amount).expect("amounts are finite");

@@ -1,7 +1,9 @@
 //! The program as it is used: a process that may be killed.
 
 mod keras;
+mod output;
 mod own_data;
+mod queue;
 
 use std::{
     fs,
@@ -50,13 +52,12 @@ fn finish(mut command: Command) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Kills the run when it says that it has done so many steps.
-fn kill_at(mut command: Command, step: usize) {
+/// Kills the run when it says on stderr what begins like this.
+fn kill_at(mut command: Command, start: &str) {
     let mut child = command.spawn().expect("started");
     let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let start = format!("step {step} of 44:");
-    let reached = lines.map(|line| line.expect("text")).any(|line| line.starts_with(&start));
-    assert!(reached, "the run ended before step {step}");
+    let reached = lines.map(|line| line.expect("text")).any(|line| line.starts_with(start));
+    assert!(reached, "the run ended before {start}");
     child.kill().expect("killed");
     assert!(!child.wait().expect("ended").success());
 }
@@ -69,7 +70,7 @@ fn a_run_that_is_killed_three_times_ends_with_the_same_file() {
 
     let mut resumed = train(folder.path(), "killed");
     for step in [5, 17, 39] {
-        kill_at(resumed, step);
+        kill_at(resumed, &format!("step {step} of 44:"));
         resumed = train(folder.path(), "killed");
         resumed.arg("--resume");
     }
@@ -84,10 +85,10 @@ fn a_run_that_is_killed_three_times_ends_with_the_same_file() {
 }
 
 #[test]
-fn a_finished_run_is_not_overwritten_without_a_word() {
+fn a_run_that_is_not_finished_is_not_overwritten_without_a_word() {
     let folder = tempfile::tempdir().expect("a folder");
     write_data(folder.path());
-    finish(train(folder.path(), "run"));
+    kill_at(train(folder.path(), "run"), "step 1 of 44:");
     let output = train(folder.path(), "run").output().expect("started");
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());

@@ -96,12 +96,13 @@ async fn a_folder_of_pictures_becomes_a_model_that_every_consumer_serves() {
     assert!(evaluated.status.success() && report.contains("\nimages 24\n"), "{report}");
     assert!(report.contains("\nring & dot"), "{report}");
     let card = fs::read_to_string(path.with_extension("md")).expect("a card");
+    assert!(card.starts_with("# shapes 1.0\n"), "{card}");
     assert!(card.contains("| classes | bar, disc, ring & dot |"), "{card}");
     assert!(card.contains("--threads 2 --data DIR` |"), "{card}");
 
     let record = through_a_pipeline(fused, 2).await;
     assert_eq!(record.predictions[0].label, "ring & dot");
-    assert_eq!(record.model.name, "tiny");
+    assert_eq!(record.model.name, "shapes");
 }
 
 /// Sends one picture of a class through the stream.

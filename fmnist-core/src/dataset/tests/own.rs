@@ -63,7 +63,30 @@ fn a_folder_for_the_test_is_taken_whole_and_leaves_training_whole() {
 
     fs::create_dir(folder.path().join("test/c")).unwrap();
     let text = refusal(folder.path());
-    assert!(text.ends_with("test: expected the classes of `train`, a, b, found a, b, c"), "{text}");
+    let expected = "expected the classes of `train`, a, b, found a, b, c: with c besides";
+    assert!(text.ends_with(expected), "{text}");
+}
+
+#[test]
+fn a_class_is_the_same_in_whatever_unicode_form_its_folder_is_named() {
+    let folder = pictures("train");
+    fs::rename(folder.path().join("train/b"), folder.path().join("train/e\u{301}")).unwrap();
+    for (class, side) in [("a", 14), ("\u{e9}", 15)] {
+        let place = folder.path().join("test").join(class);
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("x.png"), square(side).to_png()).unwrap();
+    }
+    let (train, test) = (opened(folder.path(), Split::Train), opened(folder.path(), Split::Test));
+    assert_eq!(
+        (&*train.classes, &*test.classes),
+        (&["a", "\u{e9}"].map(String::from)[..], &*train.classes)
+    );
+    assert_eq!((train.images.len(), test.images.len()), (13, 2));
+
+    fs::create_dir(folder.path().join("train/\u{e9}")).unwrap();
+    assert!(
+        refusal(folder.path()).ends_with("a name of its own for each class, found \u{e9} twice")
+    );
 }
 
 #[test]
@@ -107,9 +130,15 @@ fn idx_files_take_their_names_from_labels_txt() {
     assert!(text.contains("expected classes below 10, found 11 at index 0"), "{text}");
 
     let names: Vec<String> = (0..12).map(|class| format!("class {class}")).collect();
-    fs::write(folder.path().join("labels.txt"), names.join("\r\n")).unwrap();
+    let text = format!("\u{feff}{}\r\n", names.join("\r\n"));
+    fs::write(folder.path().join("labels.txt"), text).unwrap();
     let data = open().unwrap();
     assert_eq!((&*data.classes, &data.labels[..]), (&*names, &[11, 0, 5][..]));
+
+    fs::write(folder.path().join("labels.txt"), b"\xff\xfea\0\n\0b\0").unwrap();
+    let error = open().unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(source, "expected UTF-8, found UTF-16 by its byte-order mark; save it as UTF-8");
 
     for (text, wrong) in [
         ("only", "labels.txt: expected 2 to 256 classes, found 1"),

@@ -1,0 +1,150 @@
+//! Recipes and seeds, worked off one after the other.
+//!
+//! The list is read anew before each run, so lines may be added while it is worked off, and several
+//! processes may share the work. Beside the list lies a folder of its name: `runs.jsonl` with a line for
+//! each finished run, the weights of each, and a folder with the last checkpoint of each that is begun.
+//! The test set is not read: recipes are chosen on held-out images.
+
+mod list;
+mod record;
+mod table;
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use list::Run;
+use record::Record;
+
+use crate::{
+    console::{self, remark, say},
+    data, place,
+    run::Stop,
+    train::{Trained, train},
+};
+
+const HELP: &str = r#"A line of the list, with options of `training train`:
+  {"recipe": "longer", "seeds": [1, 2], "train": "--model base --epochs 60 --threads 1"}
+
+The folder beside it has runs.jsonl, the weights of finished runs, and checkpoints. Ctrl-C stops the
+queue, the same command goes on with it; so it does after a crash."#;
+
+#[derive(clap::Args)]
+#[command(after_help = HELP)]
+pub(crate) struct QueueArguments {
+    /// The list, one JSON object a line
+    file: PathBuf,
+    /// Print what is done, runs and waits, and train nothing
+    #[arg(long)]
+    status: bool,
+    /// Where runs.jsonl, weights and checkpoints go [default: FILE without its extension]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", help = data::HELP)]
+    data: Option<PathBuf>,
+}
+
+impl QueueArguments {
+    /// The runs of the list; none of them is done by another recipe of its name.
+    fn runs(&self, place: &Path) -> Result<Vec<Run>> {
+        let runs = list::read(&self.file, self.data.as_deref())?;
+        let done = record::read(place)?;
+        for run in &runs {
+            if let Some(record) = record::of(run, &done) {
+                ensure!(
+                    record.train == run.train,
+                    "recipe {} was run as `{}` and is now `{}`; give the new one a name of its own",
+                    run.recipe,
+                    record.train,
+                    run.train
+                );
+            }
+        }
+        Ok(runs)
+    }
+}
+
+pub(crate) fn run(arguments: &QueueArguments) -> Result<()> {
+    let file = &arguments.file;
+    let place = arguments.out.clone().unwrap_or_else(|| file.with_extension(""));
+    ensure!(place != *file, "{}: expected a name with an extension, or --out", file.display());
+    let mut runs = arguments.runs(&place)?;
+    if arguments.status {
+        return say!("{}", table::of(&runs, &place)?);
+    }
+    place::expect_folder(&place)?;
+    fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
+
+    let stop = Stop::at_ctrl_c()?;
+    let mut failed: Vec<String> = Vec::new();
+    while let Some((run, lock)) = next(&runs, &place, &failed)? {
+        remark!("{}: {}", run.name(), run.train)?;
+        let ended = work_off(run, &place, &stop);
+        drop(lock);
+        match ended {
+            Err(error) if console::is_unread(&error) => return Err(error),
+            Err(error) => {
+                remark!("{} failed: {error:#}", run.name())?;
+                failed.push(run.name());
+            }
+            Ok(()) if stop.is_asked_for() => return say!("stopped; the same command goes on"),
+            Ok(()) => {}
+        }
+        match arguments.runs(&place) {
+            Ok(newer) => runs = newer,
+            Err(error) => remark!("going on with the list as it was: {error:#}")?,
+        }
+    }
+    say!("{}", table::of(&runs, &place)?)?;
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// The first run that is not done, that has not failed here and that no other process works on.
+fn next<'a>(runs: &'a [Run], place: &Path, failed: &[String]) -> Result<Option<(&'a Run, File)>> {
+    let is_done =
+        |run: &Run| Ok::<_, anyhow::Error>(record::of(run, &record::read(place)?).is_some());
+    for run in runs {
+        if failed.contains(&run.name()) || is_done(run)? {
+            continue;
+        }
+        let path = lock_path(run, place);
+        let cannot = || format!("cannot lock {}", path.display());
+        let file = File::create(&path).with_context(cannot)?;
+        match file.try_lock() {
+            // Asked again under the lock: another process may have finished it a moment ago.
+            Ok(()) if !is_done(run)? => return Ok(Some((run, file))),
+            Ok(()) | Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error).with_context(cannot),
+        }
+    }
+    Ok(None)
+}
+
+/// Held by the process that works on a run.
+fn lock_path(run: &Run, place: &Path) -> PathBuf {
+    place.join(format!("{}.lock", run.name()))
+}
+
+/// Where a run's checkpoints lie.
+fn checkpoints(run: &Run, place: &Path) -> PathBuf {
+    place.join(run.name())
+}
+
+/// Trains to the end, or until it is to stop.
+fn work_off(run: &Run, place: &Path, stop: &Stop) -> Result<()> {
+    let data = data::open_train(run.arguments.data.as_deref())?;
+    let folder = checkpoints(run, place);
+    let trained = train(&run.arguments, &data, None, &folder, stop)?;
+    let Some(Trained { weights, seconds }) = trained else { return Ok(()) };
+    let file = format!("{}.safetensors", run.name());
+    weights.save(&place.join(&file))?;
+    record::append(place, &Record::of(run, &weights, file, seconds)?)?;
+    // Nothing below is needed any more; a crash before this leaves it for nobody.
+    fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    fs::remove_file(lock_path(run, place)).context("cannot remove a lock")
+}

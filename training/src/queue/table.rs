@@ -1,0 +1,57 @@
+//! What is done, runs and waits, as a table.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File, TryLockError},
+    path::Path,
+};
+
+use anyhow::Result;
+
+use super::{checkpoints, list::Run, lock_path, record};
+use crate::{
+    checkpoint,
+    run::{Epoch, METRICS},
+};
+
+/// A line for each run of the list, in its order.
+pub(super) fn of(runs: &[Run], place: &Path) -> Result<String> {
+    let records = record::read(place)?;
+    let mut text =
+        "| recipe | seed | state | held out | minutes |\n|---|---:|---|---:|---:|".to_owned();
+    for run in runs {
+        let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
+        let (state, held_out, minutes) = match record::of(run, &records) {
+            Some(record) => (
+                "done".to_owned(),
+                percent(record.held_out_accuracy),
+                format!("{:.1}", record.seconds / 60.0),
+            ),
+            None => {
+                let (state, epoch) = (state(run, place), last_epoch(run, place));
+                let accuracy = epoch.as_ref().map(|epoch| percent(epoch.held_out_accuracy));
+                let reached = epoch.map(|epoch| format!(", epoch {}", epoch.epoch));
+                let state = format!("{state}{}", reached.unwrap_or_default());
+                (state, accuracy.unwrap_or_default(), String::new())
+            }
+        };
+        write!(text, "\n| {} | {} | {state} | {held_out} | {minutes} |", run.recipe, run.seed)?;
+    }
+    Ok(text)
+}
+
+/// What becomes of a run that is not done.
+fn state(run: &Run, place: &Path) -> &'static str {
+    let locked = File::open(lock_path(run, place)).map(|file| file.try_lock_shared());
+    match locked {
+        Ok(Err(TryLockError::WouldBlock)) => "runs",
+        _ if checkpoint::newest(&checkpoints(run, place)).is_some() => "begun",
+        _ => "waits",
+    }
+}
+
+/// The last epoch that a run has noted.
+fn last_epoch(run: &Run, place: &Path) -> Option<Epoch> {
+    let text = fs::read_to_string(checkpoints(run, place).join(METRICS)).ok()?;
+    serde_json::from_str(text.lines().last()?).ok()
+}

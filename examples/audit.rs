@@ -10,7 +10,7 @@ use fmnist_core::{
     message::ResultRecord,
     transport::DeadLetter,
 };
-use fmnist_examples::{Replay, prepare};
+use fmnist_examples::{Replay, failed, prepare, print_line};
 use frontend_actix::{Config, log_from_env};
 use jiff::Timestamp;
 use serde_json::json;
@@ -60,10 +60,7 @@ async fn main() -> ExitCode {
     match audit(&Arguments::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(3),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -76,11 +73,11 @@ async fn audit(arguments: &Arguments) -> anyhow::Result<bool> {
     };
     let (from, to) = (arguments.from.as_millisecond(), arguments.to.as_millisecond());
     let account = tokio::task::block_in_place(|| read(&config, from, to, replay.as_mut()))?;
-    print(&account);
+    print(&account)?;
     if let Some(replay) = &replay {
-        println!("replay: {} results agree bit for bit", replay.agreed);
-        list("not replayed, another model", &replay.other_models);
-        list("different", &replay.different);
+        print_line(format_args!("replay: {} results agree bit for bit", replay.agreed))?;
+        list("not replayed, another model", &replay.other_models)?;
+        list("different", &replay.different)?;
     }
     let agrees = replay.as_ref().is_none_or(Replay::agrees);
     if let Some(path) = &arguments.json {
@@ -106,27 +103,29 @@ async fn audit(arguments: &Arguments) -> anyhow::Result<bool> {
     Ok(account.is_exact() && agrees)
 }
 
-fn print(account: &Account) {
+fn print(account: &Account) -> anyhow::Result<()> {
     let Account { inputs, answered, dead_lettered, duplicates, .. } = account;
-    println!("{inputs} messages: {answered} answered, {dead_lettered} dead-lettered");
-    list("missing", &account.missing);
-    list("incomplete", &account.incomplete);
-    list("doubled", &account.doubled);
-    list("orphaned", &account.orphaned);
+    print_line(format_args!(
+        "{inputs} messages: {answered} answered, {dead_lettered} dead-lettered"
+    ))?;
+    list("missing", &account.missing)?;
+    list("incomplete", &account.incomplete)?;
+    list("doubled", &account.doubled)?;
+    list("orphaned", &account.orphaned)?;
     if *duplicates > 0 {
-        println!("{duplicates} results and dead letters too many");
+        print_line(format_args!("{duplicates} results and dead letters too many"))?;
     }
     let verdict = if account.is_exact() { "exactly one end each" } else { "NOT one end each" };
-    println!("{verdict}");
+    print_line(format_args!("{verdict}"))
 }
 
-fn list(what: &str, ids: &[String]) {
+fn list(what: &str, ids: &[String]) -> anyhow::Result<()> {
     if ids.is_empty() {
-        return;
+        return Ok(());
     }
     let shown = ids[..ids.len().min(SHOWN)].join(", ");
     let more = if ids.len() > SHOWN { ", …" } else { "" };
-    println!("{what}: {}: {shown}{more}", ids.len());
+    print_line(format_args!("{what}: {}: {shown}{more}", ids.len()))
 }
 
 /// Reads the window's messages, and every result and dead letter since its beginning.

@@ -46,10 +46,24 @@ const EXAMPLES: &str = "Examples:
 
 A file that cannot be classified gives a line on stderr and exit code 1; the others are classified.";
 
+/// What a shell says of a program that a closed pipe ended: 128 and the number of SIGPIPE.
+const UNREAD: u8 = 128 + 13;
+
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let all_classified = run(&arguments, &mut io::stdout().lock(), &mut io::stderr().lock())?;
-    Ok(if all_classified { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    match run(&arguments, &mut io::stdout().lock(), &mut io::stderr().lock()) {
+        // Of what it touches, stdout and stderr alone are pipes.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_unread) => {
+            Ok(ExitCode::from(UNREAD))
+        }
+        Err(error) => Err(error),
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+    }
+}
+
+fn is_unread(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
 }
 
 /// Writes one answer or one error for each file; true if there was no error.

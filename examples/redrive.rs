@@ -11,6 +11,7 @@ use clap::{Parser, ValueEnum};
 use fmnist_core::transport::{
     DeadLetter, Limits, Outbound, Outcome, Publisher, Transport, TransportError,
 };
+use fmnist_examples::{failed, print_line};
 use frontend_actix::{Config, log_from_env};
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -98,10 +99,7 @@ async fn main() -> ExitCode {
             );
             ExitCode::from(if capped + stubs > 0 { 3 } else { 0 })
         }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -115,10 +113,10 @@ async fn redrive(arguments: &Arguments) -> anyhow::Result<Counts> {
 
 impl Arguments {
     /// The message to send again, if the letter is one to choose.
-    fn choose(&self, letter: Outbound, counts: &mut Counts) -> Option<Outbound> {
+    fn choose(&self, letter: Outbound, counts: &mut Counts) -> anyhow::Result<Option<Outbound>> {
         let Some(letter) = DeadLetter::read(letter) else {
             counts.foreign += 1;
-            return None;
+            return Ok(None);
         };
         let is_chosen = self.stage.is_empty()
             || self.stage.iter().any(|stage| stage.eq_ignore_ascii_case(&letter.stage));
@@ -130,11 +128,12 @@ impl Arguments {
         };
         if let Some(left) = left {
             *left += 1;
-            return None;
+            return Ok(None);
         }
+        let DeadLetter { id, stage, redrives, reason, .. } = &letter;
+        print_line(format_args!("{id} {stage} redrives {redrives}: {reason}"))?;
         counts.sent += 1;
-        println!("{} {} redrives {}: {}", letter.id, letter.stage, letter.redrives, letter.reason);
-        Some(letter.redriven())
+        Ok(Some(letter.redriven()))
     }
 
     fn pace(&self) -> tokio::time::Interval {
@@ -158,7 +157,7 @@ async fn from_kafka(arguments: &Arguments, config: &Config) -> anyhow::Result<Co
     let mut counts = Counts::default();
     let mut pace = arguments.pace();
     while let Some(record) = tokio::task::block_in_place(|| history.next_record())? {
-        let Some(message) = arguments.choose(record.message, &mut counts) else { continue };
+        let Some(message) = arguments.choose(record.message, &mut counts)? else { continue };
         if !arguments.dry_run {
             pace.tick().await;
             publisher.publish(message).await?;
@@ -202,7 +201,7 @@ async fn from_pubsub(arguments: &Arguments, config: &Config) -> anyhow::Result<C
                 attributes: delivery.attributes.clone(),
                 payload: delivery.payload.clone(),
             };
-            match arguments.choose(letter, &mut counts) {
+            match arguments.choose(letter, &mut counts)? {
                 Some(message) if !arguments.dry_run => {
                     pace.tick().await;
                     let again = Outcome::Publish(vec![message]);

@@ -4,7 +4,10 @@ use std::io::{self, Write};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use fmnist_core::transport::{Attributes, Outbound};
+use fmnist_core::{
+    text,
+    transport::{Attributes, Outbound},
+};
 use serde::{Deserialize, Serialize};
 
 /// How lines and messages become each other.
@@ -41,6 +44,7 @@ impl Format {
             return Ok(Outbound { payload: line.clone(), ..Outbound::default() });
         }
         let read = |error| format!("expected an envelope: {error}");
+        let line = text::without_mark(line).map_err(|e| read(e.to_string()))?;
         let envelope: Envelope = serde_json::from_slice(line).map_err(|e| read(e.to_string()))?;
         let mut attributes = Attributes::new();
         for (name, value) in envelope.attributes {

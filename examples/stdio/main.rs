@@ -26,13 +26,10 @@ use fmnist_core::{
     dataset::{self, Origin},
     pipeline::{Pipeline, PipelineConfig, ResultsConfig},
 };
-use fmnist_examples::finish;
+use fmnist_examples::{UNREAD, finish};
 use frontend_actix::{log_from_env, shutdown_signal};
 use line::Format;
 use transport::Lines;
-
-/// What a shell says of a program that a closed pipe ended: 128 and the number of SIGPIPE.
-const BROKEN_PIPE: u8 = 141;
 
 /// Classifies JSON lines on stdin; results on stdout, logs on stderr
 ///
@@ -68,7 +65,7 @@ async fn main() -> ExitCode {
         cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
     };
     match &result {
-        Err(error) if error.chain().any(is_broken_pipe) => ExitCode::from(BROKEN_PIPE),
+        Err(error) if error.chain().any(is_broken_pipe) => ExitCode::from(UNREAD),
         _ => finish(result),
     }
 }

@@ -157,6 +157,18 @@ async fn a_line_that_is_too_long_is_a_dead_letter_and_its_neighbours_are_answere
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_before_the_lines_is_no_part_of_them() {
+    let pipes = Pipes::new(Format::Envelope, 2_000);
+    pipes.write("\u{feff}{\"attributes\": [], \"payload\": \"a\"}\n".as_bytes());
+    let mut transport = pipes.lines.consumer();
+    let delivery = transport.recv(LIMITS).await.unwrap().remove(0);
+    assert_eq!(&*delivery.payload, b"a");
+    transport.settle(vec![(delivery, Outcome::Recorded)]).await.unwrap();
+    let (_, letters) = pipes.finish().await;
+    assert!(letters.messages(Format::Envelope).is_empty());
+}
+
+#[tokio::test]
 async fn a_line_that_is_no_envelope_is_a_dead_letter_untouched() {
     let pipes = Pipes::new(Format::Envelope, 2_000);
     pipes.write(b"{\"start_idx\": 0}\n{\"payload\": {\"base64\": \"%\"}}\n");

@@ -5,7 +5,7 @@ use actix_web::{
     web,
 };
 use askama::Template;
-use fmnist_core::ModelIdentity;
+use fmnist_core::{ModelIdentity, label::LABELS};
 
 use crate::{BrokerKind, error::ApiError, guard, parameters::digits, site::Site, upload};
 
@@ -22,6 +22,10 @@ struct Page<'a> {
     /// The test set's version.
     set: &'a str,
     synthetic: bool,
+    /// The images are the official ones, by their classes.
+    official: bool,
+    /// What is classified is clothes, by the model's classes.
+    clothes: bool,
     model: Option<&'a ModelIdentity>,
     labels: &'a [String],
     brokers: [Choice; 2],
@@ -55,14 +59,19 @@ pub(crate) async fn show(site: web::Data<Site>, request: HttpRequest) -> HttpRes
         return html(&SignIn { refused: false });
     }
     let model = frontend.model.as_ref();
+    let labels = model.map_or(&[][..], |model| model.labels());
+    let gallery = frontend.gallery.as_ref();
+    let official = gallery.is_none_or(|gallery| *gallery.test_set.classes == LABELS);
     html(&Page {
         address: &guard::shown_address(request.headers(), &frontend.settings),
         images: frontend.test_images,
         preview: PREVIEW.min(frontend.test_images),
-        set: frontend.gallery.as_ref().map_or("", |gallery| &gallery.version),
+        set: gallery.map_or("", |gallery| &gallery.version),
         synthetic: frontend.is_synthetic,
+        official,
+        clothes: if labels.is_empty() { official } else { labels == LABELS },
         model: model.map(|model| &**model.identity()),
-        labels: model.map_or(&[][..], |model| model.labels()),
+        labels,
         brokers: broker_choice(&site),
         live: frontend.results.is_some(),
         kept: frontend.database.is_some(),

@@ -16,7 +16,7 @@ const SHEET_COLUMNS: usize = 10;
 
 /// The test set that ranges index, as pictures with their true classes.
 pub(crate) struct Gallery {
-    test_set: Dataset,
+    pub(crate) test_set: Dataset,
     /// Names the content, so that addresses that carry it never change their meaning.
     pub(crate) version: String,
 }

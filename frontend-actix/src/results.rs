@@ -11,7 +11,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
-use fmnist_core::message::ResultRecord;
+use fmnist_core::{message::ResultRecord, text};
 use futures_util::stream;
 use serde::Serialize;
 use sink_sql::{Page, Query};
@@ -157,7 +157,8 @@ impl Filter {
             limit: query.number("limit")?.unwrap_or(PAGE).min(MAX_RECORDS),
             id: text("id"),
             transport: text("transport"),
-            label: text("label"),
+            // Class names are kept composed, however they are typed.
+            label: query.get("label").map(text::name),
         })
     }
 

@@ -1,5 +1,6 @@
 use std::{fmt, fs, path::Path, time::Duration};
 
+use fmnist_core::text;
 use google_cloud_auth::credentials::{self, Credentials, anonymous, service_account};
 use google_cloud_gax::retry_policy::RetryPolicyExt;
 use google_cloud_pubsub::{
@@ -89,7 +90,8 @@ impl Connection {
 fn key_file(path: &Path) -> Result<Credentials, PubSubError> {
     let failed = |problem, source| PubSubError::KeyFile { path: path.to_owned(), problem, source };
     let text = fs::read(path).map_err(|error| failed("cannot be read", error.into()))?;
-    let key = serde_json::from_slice(&text).map_err(|e| failed("is not JSON", e.into()))?;
+    let text = text::without_mark(&text).map_err(|e| failed("is not JSON", e.into()))?;
+    let key = serde_json::from_slice(text).map_err(|e| failed("is not JSON", e.into()))?;
     service_account::Builder::new(key)
         .build()
         .map_err(|error| failed("is not a service account's key", error.into()))

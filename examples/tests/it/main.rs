@@ -18,5 +18,7 @@ mod schema;
 mod start;
 #[cfg(unix)]
 mod stdio;
+#[cfg(unix)]
+mod unread;
 #[path = "../support/written.rs"]
 mod written;

@@ -1,5 +1,6 @@
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
+use fmnist_core::text;
 use serde_json::{Map, Value};
 
 use super::{ConfigError, Origins, ranges};
@@ -128,7 +129,11 @@ fn list(text: &str) -> Value {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(path).map_err(|source| ConfigError::File { path: path.into(), source })
+    let read = fs::read(path).and_then(|bytes| {
+        let text = text::read(&bytes);
+        text.map(str::to_owned).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    });
+    read.map_err(|source| ConfigError::File { path: path.into(), source })
 }
 
 /// The values below `value` with the path to each; an empty object has none.

@@ -277,6 +277,21 @@ fn broken_files_are_named() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_file() {
+    let (_folder, secret) = file("\u{feff}0123456789abcdef\r\n");
+    let pairs = [("FMNIST_SERVER__API_TOKEN_FILE", secret.to_str().unwrap())];
+    let config = load("\u{feff}{\"server\": {\"port\": 5001}}", &pairs).unwrap();
+    assert_eq!(config.server.port, 5001);
+    assert_eq!(config.server.api_token.as_deref(), Some("0123456789abcdef"));
+
+    let (_folder, path) = file("");
+    fs::write(&path, b"\xff\xfe{\0}\0").unwrap();
+    let error = Config::load(Some(&path), []).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("found UTF-16 by its byte-order mark"), "{source}");
+}
+
+#[test]
 fn a_secret_comes_from_a_file_and_is_never_shown() {
     let (_folder, path) = file("0123456789abcdef\n");
     let pairs = [

@@ -47,6 +47,8 @@ pub struct PipelineReport {
     pub images: usize,
     /// Inference calls, without those that bisect a failed batch.
     pub batches: usize,
+    /// Messages that were in flight when the time to finish them was over; they are delivered again.
+    pub unfinished: usize,
 }
 
 /// Why a pipeline stopped before it was asked to. What it had not acknowledged is delivered again.

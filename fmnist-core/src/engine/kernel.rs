@@ -51,7 +51,7 @@ impl Kernel {
     /// # Errors
     /// [`UnknownKernel`] if it names none, or one that this processor does not have.
     pub fn from_env() -> Result<Self, UnknownKernel> {
-        match env::var_os("FMNIST_KERNEL") {
+        match env::var_os("FMNIST_KERNEL").filter(|name| !name.is_empty()) {
             Some(name) => name.to_string_lossy().parse(),
             None => Ok(Self::best()),
         }

@@ -67,7 +67,8 @@ pub(super) async fn run_with<T: Transport, M: Infer, S: Sink>(
     let grace = Duration::from_millis(runner.config.grace_ms);
     crate::fail_point!(InDrain);
     let left = runner.deadline.map_or(grace, |deadline| deadline - Instant::now());
-    let Runner { transport, report, .. } = runner;
+    let Runner { transport, mut report, messages, .. } = runner;
+    report.unfinished = messages;
     let drained = transport.drain(left.max(Duration::from_secs(1))).await;
     stopped?;
     drained?;

@@ -393,3 +393,29 @@ async fn every_part_of_a_result_is_a_step_of_its_messages_trace_and_a_dead_lette
         assert_eq!(message.attributes.text("tracestate"), Some("a=1"));
     }
 }
+
+/// Never confirms.
+struct Away;
+
+impl Sink for Away {
+    async fn write(&self, _: &[Answered]) -> Result<(), SinkError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn what_the_drain_could_not_finish_is_in_the_report() {
+    let broker = MemoryBroker::new("m");
+    (1..=3).for_each(|pixel| drop(broker.send(raw(pixel))));
+    let config = PipelineConfig { grace_ms: 20, ..PipelineConfig::default() };
+    let run = pipeline(&broker, &FirstPixel::new(), config).with_sink(Away);
+    let taken = broker.clone();
+    let report = run.run(async move {
+        while taken.waiting_messages() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let report = report.await.expect("drained");
+    assert_eq!((report.unfinished, report.settlement.published), (3, 0));
+    assert_eq!(broker.unsettled_messages(), 3);
+}

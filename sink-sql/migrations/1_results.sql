@@ -1,5 +1,7 @@
+-- Earlier versions kept their migrations in sqlx's own table: what they made is there already.
+
 -- A row for each message that was answered. `run` tells apart messages whose coordinates repeat.
-CREATE TABLE results (
+CREATE TABLE IF NOT EXISTS results (
     seq {serial},
     run TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -18,10 +20,10 @@ CREATE TABLE results (
     UNIQUE (id, run)
 );
 
-CREATE INDEX results_by_time ON results (recorded_ms);
+CREATE INDEX IF NOT EXISTS results_by_time ON results (recorded_ms);
 
 -- A row for each image. `picture` has 784 grey bytes of an image that the message carried.
-CREATE TABLE predictions (
+CREATE TABLE IF NOT EXISTS predictions (
     id TEXT NOT NULL,
     run TEXT NOT NULL,
     image_index BIGINT NOT NULL,
@@ -34,4 +36,4 @@ CREATE TABLE predictions (
     FOREIGN KEY (id, run) REFERENCES results (id, run) ON DELETE CASCADE
 );
 
-CREATE INDEX predictions_by_label ON predictions (label);
+CREATE INDEX IF NOT EXISTS predictions_by_label ON predictions (label);

@@ -1,25 +1,41 @@
-use std::{borrow::Cow, time::Duration};
-
-use fmnist_core::{Part, Supervisor};
-use sqlx::{
-    AnyPool, AssertSqlSafe, SqlSafeStr,
-    any::AnyPoolOptions,
-    migrate::{MigrateError, Migration, MigrationType, Migrator},
+use std::{
+    borrow::Cow,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
 };
 
-use crate::{DatabaseConfig, DatabaseError, config::shown};
+use fmnist_core::{
+    Part, Supervisor,
+    pipeline::{Pulse, Waiting},
+};
+use sqlx::{
+    Any, AnyConnection, AnyPool, AssertSqlSafe, SqlSafeStr,
+    any::AnyPoolOptions,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
+    pool::PoolConnection,
+};
+use tokio::sync::OnceCell;
+
+use crate::{DatabaseConfig, DatabaseError, config::shown, write};
 
 const CONNECTIONS: u32 = 4;
 /// For readers, so that however many ask, results are written.
 const READERS: u32 = 2;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than any statement takes; a network that swallows packets is noticed by it.
+/// Longer than any question takes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longer than any statement of a write takes: a server that swallows packets is noticed by it.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Programs that open a new database at the same time get in one another's way for a moment.
 const ATTEMPTS: u32 = 20;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const RETENTION_PAUSE: Duration = Duration::from_secs(600);
 
+/// Of this program alone: a database may have other programs' migrations in sqlx's own table.
+const MIGRATIONS_TABLE: &str = "fmnist_migrations";
 /// In order; the two databases differ in the names of three types.
 const MIGRATIONS: [(&str, &str); 1] = [("results", include_str!("../migrations/1_results.sql"))];
 
@@ -29,9 +45,16 @@ pub struct Database {
     pub(crate) pool: AnyPool,
     /// What answers those who read.
     pub(crate) readers: AnyPool,
+    /// Set once the tables are there.
+    tables: Arc<OnceCell<()>>,
+    kind: Kind,
+    /// The address without its password.
+    url: Arc<str>,
+    retention: Option<Duration>,
+    pulse: Option<Pulse>,
+    pub(crate) supervisor: Supervisor,
     pub(crate) run: String,
     pub(crate) keeps_pictures: bool,
-    pub(crate) supervisor: Supervisor,
 }
 
 impl Database {
@@ -40,28 +63,122 @@ impl Database {
     /// # Errors
     /// See [`DatabaseError`]; each says what to do.
     pub async fn open(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
+        let database = Self::new(config)?;
+        database.make_tables().await?;
+        Ok(database)
+    }
+
+    /// A database that may be away for now: [`Database::wait`] waits for it, and so does every write.
+    ///
+    /// # Errors
+    /// If the address is for no database that is known here.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn new(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
         let url = config.url.as_deref().ok_or(DatabaseError::NoUrl)?;
         let kind = Kind::of(url)?;
         sqlx::any::install_default_drivers();
-        let mut attempts = 1;
-        let pool = loop {
-            match connect(url, kind).await {
-                Err(error) if is_in_the_way(&error) && attempts < ATTEMPTS => attempts += 1,
-                ended => break ended?,
-            }
-            tokio::time::sleep(ATTEMPT_PAUSE).await;
-        };
-        let supervisor = Supervisor::new();
-        if let Some(days) = config.retention_days {
-            let part = supervisor.part("task that deletes old results");
-            tokio::spawn(retain(pool.clone(), Duration::from_secs(u64::from(days) * 86_400), part));
+        let mut address = Cow::Borrowed(url);
+        if kind == Kind::Sqlite && !url.contains("mode=") {
+            let separator = if url.contains('?') { '&' } else { '?' };
+            address = format!("{url}{separator}mode=rwc").into();
         }
-        let readers = AnyPoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(CONNECT_TIMEOUT)
-            .connect_lazy_with(pool.connect_options().as_ref().clone());
-        let (run, keeps_pictures) = (config.run.clone(), config.keep_pictures);
-        Ok(Self { pool, readers, run, keeps_pictures, supervisor })
+        let pool = |connections| {
+            AnyPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(CONNECT_TIMEOUT)
+                .connect_lazy(&address)
+                .map_err(|source| DatabaseError::Open { url: shown(url), source: source.into() })
+        };
+        let days = config.retention_days.map(u64::from);
+        Ok(Self {
+            pool: pool(CONNECTIONS)?,
+            readers: pool(READERS)?,
+            tables: Arc::default(),
+            kind,
+            url: shown(url).into(),
+            retention: days.map(|days| Duration::from_secs(days * 86_400)),
+            pulse: None,
+            supervisor: Supervisor::new(),
+            run: config.run.clone(),
+            keeps_pictures: config.keep_pictures,
+        })
+    }
+
+    /// Waits until the database is there and has its tables, and says what it waits for.
+    ///
+    /// # Errors
+    /// What does not mend itself, see [`DatabaseError::is_outage`].
+    pub async fn wait(&self) -> Result<(), DatabaseError> {
+        let mut pause = FIRST_PAUSE;
+        let mut waiting = None;
+        while let Err(error) = self.make_tables().await {
+            if !error.is_outage() {
+                return Err(error);
+            }
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                ?pause,
+                "waiting for the database"
+            );
+            waiting = waiting.or_else(|| self.waits());
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Makes or updates the tables, once in a process.
+    pub(crate) async fn make_tables(&self) -> Result<(), DatabaseError> {
+        let make = || async {
+            let mut attempts = 1;
+            loop {
+                match self.migrate().await {
+                    Err(error) if is_in_the_way(&error) && attempts < ATTEMPTS => attempts += 1,
+                    ended => break ended?,
+                }
+                tokio::time::sleep(ATTEMPT_PAUSE).await;
+            }
+            if let Some(age) = self.retention {
+                let part = self.supervisor.part("task that deletes old results");
+                tokio::spawn(retain(self.pool.clone(), age, part));
+            }
+            Ok(())
+        };
+        self.tables.get_or_try_init(make).await.copied()
+    }
+
+    async fn migrate(&self) -> Result<(), DatabaseError> {
+        let url = || self.url.to_string();
+        let open = |source: sqlx::Error| DatabaseError::Open { url: url(), source: source.into() };
+        let mut connection = Lease::of(&self.pool).await.map_err(open)?;
+        if self.kind == Kind::Sqlite {
+            // Readers and the writer don't wait for one another; the file remembers it.
+            sqlx::query("PRAGMA journal_mode = WAL")
+                .execute(&mut *connection)
+                .await
+                .map_err(open)?;
+        }
+        let foreign = |source| DatabaseError::Foreign { url: url(), source };
+        match migrator(self.kind).run_direct(None, &mut *connection, false).await {
+            Ok(()) => {}
+            Err(MigrateError::Execute(source)) => return Err(open(source)),
+            Err(MigrateError::ExecuteMigration(source, _)) if is_no_such_column(&source) => {
+                return Err(foreign(source));
+            }
+            Err(source) => return Err(DatabaseError::Migrate { url: url(), source }),
+        }
+        // Tables of these names may have been there.
+        for table in [&write::RESULTS, &write::PREDICTIONS] {
+            match sqlx::query(AssertSqlSafe(table.probe())).execute(&mut *connection).await {
+                Ok(_) => {}
+                Err(source) if is_no_such_column(&source) => return Err(foreign(source)),
+                Err(source) => return Err(open(source)),
+            }
+        }
+        connection.keep();
+        Ok(())
     }
 
     /// The same database for results of this run, see [`DatabaseConfig::run`].
@@ -71,12 +188,31 @@ impl Database {
         self
     }
 
+    /// Tells `pulse` while the database is waited for.
+    #[must_use]
+    pub fn with_pulse(mut self, pulse: &Pulse) -> Self {
+        self.pulse = Some(pulse.clone());
+        self
+    }
+
+    /// Its address, the password hidden.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Says that the database is waited for, until what is answered is dropped.
+    pub(crate) fn waits(&self) -> Option<Waiting> {
+        self.pulse.as_ref().map(|pulse| pulse.waits_for(&format!("database {}", self.url)))
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors
     /// [`DatabaseError::Query`] and [`DatabaseError::Slow`].
     pub async fn probe(&self) -> Result<(), DatabaseError> {
-        within(CONNECT_TIMEOUT, sqlx::query("SELECT 1").execute(&self.pool)).await?;
+        let mut connection = Lease::of(&self.pool).await?;
+        within(CONNECT_TIMEOUT, sqlx::query("SELECT 1").execute(&mut *connection)).await?;
+        connection.keep();
         Ok(())
     }
 
@@ -97,7 +233,44 @@ impl Database {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A connection that is closed unless it has answered: after an error, a timeout or a dropped future it
+/// may be to a server that is gone, or that became a standby, and it would keep its place in the pool.
+pub(crate) struct Lease(Option<PoolConnection<Any>>);
+
+impl Lease {
+    pub(crate) async fn of(pool: &AnyPool) -> Result<Self, sqlx::Error> {
+        pool.acquire().await.map(|connection| Self(Some(connection)))
+    }
+
+    /// Gives the connection back.
+    pub(crate) fn keep(mut self) {
+        drop(self.0.take());
+    }
+}
+
+const HELD: &str = "held until it is kept or dropped";
+
+impl Deref for Lease {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        self.0.as_ref().expect(HELD)
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        self.0.as_mut().expect(HELD)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop(self.0.take().map(PoolConnection::detach));
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Sqlite,
     Postgres,
@@ -106,6 +279,7 @@ enum Kind {
 impl Kind {
     fn of(url: &str) -> Result<Self, DatabaseError> {
         match url.split(':').next().unwrap_or_default() {
+            "sqlite" if is_in_memory(url) => Err(DatabaseError::InMemory { url: url.to_owned() }),
             "sqlite" => Ok(Self::Sqlite),
             "postgres" | "postgresql" => Ok(Self::Postgres),
             scheme => Err(DatabaseError::Scheme { scheme: scheme.to_owned() }),
@@ -113,34 +287,29 @@ impl Kind {
     }
 }
 
-async fn connect(url: &str, kind: Kind) -> Result<AnyPool, DatabaseError> {
-    let open = |source: sqlx::Error| DatabaseError::Open { url: shown(url), source: source.into() };
-    let mut address = Cow::Borrowed(url);
-    if kind == Kind::Sqlite && !url.contains("mode=") {
-        let separator = if url.contains('?') { '&' } else { '?' };
-        address = format!("{url}{separator}mode=rwc").into();
-    }
-    let options =
-        AnyPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(CONNECT_TIMEOUT);
-    let pool = options.connect(&address).await.map_err(open)?;
-    if kind == Kind::Sqlite {
-        // Readers and the writer don't wait for one another; the file remembers it.
-        sqlx::query("PRAGMA journal_mode = WAL").execute(&pool).await.map_err(open)?;
-    }
-    match migrator(kind).run(&pool).await {
-        Ok(()) => Ok(pool),
-        Err(MigrateError::Execute(source)) => Err(open(source)),
-        Err(source) => Err(DatabaseError::Migrate { url: shown(url), source }),
-    }
+/// Or a nameless file, which SQLite takes for a temporary database of one connection, too.
+fn is_in_memory(url: &str) -> bool {
+    let address = url.trim_start_matches("sqlite:").trim_start_matches("//");
+    let (path, parameters) = address.split_once('?').unwrap_or((address, ""));
+    let is_memory = |parameter| ["mode=memory", "vfs=memdb"].contains(&parameter);
+    path.is_empty() || path.contains(":memory:") || parameters.split('&').any(is_memory)
 }
 
 /// Another program may be making the same tables.
 fn is_in_the_way(error: &DatabaseError) -> bool {
     match error {
         DatabaseError::Open { source, .. } => source.to_string().contains("locked"),
-        DatabaseError::Migrate { .. } => true,
+        DatabaseError::Migrate { .. } => !error.is_outage(),
         _ => false,
     }
+}
+
+fn is_no_such_column(error: &sqlx::Error) -> bool {
+    const UNDEFINED_COLUMN: &str = "42703";
+    error.as_database_error().is_some_and(|error| {
+        error.code().is_some_and(|code| code == UNDEFINED_COLUMN)
+            || error.message().contains("column")
+    })
 }
 
 fn migrator(kind: Kind) -> Migrator {
@@ -153,7 +322,9 @@ fn migrator(kind: Kind) -> Migrator {
         let sql = AssertSqlSafe(sql.replace("{double}", double)).into_sql_str();
         Migration::new(version, name.into(), MigrationType::Simple, sql, false)
     };
-    Migrator::with_migrations((1..).zip(MIGRATIONS).map(migration).collect())
+    let mut migrator = Migrator::with_migrations((1..).zip(MIGRATIONS).map(migration).collect());
+    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+    migrator
 }
 
 /// Ends with the pool.
@@ -177,6 +348,7 @@ async fn retain(pool: AnyPool, age: Duration, part: Part) {
 async fn delete_before(pool: &AnyPool, cutoff_ms: i64) -> Result<u64, DatabaseError> {
     const PIECE: u64 = 1_000;
     let mut deleted = 0;
+    let mut connection = Lease::of(pool).await?;
     loop {
         let delete = sqlx::query(
             "DELETE FROM results WHERE seq IN \
@@ -184,10 +356,11 @@ async fn delete_before(pool: &AnyPool, cutoff_ms: i64) -> Result<u64, DatabaseEr
         )
         .bind(cutoff_ms)
         .bind(PIECE as i64)
-        .execute(pool);
+        .execute(&mut *connection);
         let piece = within(ANSWER_TIMEOUT, delete).await?.rows_affected();
         deleted += piece;
         if piece < PIECE {
+            connection.keep();
             return Ok(deleted);
         }
     }
@@ -196,6 +369,13 @@ async fn delete_before(pool: &AnyPool, cutoff_ms: i64) -> Result<u64, DatabaseEr
 pub(crate) fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A step of a write, or an error when it takes longer than any does.
+pub(crate) async fn statement<T>(
+    step: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, DatabaseError> {
+    within(STATEMENT_TIMEOUT, step).await
 }
 
 /// `answer`, or an error when it takes longer than any does.
@@ -231,5 +411,24 @@ mod tests {
         assert!(database.readers.try_acquire().is_none(), "another reader waits");
         assert_eq!(database.delete_before(0).await.expect("a writer's connection"), 0);
         database.probe().await.expect("it is there all the same");
+    }
+
+    #[test]
+    fn every_address_of_a_database_in_memory_is_seen() {
+        for url in [
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite:",
+            "sqlite://",
+            "sqlite:?mode=rwc",
+            "sqlite:file::memory:?cache=shared",
+            "sqlite:results.db?mode=memory&cache=shared",
+            "sqlite:/results.db?vfs=memdb",
+        ] {
+            assert!(is_in_memory(url), "{url}");
+        }
+        for url in ["sqlite:results.db", "sqlite:///var/memory/a.db?mode=rwc", "sqlite:memory.db"] {
+            assert!(!is_in_memory(url), "{url}");
+        }
     }
 }

@@ -1,3 +1,5 @@
+use sqlx::migrate::MigrateError;
+
 /// Why the database did not answer as it should.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -10,6 +12,15 @@ pub enum DatabaseError {
     Scheme {
         /// What it begins with.
         scheme: String,
+    },
+    /// The database would be gone with the connection that made it.
+    #[error(
+        "database.url {url:?} is in memory, where every connection has a database of its own; \
+         sqlite:results.db makes a file"
+    )]
+    InMemory {
+        /// The address.
+        url: String,
     },
     /// The database can't be opened.
     #[error("the database {url} can't be opened; nothing was received")]
@@ -25,7 +36,18 @@ pub enum DatabaseError {
         /// The database's address, the password hidden.
         url: String,
         /// What the driver says.
-        source: sqlx::migrate::MigrateError,
+        source: MigrateError,
+    },
+    /// Another program's tables have the names of these.
+    #[error(
+        "the database {url} has tables `results` or `predictions` of another program; give this one \
+         a database or schema of its own"
+    )]
+    Foreign {
+        /// The database's address, the password hidden.
+        url: String,
+        /// What the driver says.
+        source: sqlx::Error,
     },
     /// A query failed.
     #[error("the database did not answer")]
@@ -44,4 +66,36 @@ pub enum DatabaseError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+}
+
+impl DatabaseError {
+    /// Whether the database is away, or does not take writes for now: it may come back by itself.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Slow { .. } => true,
+            Self::Query(error) => is_outage(error),
+            Self::Open { source, .. } => {
+                source.downcast_ref::<sqlx::Error>().is_some_and(is_outage)
+            }
+            Self::Migrate { source, .. } => match source {
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                    is_outage(error)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        // PostgreSQL: connection exceptions, too little of something, interventions of an operator
+        // such as a start or a stop, and a primary that has become a standby.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) || code == "25006"
+        }),
+        _ => false,
+    }
 }

@@ -5,9 +5,12 @@ use fmnist_core::{
     image::Image,
     message::{PredictionRecord, ResultRecord},
 };
-use sqlx::{Any, AssertSqlSafe, Row, any::AnyRow, query::QueryAs};
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Row, any::AnyRow, query::QueryAs};
 
-use crate::{Database, DatabaseError, database::answer};
+use crate::{
+    Database, DatabaseError,
+    database::{Lease, answer},
+};
 
 /// Results that are counted; on a page "10,000" means that many or more.
 const MAX_COUNTED: i64 = 10_000;
@@ -51,7 +54,8 @@ impl Database {
         let count = values.iter().fold(sqlx::query_as(AssertSqlSafe(count)), |query, value| {
             query.bind((*value).clone())
         });
-        let (total,): (i64,) = answer(count.fetch_one(&self.readers)).await?;
+        let mut connection = Lease::of(&self.readers).await?;
+        let (total,): (i64,) = answer(count.fetch_one(&mut *connection)).await?;
         let (limit, offset) = (query.limit, query.offset);
         let found = format!(
             "SELECT seq, id, source, model, model_version, model_sha256, start_idx, end_idx, images, \
@@ -61,7 +65,7 @@ impl Database {
         let found = values
             .iter()
             .fold(sqlx::query(AssertSqlSafe(found)), |query, value| query.bind((*value).clone()));
-        let rows = answer(found.fetch_all(&self.readers)).await?;
+        let rows = answer(found.fetch_all(&mut *connection)).await?;
         let mut results = Vec::with_capacity(rows.len());
         let mut predictions = 0;
         for row in &rows {
@@ -71,7 +75,8 @@ impl Database {
             }
             results.push((row.try_get::<i64, _>("seq")?, result(row)?));
         }
-        self.add_predictions(&mut results).await?;
+        add_predictions(&mut connection, &mut results).await?;
+        connection.keep();
         let results = results.into_iter().map(|(_, record)| record).collect();
         Ok(Page { total: usize::try_from(total).unwrap_or_default(), results })
     }
@@ -89,40 +94,41 @@ impl Database {
              ORDER BY r.seq DESC LIMIT 1",
         );
         let found = found.bind(id.to_owned()).bind(index);
-        let found = answer(found.fetch_optional(&self.readers)).await?;
+        let mut connection = Lease::of(&self.readers).await?;
+        let found = answer(found.fetch_optional(&mut *connection)).await?;
+        connection.keep();
         let pixels = found.and_then(|(pixels,)| <[u8; Image::PIXELS]>::try_from(pixels).ok());
         Ok(pixels.map(Image::new))
     }
+}
 
-    async fn add_predictions(
-        &self,
-        results: &mut [(i64, ResultRecord)],
-    ) -> Result<(), DatabaseError> {
-        if results.is_empty() {
-            return Ok(());
-        }
-        let seqs: Vec<String> = results.iter().map(|(seq, _)| seq.to_string()).collect();
-        let found = format!(
-            "SELECT r.seq, p.image_index, p.class, p.label, p.probability, p.top \
-             FROM results r JOIN predictions p ON p.id = r.id AND p.run = r.run \
-             WHERE r.seq IN ({}) ORDER BY r.seq DESC, p.image_index",
-            seqs.join(", ")
-        );
-        let rows =
-            answer(sqlx::query(AssertSqlSafe(found)).persistent(false).fetch_all(&self.readers));
-        let mut results = results.iter_mut();
-        let mut current = results.next();
-        for row in rows.await? {
-            let seq: i64 = row.try_get("seq")?;
-            while current.as_ref().is_some_and(|(other, _)| *other != seq) {
-                current = results.next();
-            }
-            let Some((_, record)) = &mut current else { break };
-            let prediction = prediction(&row, &record.id)?;
-            record.predictions.push(prediction);
-        }
-        Ok(())
+async fn add_predictions(
+    connection: &mut AnyConnection,
+    results: &mut [(i64, ResultRecord)],
+) -> Result<(), DatabaseError> {
+    if results.is_empty() {
+        return Ok(());
     }
+    let seqs: Vec<String> = results.iter().map(|(seq, _)| seq.to_string()).collect();
+    let found = format!(
+        "SELECT r.seq, p.image_index, p.class, p.label, p.probability, p.top \
+         FROM results r JOIN predictions p ON p.id = r.id AND p.run = r.run \
+         WHERE r.seq IN ({}) ORDER BY r.seq DESC, p.image_index",
+        seqs.join(", ")
+    );
+    let rows = answer(sqlx::query(AssertSqlSafe(found)).persistent(false).fetch_all(connection));
+    let mut results = results.iter_mut();
+    let mut current = results.next();
+    for row in rows.await? {
+        let seq: i64 = row.try_get("seq")?;
+        while current.as_ref().is_some_and(|(other, _)| *other != seq) {
+            current = results.next();
+        }
+        let Some((_, record)) = &mut current else { break };
+        let prediction = prediction(&row, &record.id)?;
+        record.predictions.push(prediction);
+    }
+    Ok(())
 }
 
 /// Conditions on table `r`, and the values of their places.

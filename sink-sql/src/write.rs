@@ -5,11 +5,11 @@ use fmnist_core::{
     message::PredictionRecord,
     pipeline::{Answered, Sink, SinkError},
 };
-use sqlx::{Any, AssertSqlSafe, Transaction, any::AnyArguments, query::Query};
+use sqlx::{Any, AssertSqlSafe, Connection, Transaction, any::AnyArguments, query::Query};
 
 use crate::{
-    Database,
-    database::{answer, now_ms},
+    Database, DatabaseError,
+    database::{Lease, now_ms, statement},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -18,7 +18,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Rows of one statement. SQLite takes 32,766 values a statement, PostgreSQL 65,535.
 const ROWS: usize = 500;
 
-const RESULTS: Table = Table {
+/// Predictions, and results, of one transaction: what is written stays written, however long all of it
+/// takes, and others get in between.
+const ROWS_OF_A_TRANSACTION: usize = 10_000;
+
+pub(crate) const RESULTS: Table = Table {
     name: "results",
     columns: &[
         "run",
@@ -38,7 +42,7 @@ const RESULTS: Table = Table {
     ],
 };
 
-const PREDICTIONS: Table = Table {
+pub(crate) const PREDICTIONS: Table = Table {
     name: "predictions",
     columns: &["run", "id", "image_index", "class", "label", "probability", "top", "picture"],
 };
@@ -50,16 +54,20 @@ impl Sink for Database {
 
     /// Ends when the rows are committed, however long the database is away.
     async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
-        let mut pause = FIRST_PAUSE;
-        while let Err(error) = answer(self.insert(results)).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                results = results.len(),
-                ?pause,
-                "the database did not confirm; nothing is acknowledged until it does"
-            );
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        for piece in Pieces::of(results) {
+            let mut pause = FIRST_PAUSE;
+            let mut waiting = None;
+            while let Err(error) = self.insert(&piece).await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    results = results.len(),
+                    ?pause,
+                    "the database did not confirm; nothing is acknowledged until it does"
+                );
+                waiting = waiting.or_else(|| self.waits());
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
         }
         Ok(())
     }
@@ -74,11 +82,13 @@ impl Sink for Database {
 }
 
 impl Database {
-    /// All of it or nothing; rows that are there stay as they are.
-    async fn insert(&self, results: &[Answered]) -> Result<(), sqlx::Error> {
+    /// All of the piece or nothing; rows that are there stay as they are.
+    async fn insert(&self, piece: &Piece<'_>) -> Result<(), DatabaseError> {
+        self.make_tables().await?;
         let recorded_ms = now_ms();
-        let mut transaction = self.pool.begin().await?;
-        for results in results.chunks(ROWS) {
+        let mut connection = Lease::of(&self.pool).await?;
+        let mut transaction = statement(connection.begin()).await?;
+        for results in piece.results.chunks(ROWS) {
             let bind = |query: Values, Answered { record, .. }: &Answered| {
                 query
                     .bind(self.run.clone())
@@ -98,8 +108,7 @@ impl Database {
             };
             RESULTS.insert(&mut transaction, results, bind).await?;
         }
-        let rows: Vec<_> = results.iter().flat_map(rows).collect();
-        for rows in rows.chunks(ROWS) {
+        for rows in piece.rows.chunks(ROWS) {
             let bind = |query: Values, row: &Row<'_>| {
                 let Row { id, prediction, image } = *row;
                 let top = (!prediction.top.is_empty()).then(|| json(&prediction.top));
@@ -116,7 +125,60 @@ impl Database {
             };
             PREDICTIONS.insert(&mut transaction, rows, bind).await?;
         }
-        transaction.commit().await
+        statement(transaction.commit()).await?;
+        connection.keep();
+        Ok(())
+    }
+}
+
+/// What one transaction takes.
+struct Piece<'a> {
+    results: &'a [Answered],
+    rows: Vec<Row<'a>>,
+}
+
+/// Results one after the other: whole ones as long as they fit, those that are too large by themselves
+/// and in several.
+struct Pieces<'a> {
+    rest: &'a [Answered],
+    /// Rows of the first that went before.
+    begun: usize,
+}
+
+impl<'a> Pieces<'a> {
+    const fn of(results: &'a [Answered]) -> Self {
+        Self { rest: results, begun: 0 }
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let first = self.rest.first()?;
+        let left = first.record.predictions.len() - self.begun;
+        if left > ROWS_OF_A_TRANSACTION {
+            // A row of predictions refers to its result, which is there from the first piece on.
+            let results = if self.begun == 0 { &self.rest[..1] } else { &[] };
+            let rows = rows(first).skip(self.begun).take(ROWS_OF_A_TRANSACTION).collect();
+            self.begun += ROWS_OF_A_TRANSACTION;
+            return Some(Piece { results, rows });
+        }
+        let mut fit = 0;
+        let mut count = 0;
+        for result in self.rest.iter().take(ROWS_OF_A_TRANSACTION) {
+            let begun = if fit == 0 { self.begun } else { 0 };
+            count += result.record.predictions.len() - begun;
+            if count > ROWS_OF_A_TRANSACTION {
+                break;
+            }
+            fit += 1;
+        }
+        let (now, later) = self.rest.split_at(fit);
+        let rows = now.iter().flat_map(rows).skip(self.begun).collect();
+        let results = if self.begun == 0 { now } else { &now[1..] };
+        (self.rest, self.begun) = (later, 0);
+        Some(Piece { results, rows })
     }
 }
 
@@ -135,7 +197,7 @@ fn rows(answered: &Answered) -> impl Iterator<Item = Row<'_>> {
 
 type Values = Query<'static, Any, AnyArguments>;
 
-struct Table {
+pub(crate) struct Table {
     name: &'static str,
     columns: &'static [&'static str],
 }
@@ -146,11 +208,16 @@ impl Table {
         transaction: &mut Transaction<'_, Any>,
         rows: &[R],
         bind: impl Fn(Values, &R) -> Values,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), DatabaseError> {
         let query = sqlx::query(AssertSqlSafe(self.statement(rows.len())));
         // The statement of full pieces is prepared once, those of the rest would crowd it out.
         let query = query.persistent(rows.len() == ROWS);
-        rows.iter().fold(query, bind).execute(&mut **transaction).await.map(drop)
+        statement(rows.iter().fold(query, bind).execute(&mut **transaction)).await.map(drop)
+    }
+
+    /// Finds nothing where the table has these columns, and is an error elsewhere.
+    pub(crate) fn probe(&self) -> String {
+        format!("SELECT {} FROM {} WHERE 1 = 0", self.columns.join(", "), self.name)
     }
 
     fn statement(&self, rows: usize) -> String {
@@ -176,6 +243,10 @@ fn json(value: &impl serde::Serialize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use fmnist_core::{ModelIdentity, message::ResultRecord, transport::Source};
+
     use super::*;
 
     #[test]
@@ -183,5 +254,60 @@ mod tests {
         let table = Table { name: "t", columns: &["a", "b"] };
         let expected = "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING";
         assert_eq!(table.statement(2), expected);
+    }
+
+    fn answered(offset: usize, images: usize) -> Answered {
+        let prediction = |index| PredictionRecord {
+            index,
+            class: 0,
+            label: String::new(),
+            probability: 1.0,
+            top: Vec::new(),
+        };
+        let record = ResultRecord {
+            schema: ResultRecord::SCHEMA,
+            id: format!("m/0/{offset}"),
+            source: Source {
+                transport: "kafka".into(),
+                topic: "m".into(),
+                partition: Some(0),
+                offset: Some(0),
+                message_id: None,
+            },
+            model: Arc::new(ModelIdentity {
+                name: String::new(),
+                version: String::new(),
+                sha256: String::new(),
+            }),
+            start_idx: None,
+            end_idx: None,
+            predictions: (0..images).map(prediction).collect(),
+            received_at: String::new(),
+            inferred_at: String::new(),
+        };
+        Answered { record, images: Vec::new() }
+    }
+
+    #[test]
+    fn every_row_is_in_one_piece_and_none_is_larger_than_a_transaction() {
+        let images = [3, 25_000, 0, 9_990, 10, 1, 20_000, 10_000, 10_001];
+        let results: Vec<_> = images
+            .into_iter()
+            .enumerate()
+            .map(|(offset, images)| answered(offset, images))
+            .collect();
+        let mut known = Vec::new();
+        let mut written = Vec::new();
+        for Piece { results, rows } in Pieces::of(&results) {
+            assert!(results.len() + rows.len() > 0 && rows.len() <= ROWS_OF_A_TRANSACTION);
+            known.extend(results.iter().map(|result| result.record.id.as_str()));
+            for Row { id, prediction, .. } in rows {
+                assert!(known.contains(&id), "{id} has rows before its own");
+                written.push((id, prediction.index));
+            }
+        }
+        let all = results.iter().flat_map(rows).map(|row| (row.id, row.prediction.index));
+        assert!(written.iter().copied().eq(all));
+        assert!(known.into_iter().eq(results.iter().map(|result| result.record.id.as_str())));
     }
 }

@@ -47,8 +47,12 @@ impl Server {
         server
     }
 
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        url(self.port)
     }
 
     /// As if the machine had lost its power: nothing is flushed, nobody is told.
@@ -88,6 +92,10 @@ impl Server {
         }
         panic!("PostgreSQL does not take connections");
     }
+}
+
+pub(crate) fn url(port: u16) -> String {
+    format!("postgres://postgres@127.0.0.1:{port}/postgres")
 }
 
 impl Drop for Server {

@@ -3,7 +3,7 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
-use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel, error::KafkaError};
 use serde::{Deserialize, Serialize};
 
 use crate::KafkaSetupError;
@@ -21,16 +21,31 @@ const MAX_IDLE_MS: u32 = 5_000;
 /// What may wait to be sent, where librdkafka would take 1 GiB: 64 messages of the largest size.
 const QUEUE_KBYTES: &str = "65536";
 
-/// Properties that the delivery promise rests on.
-const RESERVED: [&str; 7] = [
+/// Properties that the delivery promise rests on, with librdkafka's other names for them.
+const RESERVED: [&str; 8] = [
     "acks",
     "auto.commit.enable",
     "enable.auto.commit",
     "enable.auto.offset.store",
     "enable.idempotence",
+    "enable.partition.eof",
     "request.required.acks",
     "transactional.id",
 ];
+
+/// Properties that have a key of their own, with the other names for them. What a backfill, a
+/// transaction, the lag or a reader needs is taken from the key: a property would decide for some only.
+const OWNED: [(&str, &str); 5] = [
+    ("auto.offset.reset", "kafka.auto_offset_reset"),
+    ("bootstrap.servers", "kafka.bootstrap_servers"),
+    ("group.id", "kafka.group_id"),
+    ("group.instance.id", "kafka.group_instance_id"),
+    ("metadata.broker.list", "kafka.bootstrap_servers"),
+];
+
+/// Names of one property, of which this library sets the first.
+const ALIASES: [(&str, &str); 2] =
+    [("linger.ms", "queue.buffering.max.ms"), ("message.timeout.ms", "delivery.timeout.ms")];
 
 /// In transactions, offsets are read only once the transactions that commit them have ended.
 const RESERVED_IN_TRANSACTIONS: &str = "isolation.level";
@@ -57,8 +72,8 @@ pub struct KafkaConfig {
     pub guarantee: KafkaGuarantee,
     /// Static membership: a name that is unique in the group and survives restarts.
     pub group_instance_id: Option<String>,
-    /// librdkafka properties by their own dotted names, applied last. Those that the delivery
-    /// promise rests on are refused.
+    /// librdkafka properties by their own dotted names, applied last. Those that have a key here, and
+    /// those that the delivery promise rests on, are refused.
     pub properties: BTreeMap<String, String>,
 }
 
@@ -103,13 +118,20 @@ impl KafkaConfig {
             .flatten()
     }
 
-    /// Whether the settings go together, which needs no broker: nothing that the delivery promise
-    /// rests on, no group protocol with what it excludes, no Kerberos.
+    /// Whether the settings go together, which needs no broker: properties that librdkafka knows,
+    /// nothing that the delivery promise rests on, no group protocol with what it excludes, no Kerberos.
     ///
     /// # Errors
     /// Says which setting is in the way of which.
     pub fn check(&self) -> Result<(), KafkaSetupError> {
-        self.consumer().map(drop)
+        let checked = self.consumer()?.create_native_config();
+        checked.map(drop).map_err(|error| match error {
+            // Without the value, which may be a password under a misspelt name.
+            KafkaError::ClientConfig(_, reason, name, _) => {
+                KafkaSetupError::Property { name, reason }
+            }
+            error => KafkaSetupError::Configuration(error),
+        })
     }
 
     /// Offsets are stored by hand, after the delivery report, and committed every second; or they
@@ -146,12 +168,8 @@ impl KafkaConfig {
     /// With the new protocol, a static member that was killed could not come back before the
     /// broker's session is over, and librdkafka refuses what the broker decides.
     fn check_group_protocol(&self) -> Result<(), KafkaSetupError> {
-        const THE_BROKERS: [&str; 4] = [
-            "group.instance.id",
-            "heartbeat.interval.ms",
-            "partition.assignment.strategy",
-            "session.timeout.ms",
-        ];
+        const THE_BROKERS: [&str; 3] =
+            ["heartbeat.interval.ms", "partition.assignment.strategy", "session.timeout.ms"];
         if !self.has_new_group_protocol() {
             return Ok(());
         }
@@ -205,7 +223,9 @@ impl KafkaConfig {
             ("linger.ms", "0".to_owned()),
             ("connections.max.idle.ms", MAX_IDLE_MS.to_string()),
         ] {
-            if !self.properties.contains_key(name) {
+            let mut names = ALIASES.into_iter().filter(|(ours, _)| *ours == name);
+            let alias = names.next().map_or(name, |(_, alias)| alias);
+            if ![name, alias].iter().any(|name| self.properties.contains_key(*name)) {
                 client.set(name, value);
             }
         }
@@ -214,8 +234,7 @@ impl KafkaConfig {
 
     /// Whether a group without offsets reads what is there already.
     pub(crate) fn begins_at_the_start(&self) -> bool {
-        let reset = self.properties.get("auto.offset.reset").unwrap_or(&self.auto_offset_reset);
-        matches!(&**reset, "earliest" | "smallest" | "beginning")
+        self.auto_offset_reset == "earliest"
     }
 
     pub(crate) fn is_exactly_once(&self) -> bool {
@@ -251,6 +270,13 @@ impl KafkaConfig {
                 || (self.is_exactly_once() && name == RESERVED_IN_TRANSACTIONS);
             if is_reserved {
                 return Err(KafkaSetupError::ReservedProperty { name: name.clone() });
+            }
+            if let Some((_, key)) = OWNED.into_iter().find(|(owned, _)| owned == name) {
+                return Err(KafkaSetupError::OwnedProperty { name: name.clone(), key });
+            }
+            // Under two names, chance would decide which of the values holds.
+            if let Some((ours, _)) = ALIASES.into_iter().find(|(_, alias)| alias == name) {
+                client.remove(ours);
             }
             client.set(name, value);
         }
@@ -349,6 +375,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_property_that_has_a_key_of_its_own_is_refused_with_that_key() {
+        for (name, key) in OWNED {
+            let properties = [(name.to_owned(), "other".to_owned())].into();
+            let config = KafkaConfig { properties, ..KafkaConfig::default() };
+            for client in [config.consumer(), config.producer(1000), config.reader()] {
+                let error = client.expect_err("refused").to_string();
+                assert!(error.contains(name) && error.contains(&format!("use {key}")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_property_under_its_other_name_holds_instead_of_this_librarys_value() {
+        let mut config = exactly_once(None);
+        for (ours, alias) in ALIASES {
+            config.properties.insert(alias.to_owned(), "45".to_owned());
+            for client in [config.producer(1000), config.transactional_producer()] {
+                let client = client.expect("a configuration");
+                assert_eq!((client.get(ours), client.get(alias)), (None, Some("45")));
+            }
+        }
+    }
+
+    #[test]
+    fn a_property_that_librdkafka_does_not_know_is_named_without_its_value() {
+        let properties = [("sasl.pasword".to_owned(), "open-sesame".to_owned())].into();
+        let config = KafkaConfig { properties, ..KafkaConfig::default() };
+        let error = config.check().expect_err("refused").to_string();
+        assert!(error.contains("sasl.pasword") && !error.contains("open-sesame"), "{error}");
+    }
+
     fn exactly_once(group_instance_id: Option<&str>) -> KafkaConfig {
         KafkaConfig {
             guarantee: KafkaGuarantee::ExactlyOnce,
@@ -407,10 +465,9 @@ mod tests {
         assert_eq!(client.get("partition.assignment.strategy"), None);
         let native = client.create::<rdkafka::consumer::BaseConsumer>();
         drop(native.expect("librdkafka takes it"));
-        for name in ["group.instance.id", "session.timeout.ms"] {
-            let error = with(name, "6000").consumer().expect_err(name).to_string();
-            assert!(error.contains(name) && error.contains("group.protocol"), "{error}");
-        }
+        let name = "session.timeout.ms";
+        let error = with(name, "6000").consumer().expect_err(name).to_string();
+        assert!(error.contains(name) && error.contains("group.protocol"), "{error}");
         let group_instance_id = Some("a".to_owned());
         let config = KafkaConfig { group_instance_id, ..with("group.remote.assignor", "uniform") };
         let error = config.consumer().expect_err("static membership").to_string();

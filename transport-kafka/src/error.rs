@@ -7,6 +7,14 @@ pub enum KafkaSetupError {
     /// librdkafka refused the configuration.
     #[error("librdkafka refused the configuration; see kafka.properties")]
     Configuration(#[source] KafkaError),
+    /// librdkafka does not take a property.
+    #[error("kafka.properties: librdkafka does not take {name}: {reason}")]
+    Property {
+        /// The property.
+        name: String,
+        /// What librdkafka says.
+        reason: String,
+    },
     /// A property would break the delivery promise.
     #[error(
         "kafka.properties must not set {name}: offsets follow confirmed results, the producer is \
@@ -15,6 +23,16 @@ pub enum KafkaSetupError {
     ReservedProperty {
         /// The property.
         name: String,
+    },
+    /// A property that has a key of its own.
+    #[error(
+        "kafka.properties must not set {name}: use {key}, which backfills and readers take, too"
+    )]
+    OwnedProperty {
+        /// The property.
+        name: String,
+        /// The key.
+        key: &'static str,
     },
     /// The group protocol `consumer` leaves to the broker what a key decides.
     #[error(

@@ -56,7 +56,7 @@ const SHOWN: usize = 10;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    log_from_env();
+    let _logs = log_from_env();
     match audit(&Arguments::parse()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(3),

@@ -13,10 +13,10 @@ use fmnist_core::{
     pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::Transport,
 };
-use fmnist_examples::{Backlog, Bounded, Console, Prepared, finish, prepare, watch};
+use fmnist_examples::{Backlog, Bounded, Console, Prepared, ended, prepare, watch};
 use frontend_actix::{
     Broker, BrokerKind, ConfigArguments, Frontend, Metrics, Traces, has_pubsub, kafka_broker,
-    log_from_env, pubsub_broker, shutdown_signal,
+    pubsub_broker, run_program, shutdown_signal, stderr,
 };
 use jiff::Timestamp;
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
@@ -52,10 +52,9 @@ struct Arguments {
     config: ConfigArguments,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    log_from_env();
-    finish(demonstrate(Arguments::parse()).await)
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    run_program(|| demonstrate(arguments))
 }
 
 async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
@@ -127,12 +126,12 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
         let record_only = config.pubsub.results_topic.is_none();
         consumer.start(&mut consumers, transport, record_only, pubsub_pulse);
     }
-    eprintln!(
+    stderr().line(format_args!(
         "\nOpen http://{address}, or try\n  \
          curl 'http://{address}/kafka/push-to-consumer?start_idx=0&end_idx=5'\n\
          Ctrl-C ends the demo.\n",
         address = running.address()
-    );
+    ));
 
     let early = tokio::select! {
         () = shutdown => None,
@@ -165,22 +164,22 @@ async fn start_kafka(
         toy.create_topic(topic, PARTITIONS, 1)?;
     }
     config.bootstrap_servers = toy.bootstrap_servers();
-    eprintln!(
+    stderr().line(format_args!(
         "Kafka is a toy inside this process (librdkafka's mock at {}): it keeps 5 MB a partition, \
          in memory, and is gone with the demo. --kafka HOST:PORT takes a real one.",
         config.bootstrap_servers
-    );
+    ));
     Ok(Some(toy))
 }
 
 async fn start_pubsub(config: &mut PubSubConfig) -> anyhow::Result<FakePubSub> {
     let toy = FakePubSub::start().await.context("the in-process Pub/Sub does not start")?;
     let emulator = toy.emulator();
-    eprintln!(
+    stderr().line(format_args!(
         "Pub/Sub is a toy inside this process, at {}: it keeps 64 MB, in memory, and is gone with the \
          demo. PUBSUB_EMULATOR_HOST takes an emulator.",
         emulator.endpoint()
-    );
+    ));
     config.emulator = Some(emulator);
     Ok(toy)
 }
@@ -247,8 +246,10 @@ impl Consumer {
         watch(&pulse);
         let settings = PipelineConfig { record_only, ..self.settings.clone() };
         let images = Arc::clone(&self.prepared.test_set.images);
+        let console = Console::from_env(self.prepared.is_synthetic);
+        let database = self.prepared.database.clone().map(|found| found.with_pulse(&pulse));
         let pipeline = Pipeline::new(transport, Arc::clone(&self.model), images, settings)
-            .with_sink((self.prepared.database.clone(), Console::new(self.prepared.is_synthetic)))
+            .with_sink((database, console))
             .with_observer(self.results.clone())
             .with_pulse(pulse);
         let mut stopping = self.stopping.clone();
@@ -256,7 +257,10 @@ impl Consumer {
         consumers.spawn(async move {
             // An error means that the demo is gone, and then this is to stop, too.
             let stop = async move { drop(stopping.wait_for(|stop| *stop).await) };
-            pipeline.run(stop).await?;
+            // A toy is gone with what it holds; a real broker delivers that again.
+            if let Err(unfinished) = ended(&pipeline.run(stop).await?) {
+                tracing::warn!("{unfinished}");
+            }
             if !*stopped.borrow_and_update() {
                 bail!("a consumer ended by itself");
             }

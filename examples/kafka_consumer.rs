@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fmnist_core::pipeline::{Pipeline, PipelineConfig};
-use fmnist_examples::{Backfill, Console, ConsumerArguments, finish, observe, prepare_consumer};
-use frontend_actix::{BrokerKind, Traces, log_from_env, shutdown_signal};
+use fmnist_examples::{
+    Backfill, Console, ConsumerArguments, ended, observe, prepare_consumer, wait_for,
+};
+use frontend_actix::{BrokerKind, Traces, run_program, stderr};
 use transport_kafka::KafkaTransport;
 
 const EXAMPLES: &str = "Examples:
@@ -28,14 +30,13 @@ struct Arguments {
     backfill: Backfill,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    log_from_env();
-    finish(consume(Arguments::parse()).await)
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    run_program(|| consume(arguments))
 }
 
 async fn consume(arguments: Arguments) -> anyhow::Result<()> {
-    let shutdown = shutdown_signal()?;
+    let shutdown = arguments.consumer.shutdown_signal()?;
     let mut config = arguments.consumer.config.read()?;
     // The model comes first: nothing is received before it can answer.
     let Some(prepared) = prepare_consumer(&config, &arguments.consumer, BrokerKind::Kafka).await?
@@ -44,17 +45,21 @@ async fn consume(arguments: Arguments) -> anyhow::Result<()> {
     };
     let (pulse, probes) = observe(&config)?;
     let traces = Traces::from_env();
+    let database = wait_for(prepared.database, &pulse, &probes).await?;
     let end = arguments.backfill.prepare(&mut config.kafka).await?;
     let transport = KafkaTransport::connect_until(&config.kafka, end.spans()).await?;
     let transport = transport.with_pulse(&pulse);
     probes.ready();
-    eprintln!("listening on topic {} at {}", config.kafka.topic, config.kafka.bootstrap_servers);
+    let servers = &config.kafka.bootstrap_servers;
+    stderr().line(format_args!("listening on topic {} at {servers}", config.kafka.topic));
 
-    let database = arguments.backfill.database(prepared.database, &config);
-    let settings =
-        PipelineConfig { record_only: config.kafka.results_topic().is_none(), ..config.pipeline() };
+    let database = arguments.backfill.database(database, &config);
+    let record_only = config.kafka.results_topic().is_none();
+    let settings = PipelineConfig { record_only, ..config.pipeline() };
+    let is_record = record_only && database.is_none();
+    let console = Console::from_env(prepared.is_synthetic).as_record(is_record);
     let report = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
-        .with_sink((database, Console::new(prepared.is_synthetic)))
+        .with_sink((database, console))
         .with_pulse(pulse)
         .run(async {
             tokio::select! {
@@ -66,6 +71,5 @@ async fn consume(arguments: Arguments) -> anyhow::Result<()> {
         .await?;
     probes.stop().await;
     traces.stop().await;
-    eprintln!("{} images in {} batches; {:?}", report.images, report.batches, report.settlement);
-    Ok(())
+    ended(&report)
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fmnist_core::pipeline::{Pipeline, PipelineConfig};
-use fmnist_examples::{Console, ConsumerArguments, finish, observe, prepare_consumer};
-use frontend_actix::{BrokerKind, Traces, log_from_env, shutdown_signal};
+use fmnist_examples::{Console, ConsumerArguments, ended, observe, prepare_consumer, wait_for};
+use frontend_actix::{BrokerKind, Traces, run_program, stdout};
 use transport_pubsub::PubSubTransport;
 
 const EXAMPLES: &str = "Examples:
@@ -26,14 +26,13 @@ struct Arguments {
     consumer: ConsumerArguments,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    log_from_env();
-    finish(consume(Arguments::parse().consumer).await)
+fn main() -> ExitCode {
+    let arguments = Arguments::parse().consumer;
+    run_program(|| consume(arguments))
 }
 
 async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
-    let shutdown = shutdown_signal()?;
+    let shutdown = arguments.shutdown_signal()?;
     let config = arguments.config.read()?;
     // The model comes first: nothing is received before it can answer.
     let Some(prepared) = prepare_consumer(&config, &arguments, BrokerKind::PubSub).await? else {
@@ -41,16 +40,18 @@ async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
     };
     let (pulse, probes) = observe(&config)?;
     let traces = Traces::from_env();
+    let database = wait_for(prepared.database, &pulse, &probes).await?;
     let transport = PubSubTransport::connect(&config.pubsub).await?;
     probes.ready();
     let subscription = config.pubsub.subscription_name(&config.pubsub.subscription_id);
-    println!("Listening for messages on {subscription}..\n");
-    println!("starting stream...");
+    stdout().line(format_args!("Listening for messages on {subscription}..\n\nstarting stream..."));
 
-    let settings =
-        PipelineConfig { record_only: config.pubsub.results_topic.is_none(), ..config.pipeline() };
-    let ended = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
-        .with_sink((prepared.database, Console::new(prepared.is_synthetic)))
+    let record_only = config.pubsub.results_topic.is_none();
+    let settings = PipelineConfig { record_only, ..config.pipeline() };
+    let is_record = record_only && database.is_none();
+    let console = Console::from_env(prepared.is_synthetic).as_record(is_record);
+    let report = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
+        .with_sink((database, console))
         .with_pulse(pulse)
         .run(async {
             shutdown.await;
@@ -59,8 +60,7 @@ async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
         .await;
     probes.stop().await;
     traces.stop().await;
-    println!("ending stream...");
-    let report = ended?;
-    eprintln!("{} images in {} batches; {:?}", report.images, report.batches, report.settlement);
-    Ok(())
+    stdout().line("ending stream...");
+    let report = report?;
+    ended(&report)
 }

@@ -86,7 +86,7 @@ struct Counts {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    log_from_env();
+    let _logs = log_from_env();
     let arguments = Arguments::parse();
     match redrive(&arguments).await {
         Ok(counts) => {

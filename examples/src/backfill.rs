@@ -2,7 +2,7 @@ use std::{str::FromStr, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use frontend_actix::Config;
+use frontend_actix::{Config, stderr};
 use jiff::Timestamp;
 use sink_sql::Database;
 use transport_kafka::{
@@ -67,7 +67,7 @@ impl Backfill {
         if let Some(From(start)) = self.from {
             let now = Timestamp::now().as_millisecond();
             kafka.group_id = format!("{}-backfill-{now}", kafka.group_id);
-            eprintln!("backfill in group {}", kafka.group_id);
+            stderr().line(format_args!("backfill in group {}", kafka.group_id));
             let config = kafka.clone();
             let set = move || set_group_start(&config, start);
             tokio::task::spawn_blocking(set).await?.context("the group's place was not set")?;

@@ -1,14 +1,12 @@
-use std::{
-    io::{self, Write},
-    sync::Mutex,
-};
-
 use fmnist_core::{
     label::console_label,
     message::ResultRecord,
     pipeline::{Answered, Sink, SinkError},
 };
+use frontend_actix::{Outlet, stdout};
 use jiff::{Timestamp, tz::TimeZone};
+
+use crate::time_zone::time_zone_from_env;
 
 /// The two lines that the old consumers printed for each message.
 ///
@@ -16,23 +14,34 @@ use jiff::{Timestamp, tz::TimeZone};
 /// [2026-11-24 03:55:31] Model Inference [0 - 5]
 /// Ankle Boot,Pullover,Trouser,Trouser,Shirt
 /// ```
-pub struct Console<W = io::Stdout> {
-    output: Mutex<W>,
+///
+/// It is no part of delivery: nothing waits for whoever reads it, and lines that nobody reads are
+/// dropped. Only where results go nowhere else, see [`Console::as_record`], is it waited for.
+pub struct Console {
+    output: Outlet,
     time_zone: TimeZone,
     is_synthetic: bool,
+    is_record: bool,
 }
 
 impl Console {
-    /// Prints to stdout in local time; with drawn images every line ends in `(synthetic)`.
-    pub fn new(is_synthetic: bool) -> Self {
-        Self::to(io::stdout(), TimeZone::system(), is_synthetic)
+    /// Prints to stdout in the local time that `TZ` or the system says; with drawn images every line
+    /// ends in `(synthetic)`.
+    pub fn from_env(is_synthetic: bool) -> Self {
+        Self::to(stdout().clone(), time_zone_from_env(), is_synthetic)
     }
-}
 
-impl<W: Write> Console<W> {
-    /// Prints to any writer.
-    pub const fn to(output: W, time_zone: TimeZone, is_synthetic: bool) -> Self {
-        Self { output: Mutex::new(output), time_zone, is_synthetic }
+    /// Prints to any stream.
+    pub const fn to(output: Outlet, time_zone: TimeZone, is_synthetic: bool) -> Self {
+        Self { output, time_zone, is_synthetic, is_record: false }
+    }
+
+    /// Counts as the record of results, where they go nowhere else: a message is then acknowledged
+    /// after its lines are written.
+    #[must_use]
+    pub const fn as_record(mut self, is_record: bool) -> Self {
+        self.is_record = is_record;
+        self
     }
 
     fn lines(&self, result: &ResultRecord) -> String {
@@ -49,17 +58,25 @@ impl<W: Write> Console<W> {
     }
 }
 
-impl<W: Write + Send + 'static> Sink for Console<W> {
+impl Sink for Console {
     async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
-        let text: String = results.iter().map(|result| self.lines(&result.record)).collect();
-        let failed = |error: io::Error| SinkError {
-            context: "stdout does not take the result".to_owned(),
-            source: Some(error.into()),
-        };
-        let mut output = self.output.lock().map_err(|_| SinkError {
-            context: "an earlier write to stdout panicked".to_owned(),
-            source: None,
-        })?;
-        output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(failed)
+        for lines in results.iter().map(|result| self.lines(&result.record)) {
+            if !self.is_record {
+                self.output.print(lines);
+            } else if let Err(error) = self.output.write(lines).await {
+                let context = "stdout does not take the result".to_owned();
+                return Err(SinkError { context, source: Some(error.into()) });
+            }
+        }
+        Ok(())
+    }
+
+    async fn ended(&self) -> SinkError {
+        match self.is_record {
+            true => self.output.closed().await,
+            false => std::future::pending().await,
+        }
+        let context = "stdout is closed, and results go nowhere else".to_owned();
+        SinkError { context, source: None }
     }
 }

@@ -1,12 +1,15 @@
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use clap::Parser;
 use fmnist_core::{
     Classifier,
     dataset::{Dataset, Origin},
-    pipeline::Pulse,
+    pipeline::{PipelineReport, Pulse},
 };
-use frontend_actix::{BrokerKind, Config, ConfigArguments, Probes, Role, Survey, SurveyArguments};
+use frontend_actix::{
+    BrokerKind, Config, ConfigArguments, INTERRUPTED, Probes, Role, Survey, SurveyArguments,
+    shutdown_signal_or, stderr, stdout,
+};
 use sink_sql::Database;
 
 /// The arguments of the two consumers.
@@ -20,6 +23,18 @@ pub struct ConsumerArguments {
     pub survey: SurveyArguments,
 }
 
+impl ConsumerArguments {
+    /// Listens for signals, which end the program at once as long as it has received nothing; with an
+    /// error where it was asked something.
+    ///
+    /// # Errors
+    /// When the operating system does not let this process listen.
+    pub fn shutdown_signal(&self) -> io::Result<impl Future<Output = ()> + Send> {
+        let asks = self.survey.check || self.survey.create;
+        shutdown_signal_or(if asks { INTERRUPTED } else { 0 })
+    }
+}
+
 /// What is ready before anything is received.
 pub struct Prepared {
     /// The model, loaded and checked.
@@ -28,7 +43,7 @@ pub struct Prepared {
     pub test_set: Dataset,
     /// The test set was drawn by the library.
     pub is_synthetic: bool,
-    /// The database of results, where one is configured.
+    /// The database of results, where one is configured; it may be away for now.
     pub database: Option<Database>,
 }
 
@@ -37,9 +52,9 @@ pub struct Prepared {
 /// # Errors
 /// When there is no such model, or the data set is damaged.
 pub async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
-    eprintln!("configuration: {}", config.shown());
+    stderr().line(format_args!("configuration: {}", config.shown()));
     let mut survey = Survey::default();
-    let loaded = load(config, &mut survey).await;
+    let loaded = load(config, &mut survey, false).await;
     survey.conclude()?;
     Ok(loaded.expect("a complete survey has everything"))
 }
@@ -57,9 +72,9 @@ pub async fn prepare_consumer(
     if arguments.config.print(config) {
         return Ok(None);
     }
-    eprintln!("configuration: {}", config.shown());
+    stderr().line(format_args!("configuration: {}", config.shown()));
     let mut survey = Survey::default();
-    let loaded = load(config, &mut survey).await;
+    let loaded = load(config, &mut survey, arguments.survey.check).await;
     match broker {
         BrokerKind::Kafka => survey.kafka(&config.kafka, Role::Consumer, &arguments.survey).await,
         BrokerKind::PubSub => {
@@ -68,24 +83,28 @@ pub async fn prepare_consumer(
     }
     let found = survey.conclude()?;
     if arguments.survey.check {
-        found.iter().for_each(|line| println!("{line}"));
+        found.iter().for_each(|line| stdout().line(line));
         return Ok(None);
     }
     Ok(loaded)
 }
 
-async fn load(config: &Config, survey: &mut Survey) -> Option<Prepared> {
+/// With a database that is away, unless that is what is asked.
+async fn load(config: &Config, survey: &mut Survey, is_check: bool) -> Option<Prepared> {
     let test_set = survey.test_set(config.data.path.as_deref());
     let model = survey.model(&config.model).await;
-    let database = survey.database(&config.database).await;
+    let database = match is_check {
+        true => survey.database(&config.database).await,
+        false => survey.database_or_outage(&config.database).await,
+    };
     let (test_set, model) = (test_set?, Arc::new(model?));
     let is_synthetic = test_set.origin == Origin::Synthetic;
     if is_synthetic {
-        eprintln!(
+        stderr().line(format_args!(
             "Fashion-MNIST was not found: ranges are over {} synthetic images. \
              `cargo run --release -p training -- download` fetches the real ones.",
             test_set.images.len()
-        );
+        ));
     }
     Some(Prepared { model, test_set, is_synthetic, database })
 }
@@ -111,18 +130,50 @@ pub fn observe(config: &Config) -> anyhow::Result<(Pulse, Probes)> {
     watch(&pulse);
     let probes = Probes::start(&config.server, &pulse)?;
     if let Some(address) = probes.address() {
-        eprintln!("probes and metrics on http://{address}");
+        stderr().line(format_args!("probes and metrics on http://{address}"));
     }
     Ok((pulse, probes))
 }
 
-/// The exit code, after the error was told in words.
-pub fn finish(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+/// Waits for a database that is away, before anything is received: red at `/readyz`, and in the log.
+///
+/// # Errors
+/// What does not mend itself.
+pub async fn wait_for(
+    database: Option<Database>,
+    pulse: &Pulse,
+    probes: &Probes,
+) -> anyhow::Result<Option<Database>> {
+    let Some(database) = database else { return Ok(None) };
+    probes.waits_for(&format!("database {}", database.url()));
+    let database = database.with_pulse(pulse);
+    database.wait().await?;
+    Ok(Some(database))
+}
+
+/// Whether all that was in flight when the program was asked to stop came to its end.
+///
+/// # Errors
+/// With what did not, and what becomes of it.
+pub fn ended(report: &PipelineReport) -> anyhow::Result<()> {
+    let PipelineReport { images, batches, settlement, unfinished } = report;
+    stderr().line(format_args!("{images} images in {batches} batches; {settlement:?}"));
+    anyhow::ensure!(
+        *unfinished == 0,
+        "stopped before {unfinished} messages came to their end; they are delivered again"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_finished_is_an_error_that_says_what_becomes_of_it() {
+        ended(&PipelineReport::default()).expect("all is finished");
+        let report = PipelineReport { unfinished: 3, ..PipelineReport::default() };
+        let error = ended(&report).expect_err("unfinished").to_string();
+        assert!(error.contains("3 messages") && error.contains("delivered again"), "{error}");
     }
 }

@@ -26,8 +26,8 @@ use fmnist_core::{
     dataset::{self, Origin},
     pipeline::{Pipeline, PipelineConfig, ResultsConfig},
 };
-use fmnist_examples::{UNREAD, finish};
-use frontend_actix::{log_from_env, shutdown_signal};
+use fmnist_examples::UNREAD;
+use frontend_actix::{finish, log_from_env, shutdown_signal_or};
 use line::Format;
 use transport::Lines;
 
@@ -59,7 +59,7 @@ const EXAMPLES: &str = "Examples:
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    log_from_env();
+    let _logs = log_from_env();
     let result = answer(Arguments::parse()).await;
     let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
@@ -71,7 +71,8 @@ async fn main() -> ExitCode {
 }
 
 async fn answer(arguments: Arguments) -> anyhow::Result<()> {
-    let shutdown = shutdown_signal()?;
+    // No line is answered yet.
+    let shutdown = shutdown_signal_or(1)?;
     let dead_letters: Box<dyn Write + Send> = match &arguments.dead_letters {
         None => Box::new(BufWriter::new(io::stderr())),
         Some(path) => {

@@ -2,17 +2,20 @@
 //!
 //! Layers, strongest first: `FMNIST_SECTION__KEY`, the well-known names (`PORT`,
 //! `PUBSUB_PROJECT_ID`, `GOOGLE_CLOUD_PROJECT`, `PUBSUB_EMULATOR_HOST`), the file, the defaults. A
-//! name with `_FILE` at its end takes the value from that file, for secrets.
+//! name with `_FILE` at its end takes the value from that file, for secrets. A variable that is empty is
+//! as good as none.
 
 mod arguments;
 mod conflicts;
 mod error;
 mod layers;
+mod links;
 mod origins;
 mod ranges;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod unique;
 
 use std::path::Path;
 
@@ -83,7 +86,11 @@ impl Config {
         if let Some(path) = file {
             layers.add_file(path)?;
         }
-        let variables: Vec<_> = variables.into_iter().collect();
+        // Empty is what compose files and CI systems make of a variable that nobody set.
+        let mut variables: Vec<_> =
+            variables.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+        // A section comes before the keys in it, and a value before the file that it may be in.
+        variables.sort();
         layers.add_variables(&variables)?;
         let Layers { merged, mut origins, .. } = layers;
         ranges::check(&merged, &origins)?;
@@ -174,8 +181,20 @@ impl Config {
     }
 }
 
+/// A name with one of these in it is a secret's. All that librdkafka redacts is covered, but for the
+/// user's name and the paths of keys.
+const SECRET: [&str; 8] = [
+    "password",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "jaas",
+    "oauthbearer.config",
+    ".pem",
+];
+
 fn hide_secrets(value: &mut Value) {
-    const SECRET: [&str; 6] = ["password", "secret", "token", "credential", "jaas", ".pem"];
     let Value::Object(members) = value else { return };
     for (name, member) in members {
         let name = name.to_ascii_lowercase();

@@ -1,28 +1,52 @@
 use std::{
     env,
     io::{self, IsTerminal},
+    time::Duration,
 };
 
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
+use crate::outlet::{stderr, stdout};
+
 /// `pretty`, for people, is the default; `json` is an object a line, for log collectors.
 const FORMAT: &str = "FMNIST_LOG";
 
+/// Which events are logged.
+const FILTER: &str = "RUST_LOG";
+
+/// How long the end of a program waits for those who read what it said.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Logs this process's events to stderr, because stdout is for results: which of them by `RUST_LOG`,
-/// in the form that `FMNIST_LOG` names, `pretty` or `json`. For programs, once, at their start.
+/// in the form that `FMNIST_LOG` names, `pretty` or `json`. For programs, once, at their start; what is
+/// returned is kept to the end of `main`.
 ///
-/// No event has a message's key, headers or payload in it.
-pub fn log_from_env() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+/// No event has a message's key, headers or payload in it. Whoever does not read the log holds nobody
+/// up: see [`Outlet`](crate::Outlet).
+pub fn log_from_env() -> Logs {
+    let filter = env::var(FILTER).ok().filter(|filter| !filter.is_empty());
+    let filter = filter.and_then(|filter| EnvFilter::try_new(filter).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new("info,actix_server=warn"));
     let asked = env::var(FORMAT).unwrap_or_default();
     let is_colourful = io::stderr().is_terminal();
-    let subscriber = subscriber(&asked, filter, is_colourful, io::stderr);
+    let subscriber = subscriber(&asked, filter, is_colourful, || stderr().clone());
     // An error means that logging was set up before, say by a test's harness.
     let _ = tracing::subscriber::set_global_default(subscriber);
     if !["", "pretty", "json"].contains(&&*asked) {
         tracing::warn!(found = asked, "{FORMAT}: expected pretty or json");
+    }
+    Logs(())
+}
+
+/// What a program has said is written, or a second over, when this is dropped.
+#[must_use = "the last lines are lost without it"]
+pub struct Logs(());
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        stdout().flush(LAST_WORDS);
+        stderr().flush(LAST_WORDS);
     }
 }
 

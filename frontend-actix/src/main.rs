@@ -5,10 +5,9 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Parser;
 use fmnist_core::{Batcher, dataset};
 use frontend_actix::{
-    Config, ConfigArguments, Frontend, Metrics, Role, Survey, SurveyArguments, connect_brokers,
-    has_pubsub, log_from_env, read_results, shutdown_signal,
+    Config, ConfigArguments, Frontend, INTERRUPTED, Metrics, Role, Survey, SurveyArguments,
+    connect_brokers, has_pubsub, read_results, run_program, shutdown_signal_or, stderr, stdout,
 };
-use sink_sql::Database;
 
 const EXAMPLES: &str = "Examples:
   cargo run --release -p frontend-actix -- --config config.json --port 8080
@@ -30,20 +29,14 @@ struct Arguments {
     port: Option<u16>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    log_from_env();
-    match serve(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    run_program(|| serve(arguments))
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    let shutdown = shutdown_signal()?;
+    let asks = arguments.survey.check || arguments.survey.create;
+    let shutdown = shutdown_signal_or(if asks { INTERRUPTED } else { 0 })?;
     let mut config = arguments.config.read()?;
     if let Some(port) = arguments.port {
         config.server.port = port;
@@ -52,14 +45,14 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.config.print(&config) {
         return Ok(());
     }
-    if arguments.survey.check || arguments.survey.create {
+    if asks {
         let found = survey(&config, &arguments.survey).await?;
         if arguments.survey.check {
-            found.iter().for_each(|line| println!("{line}"));
+            found.iter().for_each(|line| stdout().line(line));
             return Ok(());
         }
     }
-    eprintln!("configuration: {}", config.shown());
+    stderr().line(format_args!("configuration: {}", config.shown()));
 
     let test_set = dataset::open_or_synthetic(config.data.path.as_deref())?;
     let model = config.model.clone();
@@ -77,12 +70,14 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         frontend = frontend.with_results(results);
     }
 
-    if config.database.url.is_some() {
-        frontend = frontend.with_database(Database::open(&config.database).await?);
+    let mut survey = Survey::default();
+    if let Some(database) = survey.database_or_outage(&config.database).await {
+        frontend = frontend.with_database(database);
     }
+    survey.conclude()?;
 
     let running = frontend.start()?;
-    eprintln!("listening on http://{}", running.address());
+    stderr().line(format_args!("listening on http://{}", running.address()));
     shutdown.await;
     running.stop().await;
     Ok(())

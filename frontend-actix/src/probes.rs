@@ -1,6 +1,6 @@
 //! `/livez`, `/readyz` and `/metrics` of a consumer, which has no page.
 
-use std::{io, net::SocketAddr};
+use std::{borrow::Cow, io, net::SocketAddr};
 
 use actix_web::{
     App, Error, HttpResponse, HttpServer,
@@ -23,7 +23,7 @@ use crate::{
 ///
 /// It needs no token, publishes nothing and tells no more than numbers.
 pub struct Probes {
-    ready: watch::Sender<bool>,
+    unready: watch::Sender<Unready>,
     server: Option<Server>,
 }
 
@@ -33,11 +33,14 @@ struct Server {
     serving: JoinHandle<io::Result<()>>,
 }
 
+/// Why the consumer is not ready, of itself.
+type Unready = Option<Cow<'static, str>>;
+
 #[derive(Clone)]
 struct State {
     metrics: Metrics,
     pulse: Pulse,
-    ready: watch::Receiver<bool>,
+    unready: watch::Receiver<Unready>,
 }
 
 impl Probes {
@@ -47,9 +50,10 @@ impl Probes {
     /// # Errors
     /// See [`StartError`].
     pub fn start(settings: &ServerConfig, pulse: &Pulse) -> Result<Self, StartError> {
-        let (ready, readiness) = watch::channel(false);
-        let Some(port) = settings.health_port else { return Ok(Self { ready, server: None }) };
-        let state = State { metrics: Metrics::install()?, pulse: pulse.clone(), ready: readiness };
+        let (unready, readiness) = watch::channel(Some("it starts".into()));
+        let Some(port) = settings.health_port else { return Ok(Self { unready, server: None }) };
+        let (metrics, pulse) = (Metrics::install()?, pulse.clone());
+        let state = State { metrics, pulse, unready: readiness };
         let asked = SocketAddr::new(settings.bind, port);
         let server = HttpServer::new(move || app(state.clone()))
             .disable_signals()
@@ -62,7 +66,7 @@ impl Probes {
         let server = server.run();
         let handle = server.handle();
         let server = Some(Server { address, handle, serving: tokio::spawn(server) });
-        Ok(Self { ready, server })
+        Ok(Self { unready, server })
     }
 
     /// Where it listens, if it does.
@@ -72,12 +76,17 @@ impl Probes {
 
     /// Says that model and broker are there: `/readyz` is green from now on.
     pub fn ready(&self) {
-        self.ready.send_replace(true);
+        self.unready.send_replace(None);
+    }
+
+    /// Says what the consumer waits for before it is ready, such as `database sqlite:results.db`.
+    pub fn waits_for(&self, dependency: &str) {
+        self.unready.send_replace(Some(format!("waits for {dependency}").into()));
     }
 
     /// Says that the consumer drains: `/readyz` is red from now on.
     pub fn draining(&self) {
-        self.ready.send_replace(false);
+        self.unready.send_replace(Some("it drains".into()));
     }
 
     /// Stops answering.
@@ -122,10 +131,10 @@ async fn live(state: web::Data<State>) -> HttpResponse {
 
 async fn ready(state: web::Data<State>) -> HttpResponse {
     let trouble = health::trouble(std::slice::from_ref(&state.pulse));
-    match *state.ready.borrow() && trouble.is_none() {
-        true => HttpResponse::Ok().json(json!({ "status": "ready" })),
-        false => {
-            let body = json!({ "status": "not ready", "reason": trouble });
+    match trouble.map(Cow::Owned).or_else(|| state.unready.borrow().clone()) {
+        None => HttpResponse::Ok().json(json!({ "status": "ready" })),
+        Some(reason) => {
+            let body = json!({ "status": "not ready", "reason": reason });
             HttpResponse::ServiceUnavailable().json(body)
         }
     }
@@ -154,16 +163,16 @@ mod tests {
     #[actix_web::test]
     async fn a_consumer_is_ready_between_its_connection_and_its_drain_and_red_while_cut_off() {
         let (_recorder, metrics) = local();
-        let (ready, readiness) = watch::channel(false);
+        let (unready, readiness) = watch::channel(Some("it starts".into()));
         let pulse = Pulse::default();
-        let state = State { metrics, pulse: pulse.clone(), ready: readiness };
+        let state = State { metrics, pulse: pulse.clone(), unready: readiness };
         let service = init_service(app(state)).await;
         let status = async |path: &str| {
             call_service(&service, TestRequest::get().uri(path).to_request()).await.status()
         };
         const RED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
         assert_eq!((status("/livez").await, status("/readyz").await), (StatusCode::OK, RED));
-        ready.send_replace(true);
+        unready.send_replace(None);
         assert_eq!(status("/readyz").await, StatusCode::OK);
         pulse.cut_off();
         assert_eq!((status("/livez").await, status("/readyz").await), (RED, RED));
@@ -172,7 +181,7 @@ mod tests {
             (status("/livez").await, status("/readyz").await),
             (StatusCode::OK, StatusCode::OK)
         );
-        ready.send_replace(false);
+        unready.send_replace(Some("it drains".into()));
         assert_eq!((status("/livez").await, status("/readyz").await), (StatusCode::OK, RED));
 
         let answer = call_service(&service, TestRequest::get().uri("/metrics").to_request()).await;
@@ -191,9 +200,9 @@ mod tests {
     #[actix_web::test]
     async fn a_dependency_that_is_away_makes_a_consumer_unready_in_words_and_never_dead() {
         let (_recorder, metrics) = local();
-        let (_ready, readiness) = watch::channel(true);
+        let (_unready, readiness) = watch::channel(None);
         let pulse = Pulse::new(Duration::ZERO);
-        let state = State { metrics, pulse: pulse.clone(), ready: readiness };
+        let state = State { metrics, pulse: pulse.clone(), unready: readiness };
         let service = init_service(app(state)).await;
         let ask = async |path: &str| {
             let answer = call_service(&service, TestRequest::get().uri(path).to_request()).await;

@@ -1,5 +1,3 @@
-use std::io::{self, Write};
-
 use actix_web::{HttpRequest, HttpResponse, web};
 use fmnist_core::{
     image::is_picture,
@@ -11,6 +9,7 @@ use crate::{
     BrokerKind,
     broker::Index,
     error::ApiError,
+    outlet::stdout,
     page,
     parameters::{Parameters, digits},
     site::Site,
@@ -88,8 +87,8 @@ async fn send(
     }
     let published = site.broker(kind)?.publish(message).await;
     let id = published.map_err(|error| ApiError::publish(kind, error))?;
-    // A closed stdout must not turn a confirmed message into an error.
-    drop(io::stdout().write_all(kind.sent_lines(&id).as_bytes()));
+    // Whoever reads them, or does not, the message is confirmed.
+    stdout().print(kind.sent_lines(&id));
     Ok(id)
 }
 

@@ -113,6 +113,14 @@ impl Frontend {
     /// # Errors
     /// See [`StartError`].
     pub fn start(self) -> Result<RunningFrontend, StartError> {
+        if let Some(database) = self.database.clone() {
+            // One that is away for now gets its tables once it is there.
+            tokio::spawn(async move {
+                if let Err(error) = database.wait().await {
+                    tracing::error!(error = &error as &dyn std::error::Error, "no database");
+                }
+            });
+        }
         server::start(self)
     }
 }

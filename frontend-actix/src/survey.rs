@@ -110,6 +110,17 @@ impl Survey {
         self.add(format!("database {url}"), Database::open(config).await)
     }
 
+    /// As [`Survey::database`], and one that is away for now is taken as it is, for
+    /// [`Database::wait`] to wait for.
+    pub async fn database_or_outage(&mut self, config: &DatabaseConfig) -> Option<Database> {
+        let url = config.shown_url()?;
+        let opened = match Database::open(config).await {
+            Err(error) if error.is_outage() => Database::new(config),
+            opened => opened,
+        };
+        self.add(format!("database {url}"), opened)
+    }
+
     /// Looks for the topics, after it made those that are missing if that was asked for.
     pub async fn kafka(&mut self, config: &KafkaConfig, role: Role, arguments: &SurveyArguments) {
         let wanted: Vec<&str> = match role {

@@ -60,7 +60,7 @@ fn export(endpoint: &str) -> Option<opentelemetry_sdk::trace::SdkTracerProvider>
         .inspect_err(|error| tracing::warn!(%error, "{ENDPOINT}: no spans are sent"))
         .ok()?;
     let mut resource = Resource::builder();
-    if env::var_os("OTEL_SERVICE_NAME").is_none() {
+    if env::var_os("OTEL_SERVICE_NAME").is_none_or(|name| name.is_empty()) {
         resource = resource.with_service_name("fmnist-stream");
     }
     let provider = SdkTracerProvider::builder()

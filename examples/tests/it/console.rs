@@ -8,6 +8,7 @@ use fmnist_core::{
     transport::{Outbound, PublishError, Publisher, Source},
 };
 use fmnist_examples::{Backlog, Bounded, Console};
+use frontend_actix::Outlet;
 
 use crate::written::Written;
 
@@ -46,7 +47,9 @@ async fn printed(is_synthetic: bool, result: ResultRecord) -> String {
     let output = Written::default();
     let time_zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(1));
     let answered = Answered { record: result, images: Vec::new() };
-    Console::to(output.clone(), time_zone, is_synthetic).write(&[answered]).await.unwrap();
+    let outlet = Outlet::new(output.clone());
+    let console = Console::to(outlet, time_zone, is_synthetic).as_record(true);
+    console.write(&[answered]).await.unwrap();
     let bytes = output.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
 }

@@ -7,6 +7,8 @@ mod deploy;
 mod draft7;
 mod figures;
 #[cfg(unix)]
+mod obeyed;
+#[cfg(unix)]
 mod observed;
 #[cfg(unix)]
 mod processes;

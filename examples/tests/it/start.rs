@@ -169,7 +169,7 @@ fn get(host: &str, subscription: &str) -> Value {
 }
 
 /// The ids on the results topic, in order.
-fn answered(servers: &str) -> Vec<String> {
+pub(crate) fn answered(servers: &str) -> Vec<String> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
         .set("group.id", "reader")

@@ -21,14 +21,14 @@ pub(crate) fn example(name: &str) -> Command {
 /// A running example; killed when dropped.
 pub(crate) struct Program {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    stdout: Option<BufReader<ChildStdout>>,
     stderr: BufReader<ChildStderr>,
 }
 
 impl Program {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stdout = child.stdout.take().map(BufReader::new);
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Self { child, stdout, stderr }
     }
@@ -45,14 +45,25 @@ impl Program {
 
     pub(crate) fn printed(&mut self) -> String {
         let mut line = String::new();
-        assert_ne!(self.stdout.read_line(&mut line).unwrap(), 0, "stdout ended");
+        let stdout = self.stdout.as_mut().unwrap();
+        assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "stdout ended");
         line.trim_end().to_owned()
+    }
+
+    /// As `head` does once it has enough.
+    pub(crate) fn close_stdout(&mut self) {
+        self.stdout = None;
     }
 
     /// Sends a signal and answers the exit code.
     pub(crate) fn end(&mut self, signal: &str) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        self.code()
+    }
+
+    /// The exit code, once it has ended by itself.
+    pub(crate) fn code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::{Config, ConfigError};
+use crate::outlet::{stderr, stdout};
 
 /// The arguments of every program that has a configuration.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -25,8 +26,8 @@ impl ConfigArguments {
     /// Prints `config` if that was asked for, and says whether it was.
     pub fn print(&self, config: &Config) -> bool {
         if self.print_config {
-            println!("{}", config.document());
-            eprint!("{}", config.explained());
+            stdout().line(config.document());
+            stderr().print(config.explained());
         }
         self.print_config
     }

@@ -8,9 +8,9 @@ const KAFKA_NAME: &str = "1 to 249 letters, digits, dots, _ and -";
 const PUBSUB_NAME: &str = "up to 255 letters, digits and -._~+%, a letter first";
 const CLASSIFIED_AGAIN: &str = "what the consumer writes there it would read again, for ever";
 
-/// Refuses what excludes one another; takes an empty name, all that a variable can say, as none.
+/// Refuses what excludes one another; takes an empty name as none.
 pub(super) fn check(config: &mut Config) -> Result<(), ConfigError> {
-    let Config { kafka, pubsub, model, database, .. } = &mut *config;
+    let Config { kafka, pubsub, model, database, data, .. } = &mut *config;
     let optional = [
         &mut kafka.results_topic,
         &mut kafka.group_instance_id,
@@ -22,7 +22,9 @@ pub(super) fn check(config: &mut Config) -> Result<(), ConfigError> {
     for text in optional {
         drop(text.take_if(|text| text.is_empty()));
     }
-    drop(pubsub.key_file.take_if(|path| path.as_os_str().is_empty()));
+    for path in [&mut pubsub.key_file, &mut data.path] {
+        drop(path.take_if(|path| path.as_os_str().is_empty()));
+    }
 
     let config = &*config;
     names(config)?;

@@ -23,6 +23,14 @@ pub enum ConfigError {
         /// Where, and what was expected.
         source: serde_json::Error,
     },
+    /// A key or a section stands twice: one of the two would be dropped.
+    #[error("{origin}: two values for one key")]
+    Twice {
+        /// The file or the environment variable.
+        origin: String,
+        /// The key, dotted, and where.
+        source: serde_json::Error,
+    },
     /// Nothing is configured by that name.
     #[error("{origin}: there is no key {key:?}{}", hint(suggestion))]
     UnknownKey {

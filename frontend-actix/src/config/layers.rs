@@ -3,7 +3,7 @@ use std::{fs, io, path::Path};
 use fmnist_core::text;
 use serde_json::{Map, Value};
 
-use super::{ConfigError, Origins, ranges};
+use super::{ConfigError, Origins, links, ranges, unique};
 
 /// Keys of the architecture that this version does not have yet.
 const NOT_AVAILABLE: [&str; 1] = ["results.format"];
@@ -12,6 +12,9 @@ const NOT_AVAILABLE: [&str; 1] = ["results.format"];
 /// `_` stands for all that begin so.
 const RESERVED: [&str; 5] =
     ["FMNIST_DATA", "FMNIST_KERNEL", "FMNIST_LOG", "FMNIST_TEST_", "FMNIST_BENCH_"];
+
+/// Keys with a default that may be switched off.
+const NULLABLE: [&str; 2] = ["kafka.results_topic", "pubsub.results_topic"];
 
 /// Names that other tools set, too, weakest first.
 const WELL_KNOWN: [(&str, &str); 3] = [
@@ -37,9 +40,11 @@ impl Layers {
     /// Puts the file's values over the defaults; every key has to exist among the defaults.
     pub(super) fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = read(path)?;
-        let found = serde_json::from_str(&text)
-            .map_err(|source| ConfigError::Json { path: path.into(), source })?;
         let origin = path.display().to_string();
+        let found = unique::read(&text, "").map_err(|source| match source.is_data() {
+            true => ConfigError::Twice { origin: origin.clone(), source },
+            false => ConfigError::Json { path: path.into(), source },
+        })?;
         let mut leaves = Vec::new();
         flatten(found, &mut Vec::new(), &mut leaves);
         for (key, value) in leaves {
@@ -54,8 +59,7 @@ impl Layers {
         variables: &[(String, String)],
     ) -> Result<(), ConfigError> {
         for (name, key) in WELL_KNOWN {
-            let found = variables.iter().find(|(n, text)| n == name && !text.is_empty());
-            if let Some((_, text)) = found {
+            if let Some((_, text)) = variables.iter().find(|(n, _)| n == name) {
                 self.set(name, &dotted(key), text)?;
             }
         }
@@ -79,6 +83,7 @@ impl Layers {
                     let secret = read(Path::new(text))?;
                     self.set(variable, &key, secret.trim_end_matches(['\r', '\n']))?;
                 }
+                None if links::is_link(variable, text, variables) => {}
                 None => return Err(unknown(variable, &key.join("."), &self.defaults)),
             }
         }
@@ -87,9 +92,12 @@ impl Layers {
 
     /// Puts the text of a variable where its key is, as the type of the default.
     fn set(&mut self, variable: &str, key: &[String], text: &str) -> Result<(), ConfigError> {
+        let dotted = key.join(".");
         let example = key.iter().try_fold(&self.defaults, |value, name| value.get(name));
         let expected = match example {
-            Some(Value::Null) if ranges::is_number(&key.join(".")) => Some("a number"),
+            Some(Value::Null) if ranges::is_number(&dotted) => Some("a number"),
+            // An empty variable is none, so that there has to be another way to say that there is no topic.
+            Some(_) if text == "null" && NULLABLE.contains(&&*dotted) => Some("JSON"),
             Some(Value::Number(_)) => Some("a number"),
             Some(Value::Bool(_)) => Some("true or false"),
             Some(Value::Array(_)) => return self.put(variable, key, list(text)),
@@ -98,16 +106,21 @@ impl Layers {
         };
         let value = match expected {
             None => Value::from(text),
-            Some(expected) => serde_json::from_str(text).map_err(|_| ConfigError::Variable {
-                variable: variable.to_owned(),
-                key: key.join("."),
-                expected,
-                // There may be passwords in it.
-                found: match expected {
-                    "JSON" => format!("{} bytes of something else", text.len()),
-                    _ => text.to_owned(),
-                },
-            })?,
+            Some(expected) => {
+                unique::read(text, &dotted).map_err(|source| match source.is_data() {
+                    true => ConfigError::Twice { origin: variable.to_owned(), source },
+                    false => ConfigError::Variable {
+                        variable: variable.to_owned(),
+                        key: dotted.clone(),
+                        expected,
+                        // There may be passwords in it.
+                        found: match expected {
+                            "JSON" => format!("{} bytes of something else", text.len()),
+                            _ => text.to_owned(),
+                        },
+                    },
+                })?
+            }
         };
         self.put(variable, key, value)
     }
@@ -128,6 +141,7 @@ fn list(text: &str) -> Value {
     text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
+/// Without the byte-order mark that some editors put in front.
 fn read(path: &Path) -> Result<String, ConfigError> {
     let read = fs::read(path).and_then(|bytes| {
         let text = text::read(&bytes);

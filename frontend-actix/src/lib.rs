@@ -36,6 +36,7 @@ mod guard;
 mod health;
 mod inference;
 mod limits;
+mod line;
 mod logs;
 mod metrics;
 mod outlet;

@@ -11,7 +11,7 @@ use actix_web::web;
 use fmnist_core::{Image, Infer, Prediction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{ServerConfig, error::ApiError};
+use crate::{ServerConfig, error::ApiError, line::Line};
 
 /// The limits of [`ServerConfig`], and how much of each is used.
 pub(crate) struct Limits {
@@ -19,6 +19,7 @@ pub(crate) struct Limits {
     /// Those that are read and those that wait.
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    line: Line,
     longest_wait: Duration,
     body_bytes: Arc<Semaphore>,
     answer_bytes: Arc<Semaphore>,
@@ -41,6 +42,7 @@ impl Limits {
             requests: Rate::new(settings.max_requests_per_second),
             places: Arc::new(Semaphore::new(turns + settings.max_waiting)),
             turns: Arc::new(Semaphore::new(turns)),
+            line: Line::default(),
             longest_wait: latency_budget.map_or(longest_wait, |budget| budget.min(longest_wait)),
             body_bytes: Arc::new(Semaphore::new(settings.max_bodies_bytes)),
             answer_bytes: Arc::new(Semaphore::new(settings.max_bodies_bytes)),
@@ -125,13 +127,17 @@ impl Place<'_> {
         images: Vec<Image>,
         answer: impl FnOnce(&dyn Infer, &[Prediction]) -> O + Send + 'static,
     ) -> Result<O, ApiError> {
+        let share = self.limits.line.enter(images.len(), self.limits.longest_wait);
+        let share = share.ok_or(ApiError::Busy(BUSY))?;
         let model = Arc::clone(model);
-        let infer = move || match model.infer(&images) {
-            Ok(predictions) => Ok(answer(&*model, &predictions)),
-            Err(error) => {
+        let infer = move || {
+            let inferred = model.infer(&images);
+            drop(share);
+            let predictions = inferred.map_err(|error| {
                 tracing::error!(error = &error as &dyn std::error::Error, "classification failed");
-                Err(ApiError::Classification)
-            }
+                ApiError::Classification
+            })?;
+            Ok::<_, ApiError>(answer(&*model, &predictions))
         };
         self.block((), infer).await
     }

@@ -32,8 +32,8 @@ pub struct ServerConfig {
     pub max_inferences: Option<NonZeroUsize>,
     /// Requests that wait beside those for their turn or for their share of a batch.
     pub max_waiting: usize,
-    /// How long a request waits for its turn, in milliseconds; no longer than
-    /// `batch.latency_budget_ms`, where that is set.
+    /// How long a request waits for its turn, and for the images before its own, in milliseconds; no
+    /// longer than `batch.latency_budget_ms`, where that is set.
     pub max_wait_ms: u64,
     /// Streams of results, and so pages, that are open at once.
     pub max_streams: usize,

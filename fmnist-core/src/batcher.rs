@@ -28,8 +28,8 @@ use crate::{
 
 /// A model that HTTP requests and pipelines share.
 ///
-/// Calls take turns: one of 10,000 images delays one of a single image by at most one batch. An
-/// image that the model fails on fails its own call and no other.
+/// A call of 10,000 images delays one of a single image by at most one batch; of two such calls the
+/// first finishes first. An image that the model fails on fails its own call and no other.
 ///
 /// ```
 /// use std::{sync::Arc, thread};
@@ -109,7 +109,9 @@ impl Queue {
         let answers = Vec::with_capacity(images.len());
         let call = Call { images: images.len(), answers, turn: Arc::clone(&turn) };
         self.calls.insert(sequence, call);
-        self.schedule.push(sequence, Request::Images(images.to_vec()), Instant::now());
+        let limit = self.pace.limit(self.schedule.messages() + 1);
+        let request = Request::Images(images.to_vec());
+        self.schedule.push(sequence, request, Instant::now(), limit);
         (sequence, turn)
     }
 

@@ -16,6 +16,7 @@
 
 mod cloud_event;
 mod document;
+mod few;
 mod inference;
 mod range;
 mod request;

@@ -8,7 +8,9 @@
 //! messages without a lane are settled as they are done.
 
 mod answer;
+mod budget;
 mod config;
+mod failures;
 mod in_flight;
 mod meters;
 pub(crate) mod pace;

@@ -125,6 +125,12 @@ fn fail_points() -> Vec<Test> {
         Test::new("memory_loses_nothing_at_any_fail_point", |chaos| {
             memory::fail_points(chaos.hits(), &mut chaos.random())
         }),
+        Test::new("memory_tells_an_outage_of_the_results_topic_and_stays_alive", |chaos| {
+            memory::outage(&mut chaos.random())
+        }),
+        Test::new("memory_finishes_large_ranges_in_the_order_of_reception", |_| {
+            memory::large_ranges()
+        }),
         Test::new("a_careless_consumer_is_found_out_by_the_ids_that_it_lost", |chaos| {
             memory::careless(&mut chaos.random())
         }),

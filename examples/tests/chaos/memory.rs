@@ -1,9 +1,14 @@
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use fmnist_core::{
+    Classifier, Image,
     audit::{Account, Ledger},
     fail_points::{self, Death, FailPoint},
     message::ResultRecord,
+    pipeline::{Pipeline, PipelineConfig, Pulse, Vitals},
     transport::{
         Delivery, Limits, Outbound, Outcome, Rejection, Stage, Transport, memory::MemoryBroker,
     },
@@ -53,6 +58,80 @@ pub(crate) fn fail_points(hits: usize, random: &mut ChaCha8Rng) -> anyhow::Resul
     let account = runtime.block_on(end(&broker, &ids))?;
     let hit = POINTS.map(|point| format!("{} {hits}", point.as_str())).join(", ");
     Ok(Row::new("memory, at least once".to_owned(), hit, &account, begun.elapsed()))
+}
+
+/// Refuses what is settled, then confirms nothing, each time until the pulse has told it for what it is:
+/// a stall, in words, of a consumer that is alive.
+pub(crate) fn outage(random: &mut ChaCha8Rng) -> anyhow::Result<Row> {
+    let begun = Instant::now();
+    let broker = MemoryBroker::new("OUTAGE");
+    let ids: Vec<String> = payloads(MESSAGES_A_DEATH, random)
+        .into_iter()
+        .map(|payload| broker.send(Outbound { payload: payload.into(), ..Outbound::default() }))
+        .collect();
+    let account = Runtime::new()?.block_on(async {
+        broker.abort_settlements(usize::MAX);
+        let pulse = Pulse::new(Duration::from_secs(1));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let run = pipeline(broker.consumer())?.with_pulse(pulse.clone());
+        let running = tokio::spawn(run.run(async { drop(stopped.await) }));
+        let is_told = |vitals: &Vitals, words| {
+            let reason = vitals.reason.as_deref().unwrap_or_default();
+            vitals.is_stalled && vitals.is_alive() && reason.contains(words)
+        };
+        shows(&pulse, |vitals| is_told(vitals, "were handed back")).await?;
+        let hold = broker.hold_confirmations();
+        broker.abort_settlements(0);
+        shows(&pulse, |vitals| is_told(vitals, "the broker has confirmed nothing")).await?;
+        drop(hold);
+        shows(&pulse, |vitals| vitals.is_well() && broker.unsettled_messages() == 0).await?;
+        drop(stop);
+        running.await??;
+        account(&broker, &ids)
+    })?;
+    let what = "results refused, then not confirmed, until it was told".to_owned();
+    Ok(Row::new("memory, at least once".to_owned(), what, &account, begun.elapsed()))
+}
+
+async fn shows(pulse: &Pulse, expected: impl Fn(&Vitals) -> bool) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !expected(&pulse.vitals()) {
+        anyhow::ensure!(Instant::now() < deadline, "the pulse shows {:?}", pulse.vitals());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// Ranges of the whole test set and ever less of it, at once: in turns the last would end first.
+pub(crate) fn large_ranges() -> anyhow::Result<Row> {
+    const RANGES: usize = 20;
+    const IMAGES: usize = 2_000;
+    let begun = Instant::now();
+    let broker = MemoryBroker::new("RANGES");
+    let range = |n: usize| {
+        let end = IMAGES - n * IMAGES / (2 * RANGES);
+        format!(r#"{{"start_idx": 0, "end_idx": {end}}}"#).into()
+    };
+    let send = |n| broker.send(Outbound { payload: range(n), ..Outbound::default() });
+    let ids: Vec<String> = (0..RANGES).map(send).collect();
+    let model = Arc::new(Classifier::pretrained()?);
+    let images: Arc<[Image]> = vec![Image::new([1; Image::PIXELS]); IMAGES].into();
+    let run = Pipeline::new(broker.consumer(), model, images, PipelineConfig::default());
+    let ended = async {
+        while broker.unsettled_messages() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    Runtime::new()?.block_on(run.run(ended))?;
+    let answered: Vec<String> = broker
+        .results()
+        .iter()
+        .map(|result| Ok(serde_json::from_slice::<ResultRecord>(&result.payload)?.id))
+        .collect::<anyhow::Result<_>>()?;
+    anyhow::ensure!(answered == ids, "answered in another order: {answered:?}");
+    let what = format!("{RANGES} large ranges at once, the first received finished first");
+    let account = account(&broker, &ids)?;
+    Ok(Row::new("memory, at least once".to_owned(), what, &account, begun.elapsed()))
 }
 
 /// Acknowledges some messages without an end, as no consumer of this project does, and checks that

@@ -4,10 +4,10 @@ use serde::{
     Deserialize,
     de::{Error, IgnoredAny},
 };
-use serde_json::Value;
 
 use super::{
-    range,
+    few::Few,
+    range::{self, Index},
     request::{Request, malformed},
     tensor::{self, Tensor},
 };
@@ -20,9 +20,9 @@ use crate::{
 /// those that tell a result.
 #[derive(Deserialize)]
 pub(super) struct Document {
-    start_idx: Option<Value>,
-    end_idx: Option<Value>,
-    inputs: Option<Vec<Tensor>>,
+    start_idx: Option<Index>,
+    end_idx: Option<Index>,
+    inputs: Option<Few<Tensor>>,
     schema: Option<IgnoredAny>,
     model: Option<IgnoredAny>,
     predictions: Option<IgnoredAny>,

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
+    few::Few,
     request::malformed,
     tensor::{self, Tensor},
 };
@@ -85,7 +86,7 @@ pub struct InferenceBody {
 struct Document {
     id: Option<String>,
     parameters: Option<RequestParameters>,
-    inputs: Vec<Tensor>,
+    inputs: Few<Tensor>,
     outputs: Option<Vec<AskedOutput>>,
 }
 

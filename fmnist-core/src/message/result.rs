@@ -94,6 +94,9 @@ impl ResultRecord {
     /// The version of the format that this library writes.
     pub const SCHEMA: u32 = 1;
 
+    /// A little above what a result without predictions takes.
+    const ENVELOPE_BYTES: usize = 512;
+
     /// Encodes as JSON; above `max_bytes`, as several parts `id#k/n` (k from 1) with a share of
     /// the predictions each. A single prediction is never cut, however small `max_bytes` is.
     pub fn encode(&self, max_bytes: usize) -> Vec<Bytes> {
@@ -107,9 +110,10 @@ impl ResultRecord {
             let share = all.len().div_ceil(parts.min(all.len()));
             let chunks = all.chunks(share);
             let count = chunks.len();
+            let usual_bytes = (whole.len() / count + Self::ENVELOPE_BYTES).min(max_bytes);
             let encoded: Vec<Bytes> = (1..)
                 .zip(chunks)
-                .map(|(k, chunk)| self.part(&format!("{}#{k}/{count}", self.id), chunk, max_bytes))
+                .map(|(k, part)| self.part(&format!("{}#{k}/{count}", self.id), part, usual_bytes))
                 .collect();
             if share == 1 || encoded.iter().all(|part| part.len() <= max_bytes) {
                 return encoded;
@@ -155,11 +159,10 @@ impl ResultRecord {
 
     /// A little above the usual length, so that the buffer seldom grows.
     fn estimated_bytes(&self) -> usize {
-        const ENVELOPE: usize = 512;
         const PREDICTION: usize = 96;
         const TOP: usize = 64;
         let top: usize = self.predictions.iter().map(|p| p.top.len()).sum();
-        ENVELOPE + self.predictions.len() * PREDICTION + top * TOP
+        Self::ENVELOPE_BYTES + self.predictions.len() * PREDICTION + top * TOP
     }
 }
 

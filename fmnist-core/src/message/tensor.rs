@@ -7,7 +7,10 @@ use serde::{
     de::{DeserializeSeed, Error, SeqAccess, Visitor},
 };
 
-use super::request::{MAX_IMAGES, check_count, malformed};
+use super::{
+    few::Few,
+    request::{MAX_IMAGES, check_count, malformed},
+};
 use crate::{
     image::Image,
     transport::{Rejection, Stage},
@@ -17,7 +20,7 @@ use crate::{
 #[derive(Deserialize)]
 pub(super) struct Tensor {
     name: String,
-    shape: Vec<usize>,
+    shape: Few<usize>,
     datatype: String,
     parameters: Option<Parameters>,
     data: Option<Numbers>,
@@ -49,12 +52,12 @@ const DEEPEST: usize = 4;
 /// `[n, 1, 28, 28]`, or the same pixels as `[n, 28, 28]`, `[n, 28, 28, 1]` or `[n, 784]`; `FP32` in
 /// 0.0–1.0 (pixel / 255, rounded to the nearest pixel) or `UINT8` in 0–255; nested as the shape says
 /// or flat.
-pub(super) fn images(inputs: Vec<Tensor>, binary: &[u8]) -> Result<Vec<Image>, Rejection> {
-    let [input] = <[Tensor; 1]>::try_from(inputs).map_err(|inputs| {
+pub(super) fn images(inputs: Few<Tensor>, binary: &[u8]) -> Result<Vec<Image>, Rejection> {
+    let [input] = <[Tensor; 1]>::try_from(inputs.0).map_err(|inputs| {
         let names: Vec<_> = inputs.into_iter().map(|input| input.name).collect();
         invalid(format!("expected one input, image, found {names:?}"))
     })?;
-    let Tensor { name, shape, datatype, parameters, data } = input;
+    let Tensor { name, shape: Few(shape), datatype, parameters, data } = input;
     if name != "image" {
         return Err(invalid(format!("expected input image, found {name:?}")));
     }

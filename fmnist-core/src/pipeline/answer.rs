@@ -29,14 +29,8 @@ impl Answer {
             Request::Images(images) if keeps_images => (None, images.clone()),
             Request::Images(_) => (None, Vec::new()),
         };
-        Self {
-            range,
-            images,
-            answered: 0,
-            kept,
-            predictions: Vec::with_capacity(images),
-            rejection: None,
-        }
+        // Room for predictions is made when the first is there: of large messages few are begun.
+        Self { range, images, answered: 0, kept, predictions: Vec::new(), rejection: None }
     }
 
     /// Takes the answer for the next image.
@@ -49,15 +43,26 @@ impl Answer {
         let index = self.range.map_or(0, |(start, _)| start) + self.answered;
         self.answered += 1;
         match answer {
+            // The message will have no result.
+            Ok(_) if self.rejection.is_some() => {}
             Ok(prediction) => {
+                if self.predictions.capacity() == 0 {
+                    self.predictions.reserve_exact(self.images);
+                }
                 let record = PredictionRecord::new(index, &prediction, model.labels(), top_k);
                 self.predictions.push(record);
             }
             Err(reason) => {
                 let found = || Rejection::new(Stage::Infer, format!("image {index}: {reason}"));
                 self.rejection.get_or_insert_with(found);
+                self.predictions = Vec::new();
             }
         }
+    }
+
+    /// How many images the message has.
+    pub(super) fn images(&self) -> usize {
+        self.images
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -9,7 +9,7 @@ pub struct BatchConfig {
     pub max_images: usize,
     /// Messages in flight at most.
     pub max_messages: usize,
-    /// Payload bytes in flight at most.
+    /// Bytes in flight at most: keys, headers, payloads and the images that they carry, unpacked.
     pub max_bytes: usize,
     /// How long a busy pipeline may hold an incomplete batch, in milliseconds.
     pub max_wait_ms: u64,
@@ -54,7 +54,7 @@ impl Default for ResultsConfig {
 pub struct OnError {
     /// The action.
     pub action: OnErrorAction,
-    /// With `retry`: deliveries before the message is dead-lettered.
+    /// With `retry`: failures of a message before it is dead-lettered.
     pub attempts: u32,
     /// The wait before a message is handed back to be delivered again, in milliseconds.
     pub backoff_ms: u64,

@@ -22,11 +22,14 @@ pub(super) struct InFlight<T> {
     messages: HashMap<Sequence, Message<T>>,
     lanes: HashMap<Lane, VecDeque<Sequence>>,
     ready: Vec<Done<T>>,
+    /// What they take, in bytes, until they are settled.
+    bytes: usize,
 }
 
 struct Message<T> {
     lane: Option<Lane>,
     received: Instant,
+    bytes: usize,
     state: State<T>,
 }
 
@@ -41,6 +44,8 @@ pub(super) struct Done<T> {
     pub(super) delivery: Delivery<T>,
     pub(super) verdict: Verdict,
     pub(super) received: Instant,
+    /// What it takes until it is settled.
+    pub(super) bytes: usize,
 }
 
 /// How a message shall end.
@@ -53,7 +58,8 @@ pub(super) enum Verdict {
 
 impl<T> InFlight<T> {
     pub(super) fn new() -> Self {
-        Self { next: 0, messages: HashMap::new(), lanes: HashMap::new(), ready: Vec::new() }
+        let (messages, lanes, ready) = (HashMap::new(), HashMap::new(), Vec::new());
+        Self { next: 0, messages, lanes, ready, bytes: 0 }
     }
 
     pub(super) fn receive(
@@ -68,7 +74,9 @@ impl<T> InFlight<T> {
         if let Some(lane) = &lane {
             self.lanes.entry(lane.clone()).or_default().push_back(sequence);
         }
-        self.messages.insert(sequence, Message { lane, received, state: State::Decoding });
+        let bytes = delivery.size_bytes();
+        self.bytes += bytes;
+        self.messages.insert(sequence, Message { lane, received, bytes, state: State::Decoding });
         Received { sequence, delivery, at, received }
     }
 
@@ -83,6 +91,10 @@ impl<T> InFlight<T> {
             Ok(request) => {
                 let sequence = received.sequence;
                 let message = self.messages.get_mut(&sequence).expect("decoded while in flight");
+                let copies = if keeps_images { 2 } else { 1 };
+                let unpacked = copies * request.carried_bytes();
+                message.bytes += unpacked;
+                self.bytes += unpacked;
                 message.state = State::Inferring(received, Answer::new(&request, keeps_images));
                 Ok(request)
             }
@@ -111,8 +123,8 @@ impl<T> InFlight<T> {
     /// Gives a message its verdict; it becomes ready once the earlier ones of its lane are.
     pub(super) fn finish(&mut self, sequence: Sequence, delivery: Delivery<T>, verdict: Verdict) {
         let message = self.messages.get_mut(&sequence).expect("finished while in flight");
-        let received = message.received;
-        message.state = State::Done(Done { delivery, verdict, received });
+        let (received, bytes) = (message.received, message.bytes);
+        message.state = State::Done(Done { delivery, verdict, received, bytes });
         let Some(lane) = message.lane.clone() else {
             self.release(sequence);
             return;
@@ -148,6 +160,16 @@ impl<T> InFlight<T> {
 
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// What the messages take that are not settled: keys, attributes, payloads, unpacked images.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Messages that took so much are settled.
+    pub(super) fn settled(&mut self, bytes: usize) {
+        self.bytes -= bytes;
     }
 }
 

@@ -183,7 +183,10 @@ fn describe() {
         "From the reception of a settled batch's first message to its acknowledgement."
     );
     describe_gauge!("fmnist_in_flight_messages", "Messages received and not settled.");
-    describe_gauge!("fmnist_in_flight_bytes", "Payload bytes received and not settled.");
+    describe_gauge!(
+        "fmnist_in_flight_bytes",
+        "What they take: keys, headers, payloads, unpacked images."
+    );
     describe_counter!("fmnist_stalls_total", "How often no message came to an end for a minute.");
     describe_gauge!("fmnist_stalled", "1 while no message comes to an end; /readyz says why.");
     describe_gauge!(

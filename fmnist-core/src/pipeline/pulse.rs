@@ -17,8 +17,9 @@ use super::meters::Meters;
 ///
 /// A pipeline has *stalled* when for [`Pulse::patience`] no message has come to an end (published,
 /// recorded, dead-lettered) and no image has moved through the model, although messages are in
-/// flight; when all that it settles has been handed back for so long, however often it was classified
-/// in between; or when something outside has been waited for so long. That is readiness and a metric:
+/// flight; when the sink or the broker has confirmed nothing of what it was given; when all that is
+/// settled has been handed back, however often it was classified in between; or when something outside
+/// has been waited for. That is readiness and a metric:
 /// a restart mends no broker and no database. An idle pipeline does not stall.
 ///
 /// A part *hangs* that was given work and gives nothing back: the decoder or the model. A transport
@@ -155,8 +156,7 @@ impl Pulse {
 
     /// Nothing could be received, and why.
     pub(super) fn unreachable(&self, error: &dyn std::error::Error) {
-        let patience = self.patience;
-        self.change(|state, now| state.unreachable(error.to_string(), patience, now));
+        self.change(|state, now| state.unreachable(error.to_string(), now));
     }
 
     /// Work was given to a part, in whatever unit it comes back.

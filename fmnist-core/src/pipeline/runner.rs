@@ -1,7 +1,6 @@
 mod settle;
 
 use std::{
-    collections::HashMap,
     pin::Pin,
     sync::Arc,
     time::{self, Duration},
@@ -17,7 +16,8 @@ use tokio::{
 use settle::{Settled, Written};
 
 use super::{
-    OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Pulse, Sink,
+    OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Pulse, Sink, budget,
+    failures::Failures,
     in_flight::{InFlight, Refused, Verdict},
     meters::Meters,
     pace::Pace,
@@ -34,8 +34,6 @@ use crate::{
 
 /// A full batch waits behind the one that runs, so that the inference thread never idles.
 pub(super) const BATCHES_AHEAD: usize = 2;
-/// Failing messages whose attempts are remembered where the broker does not count them.
-const REMEMBERED_FAILURES: usize = 10_000;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -91,15 +89,17 @@ struct Runner<T: Transport, M, S> {
     schedule: Schedule,
     pace: Pace,
     batches_ahead: usize,
-    /// Messages and payload bytes that were received and not yet settled.
+    /// Messages that were received and not yet settled.
     messages: usize,
-    bytes: usize,
+    /// Images that were answered in messages that are not yet settled, and how many may be.
+    answers: usize,
+    most_answers: usize,
     /// At most one write at a time, so that verdicts keep their order.
     sinking: Eventually<Written<T::Token>>,
     settling: Eventually<Settled>,
     /// Messages that are handed back once their back-off is over.
     delayed: Eventually<(Sequence, Delivery<T::Token>)>,
-    failures: HashMap<String, u32>,
+    failures: Failures,
     backoff: Option<Backoff>,
     deadline: Option<Instant>,
     report: PipelineReport,
@@ -118,6 +118,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         meters: Arc<Meters>,
     ) -> Self {
         let Pipeline { transport, model, test_images, config, sink, observer, pulse } = pipeline;
+        let most_answers = budget::answered_images(config.results.top_k, model.labels().len());
         Self {
             pace: Pace::new(&config.batch),
             decoder,
@@ -134,11 +135,12 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
             schedule: Schedule::default(),
             batches_ahead: 0,
             messages: 0,
-            bytes: 0,
+            answers: 0,
+            most_answers,
             sinking: Eventually::new(),
             settling: Eventually::new(),
             delayed: Eventually::new(),
-            failures: HashMap::new(),
+            failures: Failures::default(),
             backoff: None,
             deadline: None,
             report: PipelineReport::default(),
@@ -200,7 +202,9 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
     /// What may be received now; no messages while there is no room or the pipeline drains.
     fn limits(&self) -> Limits {
         let batch = &self.config.batch;
-        let room = match self.bytes < batch.max_bytes.max(1) && self.deadline.is_none() {
+        let bytes = self.in_flight.bytes();
+        let has_room = bytes < batch.max_bytes.max(1) && self.answers < self.most_answers;
+        let room = match has_room && self.deadline.is_none() {
             true => batch.max_messages.max(1).saturating_sub(self.messages),
             false => 0,
         };
@@ -208,7 +212,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         let max_wait = if idle { 0 } else { batch.max_wait_ms };
         Limits {
             max_messages: room,
-            max_bytes: batch.max_bytes.saturating_sub(self.bytes),
+            max_bytes: batch.max_bytes.saturating_sub(bytes),
             max_wait: Duration::from_millis(max_wait),
         }
     }
@@ -231,15 +235,28 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         };
         crate::fail_point!(AfterRecv);
         self.backoff = None;
-        self.messages += deliveries.len();
-        self.bytes += deliveries.iter().map(|d| d.payload.len()).sum::<usize>();
-        let is_full = self.limits().max_messages == 0;
-        self.pulse.received(deliveries.len(), self.messages, is_full);
-        self.meters.received(deliveries.len());
-        self.meters.in_flight(self.messages, self.bytes);
+        let count = deliveries.len();
+        self.messages += count;
         let (at, now) = (Timestamp::now(), time::Instant::now());
-        let receive = |delivery| self.in_flight.receive(delivery, at, now);
-        let batch = deliveries.into_iter().map(receive).collect();
+        let mut sent_bytes = self.in_flight.bytes();
+        let mut batch = Vec::with_capacity(count);
+        for delivery in deliveries {
+            batch.push(self.in_flight.receive(delivery, at, now));
+            if self.in_flight.bytes() - sent_bytes >= budget::DECODE_BYTES {
+                sent_bytes = self.in_flight.bytes();
+                self.decode(std::mem::take(&mut batch))?;
+            }
+        }
+        if !batch.is_empty() {
+            self.decode(batch)?;
+        }
+        self.pulse.received(count, self.messages, self.limits().max_messages == 0);
+        self.meters.received(count);
+        self.meters.in_flight(self.messages, self.in_flight.bytes());
+        Ok(())
+    }
+
+    fn decode(&self, batch: Vec<Received<T::Token>>) -> Result<(), PipelineError> {
         // Batches in the channel hold at least one message each, so there is always room.
         self.decoder.input.try_send(batch).map_err(|_| ended("decode"))
     }
@@ -252,7 +269,8 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         let sequence = decoded.received.sequence;
         match self.in_flight.decoded(decoded, self.sink.keeps_images()) {
             Ok(request) => {
-                self.schedule.push(sequence, request, at);
+                let max_images = self.pace.limit(self.schedule.messages() + 1);
+                self.schedule.push(sequence, request, at, max_images);
                 Ok(())
             }
             Err(refused) => {
@@ -265,18 +283,30 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
     /// Hands images to the inference thread: what there is when it idles, else full batches.
     fn dispatch(&mut self) -> Result<(), PipelineError> {
         let max_images = self.pace.limit(self.schedule.messages());
+        // What is on its way out will make room for answers. Where nothing is, answers wait for
+        // earlier messages of their lanes, and so those come first.
+        let has_room = self.answers < self.most_answers;
+        if !has_room && self.is_settling() {
+            return Ok(());
+        }
         while self.batches_ahead == 0
             || (self.batches_ahead < BATCHES_AHEAD && self.schedule.images() >= max_images)
         {
-            let Some(batch) = self.schedule.next_batch(max_images, &self.test_images) else {
-                break;
+            let batch = match has_room {
+                true => self.schedule.next_batch(max_images, &self.test_images),
+                false => self.schedule.oldest(max_images, &self.test_images),
             };
+            let Some(batch) = batch else { break };
             self.report.batches += 1;
             self.batches_ahead += 1;
             self.pulse.enter(Place::Infer, 1);
             self.inference.input.try_send(batch).map_err(|_| ended("inference"))?;
         }
         Ok(())
+    }
+
+    fn is_settling(&self) -> bool {
+        self.in_flight.has_ready() || !self.sinking.is_empty() || !self.settling.is_empty()
     }
 
     fn inferred(&mut self, inferred: Inferred) -> Result<(), PipelineError> {
@@ -286,6 +316,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         self.batches_ahead -= 1;
         self.pulse.leave(Place::Infer, 1);
         self.report.images += answers.len();
+        self.answers += answers.len();
         let mut answers = answers.into_iter();
         let model = Arc::clone(&self.model);
         let top_k = self.config.results.top_k;
@@ -295,13 +326,17 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                 share.for_each(|prediction| answer.push(prediction, &*model, top_k));
             });
             let Some((received, answer)) = complete else { continue };
+            let images = answer.images();
             match answer.finish(&received, &*model, at) {
                 Ok(answered) => {
-                    self.failures.remove(&answered.record.id);
+                    self.failures.forget(&answered.record.id);
                     let verdict = Verdict::Answer(answered);
                     self.in_flight.finish(sequence, received.delivery, verdict);
                 }
-                Err(rejection) => self.refuse(received, rejection)?,
+                Err(rejection) => {
+                    self.answers -= images;
+                    self.refuse(received, rejection)?;
+                }
             }
         }
         Ok(())
@@ -323,7 +358,9 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                 return Err(PipelineError::Refused { id: delivery.id, stage, reason });
             }
             OnErrorAction::Retry if rejection.stage == Stage::Infer => {
-                if self.count_attempt(&delivery) < self.config.on_error.attempts {
+                let now = time::Instant::now();
+                let failures = self.failures.count(id, delivery.attempt, now);
+                if failures < self.config.on_error.attempts {
                     let wait = Duration::from_millis(self.config.on_error.backoff_ms);
                     self.delayed.push(Box::pin(async move {
                         tokio::time::sleep(wait).await;
@@ -331,22 +368,12 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                     }));
                     return Ok(());
                 }
-                self.failures.remove(id);
+                self.failures.forget(id);
             }
             OnErrorAction::Retry | OnErrorAction::DeadLetter => {}
         }
         self.in_flight.finish(sequence, delivery, Verdict::Reject(rejection));
         Ok(())
-    }
-
-    /// How often this message has failed, by the broker's count where it is higher.
-    fn count_attempt(&mut self, delivery: &Delivery<T::Token>) -> u32 {
-        if self.failures.len() >= REMEMBERED_FAILURES {
-            self.failures.clear();
-        }
-        let counted = self.failures.entry(delivery.id.clone()).or_default();
-        *counted += 1;
-        (*counted).max(delivery.attempt.unwrap_or(0))
     }
 }
 

@@ -5,6 +5,7 @@ mod transport;
 mod world;
 
 use std::{
+    cell::Cell,
     sync::{Arc, LazyLock},
     thread,
     time::Duration,
@@ -18,10 +19,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 use transport::SimulatedTransport;
-use world::{Fate, Fault, World};
+pub(super) use world::Fault;
+use world::{Fate, World};
 
 use super::{
-    Answered, BatchConfig, OnError, OnErrorAction, Pipeline, PipelineConfig, Sink, SinkError,
+    Answered, BatchConfig, OnError, OnErrorAction, Pipeline, PipelineConfig, Pulse, Sink,
+    SinkError,
     meters::Meters,
     runner,
     worker::{self, Worker},
@@ -30,6 +33,7 @@ use crate::{
     classifier::{ClassifyError, Infer, ModelIdentity, Prediction},
     image::Image,
     label::LABELS,
+    message,
 };
 
 /// Incarnations of the consumer before the one that may finish.
@@ -37,6 +41,20 @@ const MOST_CRASHES: u32 = 3;
 /// Longer than any delay in a schedule: what is not done by then never will be.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 const TEST_IMAGES: u8 = 20;
+/// Images of a batch at most.
+const MAX_IMAGES: u64 = 8;
+/// How long the results topic is away at times: ten publications that are given up.
+const OUTAGE: Duration = Duration::from_secs(300);
+
+thread_local! {
+    /// The fault of the schedule that runs on this thread.
+    static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
+}
+
+/// Whether the pipeline is to make this mistake.
+pub(super) fn is_planted(fault: Fault) -> bool {
+    PLANTED.get() == Some(fault)
+}
 
 /// Nobody records here; made once, because a schedule takes less time than they do.
 static METERS: LazyLock<Arc<Meters>> = LazyLock::new(|| {
@@ -85,6 +103,10 @@ struct FlakySink(World);
 
 impl Sink for FlakySink {
     async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
+        {
+            let mut state = self.0.state();
+            results.iter().for_each(|result| state.classified(&result.record.id));
+        }
         self.0.delay().await;
         if self.0.state().chance(8) {
             return Err(SinkError { context: "told to fail".to_owned(), source: None });
@@ -120,7 +142,7 @@ fn config(world: &World) -> PipelineConfig {
     let rng = &mut state.rng;
     PipelineConfig {
         batch: BatchConfig {
-            max_images: rng.random_range(1..=8),
+            max_images: rng.random_range(1..=MAX_IMAGES as usize),
             max_messages: rng.random_range(1..=12),
             max_bytes: [1, 2_000, 1 << 20][rng.random_range(0..3)],
             max_wait_ms: rng.random_range(0..=5),
@@ -138,7 +160,12 @@ fn config(world: &World) -> PipelineConfig {
 }
 
 /// Runs one consumer until `stop` resolves and it has drained.
-async fn consume(world: &World, config: PipelineConfig, stop: impl Future<Output = ()> + Send) {
+async fn consume(
+    world: &World,
+    config: PipelineConfig,
+    pulse: &Pulse,
+    stop: impl Future<Output = ()> + Send,
+) {
     let test_images: Arc<[Image]> =
         (0..TEST_IMAGES).map(|n| Image::new([n; Image::PIXELS])).collect();
     let identity =
@@ -150,21 +177,26 @@ async fn consume(world: &World, config: PipelineConfig, stop: impl Future<Output
     });
     let images = test_images.len();
     let capacity = config.batch.max_messages;
-    let decoder = simulated(world, capacity, move |batch| worker::decode(batch, images));
+    let decoder = simulated(world, capacity, move |batch| {
+        worker::decode(batch, |attributes, payload| message::decode(attributes, payload, images))
+    });
     let classifier = Arc::clone(&model);
     let inference =
         simulated(world, runner::BATCHES_AHEAD, move |batch| worker::classify(batch, &*classifier));
     let transport = SimulatedTransport::new(world.clone());
-    let pipeline =
-        Pipeline::new(transport, model, test_images, config).with_sink(FlakySink(world.clone()));
+    let pipeline = Pipeline::new(transport, model, test_images, config)
+        .with_sink(FlakySink(world.clone()))
+        .with_pulse(pulse.clone());
     // A grace that ran out is an error, and no loss.
     let _ = runner::run_with(pipeline, decoder, inference, Arc::clone(&METERS), stop).await;
 }
 
 /// One schedule; what it broke, if anything.
 async fn run(seed: u64, fault: Option<Fault>) -> Result<Fate, String> {
+    PLANTED.set(fault);
     let world = World::new(seed, fault);
     let config = config(&world);
+    let pulse = Pulse::default();
     let crashes = world.state().rng.random_range(0..=MOST_CRASHES);
     for _ in 0..crashes {
         let (after, gently) = {
@@ -172,19 +204,54 @@ async fn run(seed: u64, fault: Option<Fault>) -> Result<Fate, String> {
             (Duration::from_millis(state.rng.random_range(0..120)), state.chance(2))
         };
         if gently {
-            let drained = timeout(PATIENCE, consume(&world, config.clone(), sleep(after))).await;
+            let drained =
+                timeout(PATIENCE, consume(&world, config.clone(), &Pulse::default(), sleep(after)))
+                    .await;
             drained.map_err(|_| "draining never ends".to_owned())?;
         } else {
             // The future is dropped in the middle: a crash.
-            let endless = consume(&world, config.clone(), std::future::pending());
+            let (config, pulse) = (config.clone(), Pulse::default());
+            let endless = consume(&world, config, &pulse, std::future::pending());
             let _ = timeout(after, endless).await;
             world.crash();
         }
     }
+    let is_cut = world.state().chance(16);
+    if is_cut {
+        world.state().cut(OUTAGE);
+    }
+    let has_grace = config.grace_ms > 0;
     let finished = world.clone();
-    let last = consume(&world, config, async move { finished.finished().await });
-    timeout(PATIENCE, last).await.map_err(|_| world.state().unfinished())?;
+    let last = consume(&world, config, &pulse, async move { finished.finished().await });
+    let watch = async {
+        if is_cut {
+            sleep(OUTAGE).await;
+            told(&world, &pulse)?;
+        }
+        Ok::<_, String>(())
+    };
+    let (ended, watched) = tokio::join!(timeout(PATIENCE, last), watch);
+    ended.map_err(|_| world.state().unfinished())?;
+    watched?;
+    // Without a grace nobody waits for the last confirmation.
+    if let (Some(reason), true) = (pulse.vitals().reason, has_grace) {
+        return Err(format!("all is done, and the pulse says {reason}"));
+    }
     world.state().judge()
+}
+
+/// Whether the pulse tells an outage that is about to end for what it is.
+fn told(world: &World, pulse: &Pulse) -> Result<(), String> {
+    let vitals = pulse.vitals();
+    if !vitals.is_alive() {
+        return Err(format!("an outage of the results topic is taken for a hang: {vitals:?}"));
+    }
+    match vitals.is_stalled || world.state().is_finished() {
+        true => Ok(()),
+        false => {
+            Err(format!("nothing was confirmed for {OUTAGE:?}, and nobody is told: {vitals:?}"))
+        }
+    }
 }
 
 fn runtime() -> Runtime {

@@ -1,3 +1,5 @@
+mod parts;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -54,6 +56,10 @@ impl Infer for FirstPixel {
             return Err(failed("told to fail"));
         }
         let predict = |image: &Image| match image.pixels()[0] {
+            252 => {
+                let (probabilities, model) = ([0.1; 10].into(), Arc::clone(&self.identity));
+                Ok(Prediction { class: 10, probabilities, model })
+            }
             255 => Err(failed("too bright")),
             254 => panic!("far too bright"),
             pixel => {
@@ -184,7 +190,9 @@ async fn bad_messages_go_to_the_dead_letters_and_the_rest_goes_on() {
 
 #[tokio::test]
 async fn one_bad_image_in_a_batch_dead_letters_one_message() {
-    for (pixel, expected) in [(255, "too bright"), (254, "panicked"), (253, "finite")] {
+    for (pixel, expected) in
+        [(255, "too bright"), (254, "panicked"), (253, "finite"), (252, "one of 10 classes")]
+    {
         let (broker, model) = (MemoryBroker::new("m"), FirstPixel::new());
         (1..=40).for_each(|i| drop(broker.send(raw(if i == 23 { pixel } else { i }))));
         let run = pipeline(&broker, &model, PipelineConfig::default());
@@ -281,6 +289,28 @@ async fn in_flight_messages_and_bytes_stay_bounded() {
 }
 
 #[tokio::test]
+async fn keys_and_headers_count_as_what_is_in_flight() {
+    let (broker, model) = (MemoryBroker::new("m"), FirstPixel::new());
+    let attributes = || [("h", vec![7; 10_000])].into_iter().collect();
+    let large = || Outbound { attributes: attributes(), ..keyed("k", raw(1)) };
+    let bytes = large().size_bytes();
+    (0..50).for_each(|_| drop(broker.send(large())));
+    let hold = broker.hold_confirmations();
+    let batch = BatchConfig { max_bytes: 10 * bytes, ..BatchConfig::default() };
+    let config = PipelineConfig { batch, ..PipelineConfig::default() };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let run = pipeline(&broker, &model, config).run(async { drop(stopped.await) });
+    let run = tokio::spawn(run);
+    while broker.results().len() < 10 {
+        tokio::task::yield_now().await;
+    }
+    (0..1000).for_each(|_| assert!(broker.waiting_messages() >= 40));
+    stop.send(()).expect("the pipeline runs");
+    drop(hold);
+    assert_eq!(run.await.expect("no panic").expect("drained").settlement.published, 10);
+}
+
+#[tokio::test]
 async fn nothing_is_received_before_the_model_is_warm() {
     struct Cold(Arc<FirstPixel>, MemoryBroker);
     impl Infer for Cold {
@@ -341,6 +371,29 @@ async fn a_failing_sink_delays_acknowledgement_and_loses_nothing() {
         assert_eq!(answered(&broker), published);
         assert_eq!(report.settlement.recorded + report.settlement.published, 5);
     }
+}
+
+/// Panics at the first write, then records.
+#[derive(Default)]
+struct Clumsy(Ledger);
+
+impl Sink for Clumsy {
+    async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
+        assert!(self.0.write(results).await.is_ok(), "the ledger is closed");
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_panics_has_not_confirmed_and_the_pipeline_goes_on() {
+    let (broker, model) = (MemoryBroker::new("m"), FirstPixel::new());
+    let sent: Vec<_> = (1..=5).map(|i| broker.send(keyed("a", raw(i)))).collect();
+    let sink = Clumsy::default();
+    let written = Arc::clone(&sink.0.0);
+    let run = pipeline(&broker, &model, PipelineConfig::default()).with_sink(sink);
+    run_through(&broker, run).await.expect("drained");
+    assert_eq!(*written.lock().expect("not poisoned"), sent);
+    assert_eq!(answered(&broker), sent);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -18,7 +19,7 @@ use crate::{
     classifier::{Infer, Prediction},
     image::Image,
     message::{self, Request},
-    transport::{Delivery, Rejection},
+    transport::{Attributes, Delivery, Rejection, Stage},
 };
 
 /// A message on its way through the decode thread.
@@ -81,22 +82,25 @@ pub(super) fn decoder<T: Send + 'static>(
     Worker::spawn("fmnist-decode", capacity, move |batch: Vec<Received<T>>| {
         let begun = Instant::now();
         let received = batch.first().map_or(begun, |first| first.received);
-        let decoded = decode(batch, test_images);
+        let decoded =
+            decode(batch, |attributes, payload| message::decode(attributes, payload, test_images));
         meters.decoded(received, begun);
         decoded
     })
 }
 
-/// Reads messages.
-pub(super) fn decode<T>(batch: Vec<Received<T>>, test_images: usize) -> Vec<Decoded<T>> {
-    batch
-        .into_iter()
-        .map(|received| {
-            let Delivery { attributes, payload, .. } = &received.delivery;
-            let request = message::decode(attributes, payload, test_images);
-            Decoded { received, request }
-        })
-        .collect()
+/// Reads messages with `read`; a panic in it refuses the one that it was reading.
+pub(super) fn decode<T>(
+    batch: Vec<Received<T>>,
+    read: impl Fn(&Attributes, &Bytes) -> Result<Request, Rejection>,
+) -> Vec<Decoded<T>> {
+    let decode = |received: Received<T>| {
+        let Delivery { attributes, payload, .. } = &received.delivery;
+        let request = catch_unwind(AssertUnwindSafe(|| read(attributes, payload)));
+        let panicked = |_| Err(Rejection::new(Stage::Decode, "the decoder panicked"));
+        Decoded { request: request.unwrap_or_else(panicked), received }
+    };
+    batch.into_iter().map(decode).collect()
 }
 
 /// The thread that classifies batches.
@@ -144,8 +148,18 @@ fn attempt<M: Infer>(model: &M, images: &[Image]) -> Result<Vec<Prediction>, Str
     if predictions.len() != images.len() {
         return Err(format!("{} answers for {} images", predictions.len(), images.len()));
     }
-    match predictions.iter().flat_map(|p| &p.probabilities).find(|p| !p.is_finite()) {
-        Some(found) => Err(format!("expected finite probabilities, found {found}")),
-        None => Ok(predictions),
+    let classes = model.labels().len();
+    for Prediction { class, probabilities, .. } in &predictions {
+        // What is told of an image is looked up by its classes.
+        if *class >= probabilities.len() || probabilities.len() > classes {
+            let found = probabilities.len();
+            return Err(format!(
+                "expected one of {classes} classes, found class {class} of {found} probabilities"
+            ));
+        }
+        if let Some(found) = probabilities.iter().find(|p| !p.is_finite()) {
+            return Err(format!("expected finite probabilities, found {found}"));
+        }
     }
+    Ok(predictions)
 }

@@ -9,6 +9,7 @@ mod files;
 mod messages;
 mod mutation;
 mod pictures;
+mod ranges;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

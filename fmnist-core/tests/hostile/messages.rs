@@ -45,6 +45,24 @@ fn json_of_any_depth_is_refused_within_the_stack() {
 }
 
 #[test]
+fn a_list_where_a_number_or_a_short_list_belongs_costs_no_more_than_its_text() {
+    let alone = Alone::wait();
+    let list = format!("[{}0]", "0,".repeat(500_000));
+    let input = r#"{"name": "", "shape": [], "datatype": ""},"#.repeat(20_000);
+    for text in [
+        format!(r#"{{"start_idx": {list}, "end_idx": 5}}"#),
+        format!(r#"{{"start_idx": 0, "end_idx": {{"a": {list}}}}}"#),
+        format!(r#"{{"start_idx": "{list}", "end_idx": 5}}"#),
+        format!(r#"{{"inputs": [{{"name": "image", "datatype": "FP32", "shape": {list}}}]}}"#),
+        format!(r#"{{"inputs": [{input} {{}}]}}"#),
+    ] {
+        for attributes in [Attributes::new(), typed("application/json")] {
+            assert_refused(&alone, &attributes, text.clone());
+        }
+    }
+}
+
+#[test]
 fn a_shape_of_more_than_there_is_costs_nothing() {
     let alone = Alone::wait();
     for shape in ["4294967295, 1, 28, 28", "18446744073709551615, 28, 28", "9223372036854775807, 2"]

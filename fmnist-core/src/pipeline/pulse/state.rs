@@ -7,10 +7,15 @@ use tokio::time::Instant;
 
 use super::Vitals;
 use crate::pipeline::meters::Meters;
+#[cfg(test)]
+use crate::pipeline::simulation;
 
 /// Messages that are handed back further apart than this are no loop. Above the longest pause that
 /// Pub/Sub makes before it delivers a message again, 600 s.
 const LOOP_PAUSE: Duration = Duration::from_secs(900);
+/// Receptions that fail further apart than this are no outage: a pipeline that backs off tries again
+/// after 5 s at most.
+const UNREACHABLE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Where messages are between reception and settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,8 +201,8 @@ impl State {
         self.enter(Place::Decode, messages, now);
     }
 
-    pub(super) fn unreachable(&mut self, reason: String, patience: Duration, now: Instant) {
-        self.unreachable.add(1, Some(reason), 2 * patience, now);
+    pub(super) fn unreachable(&mut self, reason: String, now: Instant) {
+        self.unreachable.add(1, Some(reason), UNREACHABLE_PAUSE, now);
     }
 
     pub(super) fn enter(&mut self, place: Place, count: usize, now: Instant) {
@@ -228,6 +233,10 @@ impl State {
 
     /// Messages are to be delivered again, and nothing came to an end with them.
     pub(super) fn handed_back(&mut self, messages: usize, reason: Option<String>, now: Instant) {
+        #[cfg(test)]
+        if simulation::is_planted(simulation::Fault::RetriesAreProgress) {
+            return self.settled(self.in_flight, messages, now);
+        }
         self.handed_back.add(messages, reason, LOOP_PAUSE, now);
     }
 
@@ -293,10 +302,12 @@ impl State {
     /// What holds the pipeline up, if it has stalled; nothing where that is a thread of its own.
     fn stall(&self, now: Instant, patience: Duration) -> Option<Vec<String>> {
         let silence = now.saturating_duration_since(self.moved);
-        let is_silent = self.in_flight > 0 && silence >= patience;
+        // New messages may move through the model while nothing is confirmed: that is no progress.
+        let is_silent = (self.in_flight > 0 && silence >= patience)
+            || self.silent(now, patience).next().is_some();
         let is_in_a_loop = self.in_flight > 0 || self.handed_back.is_recent(LOOP_PAUSE, now);
         let fruitless = self.handed_back.lasted(patience).filter(|_| is_in_a_loop);
-        let is_cut = self.unreachable.is_recent(2 * patience, now);
+        let is_cut = self.unreachable.is_recent(UNREACHABLE_PAUSE, now);
         let unreachable = self.unreachable.lasted(patience).filter(|_| is_cut);
         let waits = self.waits(now);
         let is_late = waits.iter().any(|(_, waited)| *waited >= patience);

@@ -36,7 +36,10 @@ fn messages_in_flight_of_which_none_ends_are_a_stall_that_is_counted_once() {
         assert_eq!(vitals, expected);
         assert!(vitals.is_alive() && !vitals.is_well());
     }
-    pulse.state().settled(2, 1, begun + 3 * PATIENCE);
+    let mut state = pulse.state();
+    state.leave(Place::Settle, 1, begun + 3 * PATIENCE);
+    state.settled(2, 1, begun + 3 * PATIENCE);
+    drop(state);
     let after = pulse.vitals_at(begun + 3 * PATIENCE);
     assert_eq!(after, Vitals { in_flight: 2, stalls: 1, ..Vitals::default() });
     assert_eq!(pulse.vitals_at(begun + 4 * PATIENCE).stalls, 2);
@@ -95,6 +98,28 @@ fn images_that_move_through_the_model_are_progress() {
 }
 
 #[test]
+fn messages_that_trickle_in_do_not_hide_that_nothing_is_confirmed() {
+    for (place, words) in [
+        (Place::Sink, "the sink has confirmed nothing for 60 s"),
+        (Place::Settle, "the broker has confirmed nothing for 60 s"),
+    ] {
+        let (pulse, begun) = (Pulse::new(PATIENCE), Instant::now());
+        for message in 1..=60 {
+            let now = begun + message * SECOND;
+            let mut state = pulse.state();
+            state.received(message as usize, 0, false, now);
+            state.enter(Place::Infer, 1, now);
+            state.leave(Place::Infer, 1, now);
+            state.enter(place, 1, now);
+        }
+        assert!(pulse.vitals_at(begun + 60 * SECOND).is_well());
+        let vitals = pulse.vitals_at(begun + 61 * SECOND);
+        assert!(vitals.is_stalled && vitals.is_alive());
+        assert_eq!(vitals.reason.as_deref(), Some(words));
+    }
+}
+
+#[test]
 fn a_thread_that_keeps_what_it_was_given_hangs_and_one_that_gives_anything_back_does_not() {
     for (place, thread, words) in [
         (Place::Decode, "decode", "the decoder has read nothing for 60 s"),
@@ -136,7 +161,7 @@ fn what_is_waited_for_is_named_once_by_the_longest_wait_and_forgotten_when_it_an
 
 #[test]
 fn receptions_that_fail_for_the_whole_patience_are_a_stall_until_one_does_not_or_they_cease() {
-    let fail = |pulse: &Pulse, at| pulse.state().unreachable("Kafka is away".into(), PATIENCE, at);
+    let fail = |pulse: &Pulse, at| pulse.state().unreachable("Kafka is away".into(), at);
     let (pulse, begun) = (Pulse::new(PATIENCE), Instant::now());
     (0..=12).for_each(|n| fail(&pulse, begun + n * 5 * SECOND));
     let vitals = pulse.vitals_at(begun + PATIENCE);

@@ -1,15 +1,18 @@
 //! From verdicts to settled messages: outcomes, the sink, the broker's answer, the observers.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use futures_util::FutureExt;
 
 use super::Runner;
 use crate::{
     classifier::Infer,
     pipeline::{
-        Answered, PipelineError, Sink,
+        Answered, PipelineError, Sink, SinkError,
         in_flight::{Done, Verdict},
         meters::{Meters, Rejected},
         pulse::Place,
@@ -22,6 +25,9 @@ type Verdicts<T> = Vec<(Delivery<T>, Outcome)>;
 
 pub(super) struct Written<T> {
     verdicts: Verdicts<T>,
+    /// What the messages take, and how many of their images are answered.
+    bytes: usize,
+    images: usize,
     records: Vec<Answered>,
     spans: Spans,
     /// When the first of the messages was received.
@@ -33,6 +39,7 @@ pub(super) struct Written<T> {
 pub(super) struct Settled {
     messages: usize,
     bytes: usize,
+    images: usize,
     answered: usize,
     rejected: Rejected,
     received: Instant,
@@ -53,12 +60,15 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         let begun = Instant::now();
         let (spans, received) = (Spans::default(), begun);
         let (verdicts, records, failure) = (Vec::new(), Vec::new(), None);
-        let mut written = Written { verdicts, records, spans, received, failure };
-        for Done { delivery, verdict, received } in self.in_flight.take_ready() {
+        let (bytes, images) = (0, 0);
+        let mut written = Written { verdicts, bytes, images, records, spans, received, failure };
+        for Done { delivery, verdict, received, bytes } in self.in_flight.take_ready() {
             written.received = written.received.min(received);
+            written.bytes += bytes;
             let trace = written.spans.begin(&delivery, &verdict, received);
             let outcome = match verdict {
                 Verdict::Answer(answered) => {
+                    written.images += answered.record.predictions.len();
                     let outcome = match self.config.record_only {
                         true => Outcome::Recorded,
                         false => {
@@ -93,9 +103,8 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
     }
 
     pub(super) fn settle(&mut self, written: Written<T::Token>) {
-        let Written { verdicts, records, spans, received, failure } = written;
+        let Written { verdicts, bytes, images, records, spans, received, failure } = written;
         let messages = verdicts.len();
-        let bytes = verdicts.iter().map(|(delivery, _)| delivery.payload.len()).sum();
         let answered = verdicts.iter().filter(|(_, outcome)| outcome.is_answer()).count();
         let mut rejected = Rejected::default();
         verdicts.iter().for_each(|(_, outcome)| rejected.count(outcome));
@@ -108,6 +117,7 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
             Settled {
                 messages,
                 bytes,
+                images,
                 answered,
                 rejected,
                 received,
@@ -125,8 +135,9 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
             crate::fail_point!(InDrain);
         }
         self.messages -= settled.messages;
-        self.bytes -= settled.bytes;
-        self.meters.in_flight(self.messages, self.bytes);
+        self.answers -= settled.images;
+        self.in_flight.settled(settled.bytes);
+        self.meters.in_flight(self.messages, self.in_flight.bytes());
         let (ended, failure) = match &settled.result {
             Ok(settlement) => (settlement.ended(), settled.failure),
             Err(error) => (0, Some(error.to_string())),
@@ -167,7 +178,10 @@ async fn write<T: Send, S: Sink>(
     meters: Arc<Meters>,
 ) -> Written<T> {
     let begun = Instant::now();
-    let confirmed = sink.write(&written.records).await;
+    let writing = AssertUnwindSafe(async { sink.write(&written.records).await }).catch_unwind();
+    let confirmed = writing.await.unwrap_or_else(|_| {
+        Err(SinkError { context: "the sink panicked".to_owned(), source: None })
+    });
     meters.sunk(begun.elapsed());
     if let Err(error) = confirmed {
         tracing::warn!(error = &error as &dyn std::error::Error, "the sink did not confirm");

@@ -1,4 +1,4 @@
-//! The batcher against a model that takes one image at a time, over random arrivals.
+//! The schedule against a model that takes one image at a time, over random arrivals.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,12 @@ const TEST_IMAGES: usize = 60;
 /// Mistakes that the comparison must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// A message keeps its turn until all its images are taken.
-    TakesMessagesWhole,
+    /// Large messages take turns, so that none ends before all but do.
+    AdvancesInLockstep,
+    /// A message of any size waits for those before it.
+    LetsSmallOnesWait,
+    /// Small messages leave nothing of a batch to large ones.
+    StarvesLargeOnes,
     /// What is left of a message after its turn is forgotten.
     LosesTheRest,
     /// The next turn begins with the image that ended the last.
@@ -30,8 +34,10 @@ enum Fault {
     PrefersTheLatest,
 }
 
-const FAULTS: [Fault; 6] = [
-    Fault::TakesMessagesWhole,
+const FAULTS: [Fault; 8] = [
+    Fault::AdvancesInLockstep,
+    Fault::LetsSmallOnesWait,
+    Fault::StarvesLargeOnes,
     Fault::LosesTheRest,
     Fault::TakesAnImageTwice,
     Fault::Reverses,
@@ -53,6 +59,10 @@ enum Step {
     Batch {
         max_images: usize,
     },
+    /// In the order of reception.
+    Oldest {
+        max_images: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -64,51 +74,107 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..6_usize).prop_map(|images| Step::Carry { images }),
         1 => Just(Step::Carry { images: 1 }),
         4 => (1..12_usize).prop_map(|max_images| Step::Batch { max_images }),
+        1 => (1..12_usize).prop_map(|max_images| Step::Oldest { max_images }),
     ]
 }
 
 /// The images of each message, in its order.
 type Shares = BTreeMap<Sequence, Vec<usize>>;
 
-/// Every message that waits, and the images that it still has.
+/// Images of a batch when messages are read: above and below those of the batches that are taken.
+const MAX_IMAGES: usize = 8;
+
+/// Every message that waits, in the order of reception, and the images that it still has.
 #[derive(Default)]
 struct Model {
-    waiting: VecDeque<(Sequence, VecDeque<usize>)>,
+    waiting: Vec<(Sequence, VecDeque<usize>, Size)>,
+    /// Quarters of an image that the large messages have let others have.
+    owed: usize,
     fault: Option<Fault>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Size {
+    Small,
+    Large,
 }
 
 impl Model {
     fn push(&mut self, sequence: Sequence, images: VecDeque<usize>) {
-        match self.fault {
-            Some(Fault::PrefersTheLatest) => self.waiting.push_front((sequence, images)),
-            _ => self.waiting.push_back((sequence, images)),
-        }
+        let size = if images.len() * 4 <= MAX_IMAGES * 3 { Size::Small } else { Size::Large };
+        let place = match self.fault {
+            Some(Fault::PrefersTheLatest) => 0,
+            _ => self.waiting.len(),
+        };
+        self.waiting.insert(place, (sequence, images, size));
     }
 
     fn images(&self) -> usize {
-        self.waiting.iter().map(|(_, images)| images.len()).sum()
+        self.waiting.iter().map(|(_, images, _)| images.len()).sum()
     }
 
-    /// One image of each message in turn, until the batch is full or none wait.
+    fn first(&self, wanted: Size) -> Option<usize> {
+        self.waiting.iter().position(|(_, _, size)| *size == wanted)
+    }
+
+    /// One image at a time: of the first small message, except for a quarter of the images, which
+    /// are the first large message's.
     fn next_batch(&mut self, max_images: usize) -> Option<Shares> {
-        let mut shares = Shares::new();
         let room = max_images + usize::from(self.fault == Some(Fault::OverfillsTheBatch));
-        for _ in 0..room {
-            let Some((sequence, mut images)) = self.waiting.pop_front() else { break };
-            let image = match self.fault {
-                Some(Fault::Reverses) => images.pop_back(),
-                Some(Fault::TakesAnImageTwice) if images.len() % 3 == 2 => images.front().copied(),
-                _ => images.pop_front(),
+        self.owed = match (self.first(Size::Large), self.fault) {
+            (None, _) | (_, Some(Fault::StarvesLargeOnes)) => 0,
+            (Some(_), _) => self.owed + max_images,
+        };
+        let mut shares = Shares::new();
+        let mut left = room.min(self.images());
+        let mut reserved = (self.owed / 4).min(left);
+        while left > 0 {
+            let (small, large) = (self.first(Size::Small), self.first(Size::Large));
+            let (message, is_large) = match (small, large) {
+                _ if self.fault == Some(Fault::LetsSmallOnesWait) => (0, false),
+                (Some(small), Some(_)) if left > reserved => (small, false),
+                (_, Some(large)) => (large, true),
+                (Some(small), None) => (small, false),
+                (None, None) => break,
             };
-            shares.entry(sequence).or_default().extend(image);
-            match self.fault {
-                _ if images.is_empty() => {}
-                Some(Fault::LosesTheRest) if shares.len() > 3 => {}
-                Some(Fault::TakesMessagesWhole) => self.waiting.push_front((sequence, images)),
-                _ => self.waiting.push_back((sequence, images)),
+            if is_large {
+                reserved = reserved.saturating_sub(1);
+                self.owed = self.owed.saturating_sub(4);
             }
+            left -= 1;
+            self.take(message, &mut shares);
+        }
+        if self.first(Size::Large).is_none() {
+            self.owed = 0;
         }
         (!shares.is_empty()).then_some(shares)
+    }
+
+    /// One image at a time, of whatever message came first.
+    fn oldest(&mut self, max_images: usize) -> Option<Shares> {
+        let mut shares = Shares::new();
+        for _ in 0..max_images.min(self.images()) {
+            self.take(0, &mut shares);
+        }
+        (!shares.is_empty()).then_some(shares)
+    }
+
+    fn take(&mut self, message: usize, shares: &mut Shares) {
+        let (sequence, images, size) = &mut self.waiting[message];
+        let (sequence, size) = (*sequence, *size);
+        let image = match self.fault {
+            Some(Fault::Reverses) => images.pop_back(),
+            Some(Fault::TakesAnImageTwice) if images.len() % 3 == 2 => images.front().copied(),
+            _ => images.pop_front(),
+        };
+        shares.entry(sequence).or_default().extend(image);
+        let loses = self.fault == Some(Fault::LosesTheRest) && shares.len() > 3;
+        if images.is_empty() || loses {
+            self.waiting.remove(message);
+        } else if self.fault == Some(Fault::AdvancesInLockstep) && size == Size::Large {
+            let unfinished = self.waiting.remove(message);
+            self.waiting.push(unfinished);
+        }
     }
 }
 
@@ -134,14 +200,20 @@ fn shares(batch: &Batch) -> Result<Shares, TestCaseError> {
     Ok(shares)
 }
 
+/// A batch's shares, where there is one; fails where it is too large.
+fn found(batch: Option<Batch>, max_images: usize) -> Result<Option<Shares>, TestCaseError> {
+    let found = batch.as_ref().map(shares).transpose()?;
+    let size = found.iter().flat_map(Shares::values).map(Vec::len).sum::<usize>();
+    prop_assert!(size <= max_images, "{size} images in a batch of {max_images}");
+    Ok(found)
+}
+
 /// Does the steps on both, takes what is left, and compares every batch.
 fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
     let test_images: Vec<Image> = (0..TEST_IMAGES).map(image).collect();
     let mut schedule = Schedule::default();
     let mut model = Model { fault, ..Model::default() };
     let mut next = TEST_IMAGES;
-    // Single images, and how many messages waited when they came.
-    let mut singles: BTreeMap<Sequence, usize> = BTreeMap::new();
     let rest = std::iter::repeat_n(&Step::Batch { max_images: 7 }, steps.len() * 10);
     for (sequence, step) in (0..).zip(steps.iter().chain(rest)) {
         let request = match *step {
@@ -150,30 +222,31 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
                 Request::Range { start, end: start + images }
             }
             Step::Carry { images } => {
-                if images == 1 {
-                    singles.insert(sequence, model.waiting.len());
-                }
                 model.push(sequence, (next..next + images).collect());
                 next += images;
                 Request::Images((next - images..next).map(image).collect())
             }
             Step::Batch { max_images } => {
-                let batch = schedule.next_batch(max_images, &test_images);
-                let found = batch.as_ref().map(shares).transpose()?;
-                let size = found.iter().flat_map(Shares::values).map(Vec::len).sum::<usize>();
-                prop_assert!(size <= max_images, "{size} images in a batch of {max_images}");
-                for (sequence, ahead) in &mut singles {
-                    let is_served = found.as_ref().is_some_and(|f| f.contains_key(sequence));
-                    prop_assert!(is_served || *ahead >= max_images, "{sequence} had to wait");
-                    *ahead = if is_served { usize::MAX } else { *ahead - max_images };
-                }
-                singles.retain(|_, ahead| *ahead < usize::MAX);
+                let first = |size| model.first(size).map(|first| model.waiting[first].0);
+                let (small, large) = (first(Size::Small), first(Size::Large));
+                let found = found(schedule.next_batch(max_images, &test_images), max_images)?;
+                let has =
+                    |message: Sequence| found.as_ref().is_some_and(|f| f.contains_key(&message));
+                // Batches of one image alternate: the first small message has three of four.
+                prop_assert!(small.is_none_or(has) || max_images == 1, "a small one had to wait");
+                prop_assert!(large.is_none_or(has) || max_images < 4, "a large one had nothing");
                 prop_assert_eq!(found, model.next_batch(max_images));
                 prop_assert_eq!(schedule.images(), model.images());
                 continue;
             }
+            Step::Oldest { max_images } => {
+                let found = found(schedule.oldest(max_images, &test_images), max_images)?;
+                prop_assert_eq!(found, model.oldest(max_images));
+                prop_assert_eq!(schedule.images(), model.images());
+                continue;
+            }
         };
-        schedule.push(sequence, request, Instant::now());
+        schedule.push(sequence, request, Instant::now(), MAX_IMAGES);
         prop_assert_eq!(schedule.images(), model.images());
     }
     prop_assert_eq!(schedule.images(), 0, "images were never taken");
@@ -188,12 +261,12 @@ fn runner(cases: u32) -> TestRunner {
 const CASES: u32 = 2_000;
 
 #[test]
-fn the_batcher_takes_what_the_model_takes_and_a_single_image_waits_for_one_batch() {
+fn the_schedule_takes_what_the_model_takes_and_neither_small_nor_large_messages_starve() {
     runner(CASES).run(&vec(step(), 0..25), |steps| compare(&steps, None)).unwrap();
 }
 
 #[test]
-fn every_known_fault_of_a_batcher_is_found() {
+fn every_known_fault_of_a_schedule_is_found() {
     for fault in FAULTS {
         let found = runner(CASES).run(&vec(step(), 0..25), |steps| compare(&steps, Some(fault)));
         assert!(found.is_err(), "{fault:?} was not found");

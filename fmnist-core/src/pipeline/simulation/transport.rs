@@ -142,8 +142,10 @@ impl SimulatedTransport {
 /// Acknowledges what was accepted, after a while.
 async fn confirm(world: &World, verdicts: &[Verdict], settlement: &mut Settlement) {
     world.delay().await;
+    let is_cut = world.outage().await;
     let mut state = world.state();
     for &Verdict { index, lease, end, is_stored } in verdicts {
+        let is_stored = is_stored && !is_cut;
         let is_open = state.items[index].place == Place::Settling(lease);
         if state.fault == Some(Fault::AcknowledgesBeforePublishing) {
             state.ended(index, end != End::Rejected);
@@ -168,11 +170,12 @@ async fn commit(
 ) -> Result<(), TransportError> {
     let _transaction = world.transaction().await;
     world.delay().await;
+    let is_cut = world.outage().await;
     let mut state = world.state();
     let is_open = |state: &State, verdict: &Verdict| {
         state.items[verdict.index].place == Place::Settling(verdict.lease)
     };
-    if state.chance(8) {
+    if is_cut || state.chance(8) {
         state.aborted();
         for verdict in verdicts {
             if is_open(&state, verdict) {

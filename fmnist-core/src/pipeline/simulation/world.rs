@@ -9,13 +9,20 @@ use std::{
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokio::{sync::Notify, task::JoinSet, time::sleep};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 use crate::{image::Image, transport::Outbound};
 
-/// Mistakes that other systems made, put back in.
+/// After what time a client gives a publication up.
+const GIVING_UP: Duration = Duration::from_secs(30);
+
+/// Mistakes that other systems made, or this one did, put back in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::pipeline) enum Fault {
     /// Offset N acknowledges everything before it, whatever became of it.
     CommitsTheMaximum,
     /// A crash between acknowledgement and publication loses the message.
@@ -32,10 +39,14 @@ pub(super) enum Fault {
     DropsOnShutdown,
     /// A verdict counts although the message was delivered again in the meantime.
     AcceptsLateVerdicts,
+    /// A message that is handed back has got on, as far as the pulse can tell.
+    RetriesAreProgress,
+    /// Large ranges take turns at the model, and so all of them end last.
+    LargeRangesInLockstep,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::CommitsTheMaximum,
         Self::AcknowledgesBeforePublishing,
         Self::LosesRetries,
@@ -44,6 +55,8 @@ impl Fault {
         Self::CommitsResultsWithoutOffsets,
         Self::DropsOnShutdown,
         Self::AcceptsLateVerdicts,
+        Self::RetriesAreProgress,
+        Self::LargeRangesInLockstep,
     ];
 }
 
@@ -85,7 +98,11 @@ pub(super) struct Item {
     pub(super) lane: Option<u8>,
     pub(super) message: Outbound,
     expected: Expected,
+    /// Of a range that no batch takes whole, and that is in no lane.
+    is_large: bool,
     pub(super) place: Place,
+    /// Under which lease it was classified.
+    classified: u64,
     deliveries: u32,
     pub(super) answers: usize,
     written: usize,
@@ -125,6 +142,8 @@ pub(super) struct State {
     unordered: BTreeSet<Option<u8>>,
     leases: u64,
     pub(super) broken: Option<String>,
+    /// Until when nothing that is settled is confirmed.
+    outage: Option<Instant>,
     fate: Fate,
 }
 
@@ -142,6 +161,7 @@ impl World {
             unordered: BTreeSet::new(),
             leases: 0,
             broken: None,
+            outage: None,
             fate: Fate { messages: count, ..Fate::default() },
         };
         Self(Arc::new(Shared {
@@ -174,6 +194,15 @@ impl World {
         sleep(Duration::from_millis(milliseconds)).await;
     }
 
+    /// In an outage, waits as long as a client tries; answers whether it gave up.
+    pub(super) async fn outage(&self) -> bool {
+        let is_cut = self.state().is_cut();
+        if is_cut {
+            sleep(GIVING_UP).await;
+        }
+        is_cut
+    }
+
     pub(super) fn changed(&self) -> &Notify {
         &self.0.changed
     }
@@ -193,7 +222,7 @@ impl World {
         loop {
             let mut changed = std::pin::pin!(self.0.changed.notified());
             changed.as_mut().enable();
-            if self.state().items.iter().all(|item| item.place == Place::Done) {
+            if self.state().is_finished() {
                 return;
             }
             changed.await;
@@ -204,22 +233,26 @@ impl World {
 impl Item {
     fn random(rng: &mut ChaCha8Rng) -> Self {
         let raw = |pixel: u8| vec![pixel; Image::PIXELS];
-        let (payload, expected) = match rng.random_range(0..10) {
-            0 => (b"{\"start_idx\": ".to_vec(), Expected::DeadLetter),
-            1 => (raw(255), Expected::DeadLetter),
-            2 => (raw(254), Expected::Either),
+        let (payload, expected, images) = match rng.random_range(0..10) {
+            0 => (b"{\"start_idx\": ".to_vec(), Expected::DeadLetter, 0),
+            1 => (raw(255), Expected::DeadLetter, 1),
+            2 => (raw(254), Expected::Either, 1),
             3..=5 => {
                 let start = rng.random_range(0..u64::from(super::TEST_IMAGES));
                 let end = rng.random_range(start..=u64::from(super::TEST_IMAGES)) + 1;
                 let text = format!(r#"{{"start_idx": {start}, "end_idx": {end}}}"#);
                 let is_in_range = end <= u64::from(super::TEST_IMAGES);
                 let expected = if is_in_range { Expected::Answer } else { Expected::DeadLetter };
-                (text.into_bytes(), expected)
+                (text.into_bytes(), expected, end - start)
             }
-            _ => (raw(rng.random_range(0..100)), Expected::Answer),
+            _ => (raw(rng.random_range(0..100)), Expected::Answer, 1),
         };
+        let lane = [None, Some(0), Some(0), Some(1)][rng.random_range(0..4)];
+        let is_answered = expected == Expected::Answer;
         Self {
-            lane: [None, Some(0), Some(0), Some(1)][rng.random_range(0..4)],
+            lane,
+            is_large: is_answered && lane.is_none() && images >= super::MAX_IMAGES,
+            classified: 0,
             message: Outbound { payload: payload.into(), ..Outbound::default() },
             expected,
             place: Place::Waiting,
@@ -281,6 +314,40 @@ impl State {
             item.letters += 1;
         }
         self.ends.push(index);
+    }
+
+    /// The sink is to have a result of this message, and so it has been classified. Of large ranges
+    /// the first received comes first.
+    pub(super) fn classified(&mut self, id: &str) {
+        let Some(index) = id.parse().ok().filter(|index: &usize| *index < self.items.len()) else {
+            return;
+        };
+        let Place::Leased(lease) = self.items[index].place else { return };
+        let is_earlier = |item: &Item| {
+            item.is_large
+                && matches!(item.place, Place::Leased(other) if other < lease)
+                && item.place != Place::Leased(item.classified)
+        };
+        if self.items[index].is_large
+            && let Some(missed) = self.items.iter().position(is_earlier)
+        {
+            let broken = format!("range {index} was classified before {missed}, received earlier");
+            self.broken.get_or_insert(broken);
+        }
+        self.items[index].classified = lease;
+    }
+
+    /// Confirms nothing for so long from now on.
+    pub(super) fn cut(&mut self, duration: Duration) {
+        self.outage = Some(Instant::now() + duration);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.outage.is_some_and(|until| Instant::now() < until)
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.items.iter().all(|item| item.place == Place::Done)
     }
 
     /// The sink has a result of this message.

@@ -15,8 +15,8 @@ use fmnist_core::{
 };
 use fmnist_examples::{Backlog, Bounded, Console, Prepared, ended, prepare, watch};
 use frontend_actix::{
-    Broker, BrokerKind, ConfigArguments, Frontend, Metrics, Traces, has_pubsub, kafka_broker,
-    pubsub_broker, run_program, shutdown_signal, stderr,
+    Broker, BrokerKind, Config, ConfigArguments, Frontend, Metrics, Traces, has_pubsub,
+    kafka_broker, pubsub_broker, run_program, shutdown_signal, stderr,
 };
 use jiff::Timestamp;
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
@@ -107,7 +107,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     let (kafka_pulse, pubsub_pulse) = (Pulse::default(), Pulse::default());
     frontend = frontend.with_broker(broker).with_pulse(kafka_pulse.clone());
     let pubsub = match has_pubsub(&config) {
-        true => connect_pubsub(&config.pubsub).await?,
+        true => connect_pubsub(&config).await?,
         false => None,
     };
     if let Some((broker, _)) = &pubsub {
@@ -124,6 +124,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     consumer.start(&mut consumers, transport, record_only, kafka_pulse);
     if let Some((_, transport)) = pubsub {
         let record_only = config.pubsub.results_topic.is_none();
+        let transport = transport.with_pulse(&pubsub_pulse);
         consumer.start(&mut consumers, transport, record_only, pubsub_pulse);
     }
     stderr().line(format_args!(
@@ -206,15 +207,14 @@ fn toy_broker(
 
 /// Connects both ends. The emulator was asked for, so its trouble ends the demo; a project may just
 /// be set on this machine, so its trouble leaves Pub/Sub out.
-async fn connect_pubsub(
-    config: &PubSubConfig,
-) -> anyhow::Result<Option<(Broker, PubSubTransport)>> {
+async fn connect_pubsub(config: &Config) -> anyhow::Result<Option<(Broker, PubSubTransport)>> {
+    let Config { pubsub: config, batch, .. } = config;
     if config.emulator.is_some() {
         create_missing(config).await?;
     }
     let connected = async {
         let broker = pubsub_broker(config).await?;
-        Ok::<_, PubSubError>((broker, PubSubTransport::connect(config).await?))
+        Ok::<_, PubSubError>((broker, PubSubTransport::connect_within(config, batch).await?))
     };
     match connected.await {
         Ok(connected) => Ok(Some(connected)),

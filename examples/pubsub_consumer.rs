@@ -41,7 +41,8 @@ async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
     let (pulse, probes) = observe(&config)?;
     let traces = Traces::from_env();
     let database = wait_for(prepared.database, &pulse, &probes).await?;
-    let transport = PubSubTransport::connect(&config.pubsub).await?;
+    let transport = PubSubTransport::connect_within(&config.pubsub, &config.batch).await?;
+    let transport = transport.with_pulse(&pulse);
     probes.ready();
     let subscription = config.pubsub.subscription_name(&config.pubsub.subscription_id);
     stdout().line(format_args!("Listening for messages on {subscription}..\n\nstarting stream..."));

@@ -9,14 +9,14 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use fmnist_core::transport::{
-    DeadLetter, Limits, Outbound, Outcome, Publisher, Transport, TransportError,
+    DeadLetter, Limits, Outbound, Outcome, PublishError, Publisher, Transport, TransportError,
 };
 use fmnist_examples::{failed, print_line};
 use frontend_actix::{Config, log_from_env};
 use jiff::Timestamp;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use transport_kafka::{KafkaHistory, KafkaPublisher, KafkaStart};
-use transport_pubsub::{PubSubConfig, PubSubTransport};
+use transport_pubsub::{PubSubConfig, PubSubPublisher, PubSubTransport};
 
 /// Sends dead letters to the source topic again: key, payload and headers as they first came.
 #[derive(Parser)]
@@ -72,7 +72,8 @@ with which --from to go on. On Pub/Sub a letter is acknowledged once its message
 that is left is delivered again.
 
 Exit codes: 0 every chosen letter was sent again, 1 an error, 2 wrong arguments, 3 some were left,
-because of --max-redrives or because their payload was too large to be kept.";
+because of --max-redrives, because the broker had not taken them whole as letters, or because it does
+not take the message.";
 
 /// What became of the letters.
 #[derive(Default)]
@@ -82,6 +83,7 @@ struct Counts {
     capped: usize,
     stubs: usize,
     foreign: usize,
+    refused: usize,
 }
 
 #[tokio::main]
@@ -90,14 +92,14 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match redrive(&arguments).await {
         Ok(counts) => {
-            let Counts { sent, not_chosen, capped, stubs, foreign } = counts;
+            let Counts { sent, not_chosen, capped, stubs, foreign, refused } = counts;
             let verb = if arguments.dry_run { "would be sent" } else { "sent" };
             eprintln!(
                 "{sent} {verb}; left: {not_chosen} not chosen, {capped} sent again {} times \
-                 before, {stubs} without their payload, {foreign} of another origin",
+                 before, {stubs} not whole, {foreign} of another origin, {refused} refused by the broker",
                 arguments.max_redrives
             );
-            ExitCode::from(if capped + stubs > 0 { 3 } else { 0 })
+            ExitCode::from(if capped + stubs + refused > 0 { 3 } else { 0 })
         }
         Err(error) => failed(&error),
     }
@@ -143,6 +145,25 @@ impl Arguments {
     }
 }
 
+/// Sends a message again; `false` if the broker does not take it, whenever it comes.
+async fn send(
+    publisher: &impl Publisher,
+    message: Outbound,
+    letter: &str,
+    counts: &mut Counts,
+) -> anyhow::Result<bool> {
+    match publisher.publish(message).await {
+        Ok(_) => Ok(true),
+        Err(error @ PublishError::Refused { .. }) => {
+            counts.sent -= 1;
+            counts.refused += 1;
+            eprintln!("{letter}: {:#}", anyhow::Error::from(error));
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 async fn from_kafka(arguments: &Arguments, config: &Config) -> anyhow::Result<Counts> {
     let kafka = config.kafka.clone();
     let start = match arguments.from {
@@ -160,24 +181,27 @@ async fn from_kafka(arguments: &Arguments, config: &Config) -> anyhow::Result<Co
         let Some(message) = arguments.choose(record.message, &mut counts)? else { continue };
         if !arguments.dry_run {
             pace.tick().await;
-            publisher.publish(message).await?;
+            let letter = format!("partition {} offset {}", record.partition, record.offset);
+            send(&publisher, message, &letter, &mut counts).await?;
         }
     }
     eprintln!("go on with --from {}", arguments.to.unwrap_or(now));
     Ok(counts)
 }
 
-/// The dead letters' subscription as input, the source topic as results: a letter is acknowledged
-/// after its message is confirmed.
+/// A letter is acknowledged after its message is confirmed on the source topic.
 async fn from_pubsub(arguments: &Arguments, config: &Config) -> anyhow::Result<Counts> {
     anyhow::ensure!(
         arguments.from.is_none() && arguments.to.is_none(),
         "--from and --to are for Kafka: Pub/Sub keeps no history to choose from"
     );
     let subscription = arguments.subscription.clone().unwrap_or_default();
+    let publisher = PubSubPublisher::connect(&config.pubsub).await?;
+    // What is written is the source topic alone: a subscription of that one is refused.
     let mut transport = PubSubTransport::connect(&PubSubConfig {
         subscription_id: subscription,
-        results_topic: Some(config.pubsub.topic.clone()),
+        results_topic: None,
+        dead_letter_topic: config.pubsub.topic.clone(),
         ..config.pubsub.clone()
     })
     .await?;
@@ -204,11 +228,14 @@ async fn from_pubsub(arguments: &Arguments, config: &Config) -> anyhow::Result<C
             match arguments.choose(letter, &mut counts)? {
                 Some(message) if !arguments.dry_run => {
                     pace.tick().await;
-                    let again = Outcome::Publish(vec![message]);
-                    let settled = transport.settle(vec![(delivery, again)]).await?;
+                    if !send(&publisher, message, &delivery.id, &mut counts).await? {
+                        left.push(delivery);
+                        continue;
+                    }
+                    let settled = transport.settle(vec![(delivery, Outcome::Recorded)]).await?;
                     anyhow::ensure!(
-                        settled.published == 1,
-                        "a letter was not confirmed: {settled:?}"
+                        settled.recorded == 1,
+                        "a letter was sent again and not acknowledged: {settled:?}"
                     );
                 }
                 _ => left.push(delivery),

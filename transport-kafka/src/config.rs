@@ -285,6 +285,18 @@ impl KafkaConfig {
 }
 
 impl KafkaConfig {
+    /// What the consumer writes it must not read, for ever.
+    pub(crate) fn check_source(&self) -> Result<(), KafkaSetupError> {
+        let outputs = [
+            ("kafka.results_topic", self.results_topic()),
+            ("kafka.dead_letter_topic", Some(&*self.dead_letter_topic)),
+        ];
+        match outputs.into_iter().find(|(_, output)| *output == Some(&*self.topic)) {
+            Some((key, _)) => Err(KafkaSetupError::OwnOutput { topic: self.topic.clone(), key }),
+            None => Ok(()),
+        }
+    }
+
     /// Kerberos is not built in, and is what librdkafka takes where nothing is said.
     fn check_mechanism(&self) -> Result<(), KafkaSetupError> {
         let value = |name| self.properties.get(name).map(String::as_str);
@@ -472,6 +484,22 @@ mod tests {
         let config = KafkaConfig { group_instance_id, ..with("group.remote.assignor", "uniform") };
         let error = config.consumer().expect_err("static membership").to_string();
         assert!(error.contains("kafka.group_instance_id"), "{error}");
+    }
+
+    #[test]
+    fn a_source_that_is_an_output_is_refused_with_the_key() {
+        let source =
+            |topic: &str| KafkaConfig { topic: topic.to_owned(), ..KafkaConfig::default() };
+        source("INFERENCE").check_source().expect("a topic of its own");
+        for (topic, key) in [
+            ("INFERENCE-RESULTS", "kafka.results_topic"),
+            ("INFERENCE-DEAD-LETTERS", "kafka.dead_letter_topic"),
+        ] {
+            let error = source(topic).check_source().expect_err("refused").to_string();
+            assert!(error.contains(key) && error.contains("for ever"), "{error}");
+        }
+        let none = KafkaConfig { results_topic: None, ..source("INFERENCE-RESULTS") };
+        none.check_source().expect("nothing is written there");
     }
 
     #[test]

@@ -89,6 +89,17 @@ pub enum KafkaSetupError {
         /// The bootstrap servers.
         servers: String,
     },
+    /// The topic to read is one of those that are written to.
+    #[error(
+        "kafka.topic is {topic}, as {key} is: what the consumer writes there it would read again, \
+         for ever; name another"
+    )]
+    OwnOutput {
+        /// The topic.
+        topic: String,
+        /// The key of the output.
+        key: &'static str,
+    },
     /// A topic can't be created.
     #[error("topic {topic} cannot be created: {reason}")]
     NotCreated {

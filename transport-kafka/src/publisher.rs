@@ -55,22 +55,44 @@ impl Publisher for KafkaPublisher {
     }
 }
 
+/// Only what is wrong with the message is refused; a topic that is missing or takes nothing is not
+/// the caller's fault, and may be there next time.
 fn failure(topic: &str, servers: &str, error: KafkaError) -> PublishError {
     use RDKafkaErrorCode as Code;
-    let refused = match error.rdkafka_error_code() {
-        Some(Code::MessageSizeTooLarge) => Some("is larger than Kafka takes"),
-        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Some("has no such topic"),
-        Some(Code::TopicAuthorizationFailed) => Some("is not allowed"),
-        _ => None,
-    };
+    let code = error.rdkafka_error_code();
     let source = Some(error.into());
-    match refused {
-        Some(why) => {
-            PublishError::Refused { context: format!("publishing to {topic} {why}"), source }
+    let why = match code {
+        Some(Code::MessageSizeTooLarge) => {
+            let context = format!("a message to {topic} is larger than Kafka takes");
+            return PublishError::Refused { context, source };
         }
-        None => PublishError::Unavailable {
-            context: format!("Kafka at {servers} did not confirm a message to {topic}"),
-            source,
-        },
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => "has no such topic",
+        Some(Code::TopicAuthorizationFailed) => "does not allow it",
+        _ => "did not confirm it",
+    };
+    let context = format!("a message to {topic}: Kafka at {servers} {why}");
+    PublishError::Unavailable { context, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_message_that_is_too_large_is_at_fault_itself() {
+        use RDKafkaErrorCode as Code;
+        let failed = |code| failure("IN", "kafka:9092", KafkaError::MessageProduction(code));
+        let large = failed(Code::MessageSizeTooLarge);
+        assert!(matches!(large, PublishError::Refused { .. }), "{large}");
+        for (code, why) in [
+            (Code::UnknownTopicOrPartition, "has no such topic"),
+            (Code::UnknownTopic, "has no such topic"),
+            (Code::TopicAuthorizationFailed, "does not allow it"),
+            (Code::MessageTimedOut, "did not confirm it"),
+        ] {
+            let away = failed(code);
+            assert!(matches!(away, PublishError::Unavailable { .. }), "{away}");
+            assert!(away.to_string().contains(why), "{away}");
+        }
     }
 }

@@ -84,6 +84,7 @@ impl KafkaTransport {
         config: &KafkaConfig,
         spans: Option<&[KafkaSpan]>,
     ) -> Result<Self, KafkaSetupError> {
+        config.check_source()?;
         blocking(config, |config| topics::partitions(config, config.topics())).await?;
         let ends = spans.map(|spans| spans.iter().map(|span| (span.partition, span.end)).collect());
         let shared = Arc::new(Shared::new(&config.topic, ends));

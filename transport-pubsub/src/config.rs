@@ -1,4 +1,4 @@
-use std::{env, path::PathBuf};
+use std::{env, ffi::OsString, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -90,10 +90,7 @@ impl PubSubConfig {
     pub fn from_env() -> Result<Self, PubSubError> {
         let project = ["PUBSUB_PROJECT_ID", "GOOGLE_CLOUD_PROJECT"];
         Ok(Self {
-            project_id: project
-                .into_iter()
-                .find_map(|name| env::var(name).ok())
-                .unwrap_or_default(),
+            project_id: project.into_iter().find_map(variable).unwrap_or_default(),
             emulator: Emulator::from_env()?,
             ..Self::default()
         })
@@ -108,6 +105,15 @@ impl PubSubConfig {
     pub fn subscription_name(&self, subscription: &str) -> String {
         format!("projects/{}/subscriptions/{subscription}", self.project_id)
     }
+}
+
+/// The value of an environment variable; one that is empty counts as not set.
+fn variable(name: &str) -> Option<String> {
+    set(env::var_os(name))
+}
+
+fn set(value: Option<OsString>) -> Option<String> {
+    value.filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// The address of a Pub/Sub emulator.
@@ -138,16 +144,12 @@ impl Emulator {
     }
 
     /// The emulator of `PUBSUB_EMULATOR_HOST`, which Google's Rust client does not read itself;
-    /// `None` where the variable is not set.
+    /// `None` where the variable is not set, or empty.
     ///
     /// # Errors
-    /// As [`Emulator::new`]. A variable that is set but empty is an error, because the messages
-    /// would go to Google's servers against the user's wish.
+    /// As [`Emulator::new`].
     pub fn from_env() -> Result<Option<Self>, PubSubError> {
-        match env::var_os(Self::VARIABLE) {
-            Some(host) => Self::new(&host.to_string_lossy()).map(Some),
-            None => Ok(None),
-        }
+        variable(Self::VARIABLE).map(|host| Self::new(&host)).transpose()
     }
 
     /// The address for clients; `http` means no TLS.
@@ -215,6 +217,13 @@ mod tests {
         for host in ["127.0.0.1:8085", "http://127.0.0.1:8085", " 127.0.0.1:8085/"] {
             assert_eq!(Emulator::new(host).unwrap().endpoint(), "http://127.0.0.1:8085", "{host}");
         }
+    }
+
+    #[test]
+    fn a_variable_that_is_set_and_empty_counts_as_not_set() {
+        assert_eq!(set(Some("".into())), None);
+        assert_eq!(set(None), None);
+        assert_eq!(set(Some("127.0.0.1:8085".into())).as_deref(), Some("127.0.0.1:8085"));
     }
 
     #[test]

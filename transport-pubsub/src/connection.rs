@@ -4,14 +4,14 @@ use fmnist_core::text;
 use google_cloud_auth::credentials::{self, Credentials, anonymous, service_account};
 use google_cloud_gax::retry_policy::RetryPolicyExt;
 use google_cloud_pubsub::{
-    client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin},
+    client::{BasePublisher, SchemaService, Subscriber, SubscriptionAdmin, TopicAdmin},
     retry_policy::RetryableErrors,
 };
 
 use crate::{PubSubConfig, PubSubError, topic::Topic};
 
 /// How long the client goes on trying one publish; a caller that waits longer hears its error.
-pub(crate) const PUBLISH_RETRIES: Duration = Duration::from_secs(20);
+pub(crate) const PUBLISH_RETRIES: Duration = Duration::from_secs(10);
 
 /// Where the server is and who we are: what every client of one process shares.
 #[derive(Clone)]
@@ -59,6 +59,16 @@ impl Connection {
 
     pub(crate) async fn subscription_admin(&self) -> Result<SubscriptionAdmin, PubSubError> {
         SubscriptionAdmin::builder()
+            .with_endpoint(&self.endpoint)
+            .with_credentials(self.credentials.clone())
+            .build()
+            .await
+            .map_err(|error| unbuilt(&self.endpoint, error))
+    }
+
+    /// The only client that asks for rights; those on topics, too.
+    pub(crate) async fn rights(&self) -> Result<SchemaService, PubSubError> {
+        SchemaService::builder()
             .with_endpoint(&self.endpoint)
             .with_credentials(self.credentials.clone())
             .build()

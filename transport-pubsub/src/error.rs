@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use fmnist_core::transport::{PublishError, TransportError};
+use fmnist_core::transport::PublishError;
 use google_cloud_gax::error::rpc::Code;
 
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -49,6 +49,16 @@ pub enum PubSubError {
         problem: &'static str,
         /// The shell command that makes it good.
         command: String,
+    },
+    /// A topic or subscription is there, but of no use as it is.
+    #[error("{resource} {problem}; {remedy}")]
+    Unusable {
+        /// Its full name.
+        resource: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do about it.
+        remedy: String,
     },
     /// The server can't be reached or did not answer in time.
     #[error("Pub/Sub at {endpoint} did not answer when asked for {resource}")]
@@ -110,6 +120,8 @@ pub(crate) enum Unpublished {
     Unavailable(Option<Cause>),
     /// This message was refused: too large, or malformed.
     Message(Cause),
+    /// Not sent, because a message before it with the same ordering key was not confirmed.
+    Paused(Cause),
     /// The topic refuses every message: missing, or no permission.
     Topic(Cause),
 }
@@ -118,6 +130,7 @@ impl Unpublished {
     pub(crate) fn from_client(error: google_cloud_pubsub::error::PublishError) -> Self {
         use google_cloud_pubsub::error::PublishError as Client;
         match &error {
+            Client::OrderingKeyPaused => Self::Paused(error.into()),
             Client::Rpc(rpc) => match code(rpc) {
                 Some(Code::InvalidArgument) => Self::Message(error.into()),
                 Some(code) if is_permanent(code) => Self::Topic(error.into()),
@@ -127,37 +140,27 @@ impl Unpublished {
         }
     }
 
+    /// What the caller of a publisher hears. A topic that takes nothing is not the message's fault.
     pub(crate) fn into_publish_error(self, topic: &str) -> PublishError {
         match self {
             Self::Unavailable(source) => PublishError::Unavailable {
                 context: format!("Pub/Sub did not confirm a message on {topic} in time"),
                 source,
             },
+            Self::Paused(source) | Self::Topic(source) => PublishError::Unavailable {
+                context: format!("{topic} is missing, or this account may not publish on it"),
+                source: Some(source),
+            },
             Self::Message(source) => PublishError::Refused {
                 context: format!("Pub/Sub does not take this message on {topic}"),
                 source: Some(source),
             },
-            Self::Topic(source) => PublishError::Refused {
-                context: format!("{topic} is missing, or this account may not publish on it"),
-                source: Some(source),
-            },
         }
     }
+}
 
-    pub(crate) fn into_transport_error(self, topic: &str) -> TransportError {
-        match self {
-            Self::Unavailable(source) => TransportError::Aborted {
-                context: format!("Pub/Sub did not confirm a message on {topic} in time"),
-                source,
-            },
-            Self::Message(source) => TransportError::Fatal {
-                context: format!("Pub/Sub refused a message on {topic} for good"),
-                source: Some(source),
-            },
-            Self::Topic(source) => TransportError::Fatal {
-                context: format!("{topic} is missing, or this account may not publish on it"),
-                source: Some(source),
-            },
-        }
-    }
+/// The error and its causes, on one line.
+pub(crate) fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

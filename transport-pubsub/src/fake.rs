@@ -44,6 +44,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
 };
+use tonic::Code;
 
 use crate::Emulator;
 
@@ -90,14 +91,40 @@ impl FakePubSub {
         self.broker.state().faults.unanswered_publishes = count;
     }
 
+    /// Confirms nothing on a topic, by its full name, until [`FakePubSub::end_outage`].
+    pub fn begin_outage(&self, topic: &str) {
+        self.broker.state().faults.outages.insert(topic.to_owned());
+    }
+
+    /// Confirms again what is published on a topic.
+    pub fn end_outage(&self, topic: &str) {
+        self.broker.state().faults.outages.remove(topic);
+    }
+
+    /// Lets nobody publish on a topic, by its full name, and says so to who asks for rights.
+    pub fn forbid_publishing(&self, topic: &str) {
+        self.broker.state().faults.forbidden.insert(topic.to_owned());
+    }
+
+    /// Takes a subscription, by its full name, off its topic.
+    pub fn detach(&self, subscription: &str) {
+        // One that is not there has no topic either.
+        let _ = self.broker.state().detach(subscription);
+    }
+
     /// Refuses the next `count` requests to acknowledge, renew or give back as unavailable.
     pub fn refuse_acknowledgements(&self, count: usize) {
         self.broker.state().faults.refused_acknowledgements = count;
     }
 
-    /// Ends every open stream as unavailable.
+    /// Ends every open stream as unavailable: the client opens another.
     pub fn end_streams(&self) {
-        self.broker.breaks.send_modify(|count| *count += 1);
+        self.broker.breaks.send_replace(Code::Unavailable);
+    }
+
+    /// Ends every open stream with an error after which the client opens none.
+    pub fn fail_streams(&self) {
+        self.broker.breaks.send_replace(Code::Unknown);
     }
 
     /// Lets the deadlines of all leases pass.

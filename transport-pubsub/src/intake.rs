@@ -6,19 +6,55 @@ use std::{
     time::Duration,
 };
 
+use fmnist_core::{Part, Supervisor, pipeline::BatchConfig};
 use google_cloud_pubsub::{
     Error,
     client::Subscriber,
     model::Message,
     subscriber::{MessageStream, ShutdownBehavior, ShutdownToken, handler::Handler},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::token::MAX_LEASE;
+use crate::{token::MAX_LEASE, wire};
 
-/// What the server may send ahead of acknowledgements: the bound on this process's memory.
-pub(crate) const MAX_OUTSTANDING_MESSAGES: usize = 2048;
-const MAX_OUTSTANDING_BYTES: i64 = 20 << 20;
+/// What may be received and not settled: the bound on this process's memory.
+///
+/// The server is asked to keep it. It does not say what it counts as bytes, so those are counted here
+/// as well, with key and attributes: a message goes no further than this before there is room for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    max_messages: usize,
+    max_bytes: usize,
+    room: Arc<Semaphore>,
+}
+
+impl Bounds {
+    /// Those of a pipeline: what it may not have in flight, it need not be sent.
+    pub(crate) fn new(batch: &BatchConfig) -> Self {
+        // A message has its share as a u32.
+        let max_bytes = batch.max_bytes.clamp(1, u32::MAX as usize);
+        let max_messages = batch.max_messages.max(1);
+        Self { max_messages, max_bytes, room: Arc::new(Semaphore::new(max_bytes)) }
+    }
+
+    pub(crate) const fn max_messages(&self) -> usize {
+        self.max_messages
+    }
+
+    /// Waits for room for a message, which a larger one than all bounds takes whole.
+    async fn admit(&self, message: &Message) -> Option<OwnedSemaphorePermit> {
+        let bytes = wire::size_bytes(message).min(self.max_bytes);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        Arc::clone(&self.room).acquire_many_owned(bytes).await.ok()
+    }
+}
+
+/// A message, the way to acknowledge it, and its share of the bounds.
+pub(crate) struct Received {
+    pub(crate) message: Message,
+    pub(crate) handler: Handler,
+    pub(crate) room: Option<OwnedSemaphorePermit>,
+}
 
 /// An open stream of messages, owned by a task of its own.
 ///
@@ -26,31 +62,39 @@ const MAX_OUTSTANDING_BYTES: i64 = 20 << 20;
 /// first message: dropping `next` would lose the stream and lease out its messages in vain.
 #[derive(Debug)]
 pub(crate) struct Intake {
-    messages: mpsc::Receiver<Result<(Message, Handler), Error>>,
+    messages: mpsc::Receiver<Result<Received, Error>>,
     shutdown: ShutdownToken,
     live: Arc<AtomicBool>,
 }
 
 impl Intake {
     /// Opens a stream whose messages are leased for `lease` at a time, again and again.
-    pub(crate) fn open(subscriber: &Subscriber, subscription: &str, lease: Duration) -> Self {
+    pub(crate) fn open(
+        subscriber: &Subscriber,
+        subscription: &str,
+        lease: Duration,
+        bounds: &Bounds,
+        supervisor: &Supervisor,
+    ) -> Self {
+        let most = |bound: usize| i64::try_from(bound).unwrap_or(i64::MAX);
         let stream = subscriber
             .subscribe(subscription)
-            .set_max_outstanding_messages(MAX_OUTSTANDING_MESSAGES as i64)
-            .set_max_outstanding_bytes(MAX_OUTSTANDING_BYTES)
+            .set_max_outstanding_messages(most(bounds.max_messages))
+            .set_max_outstanding_bytes(most(bounds.max_bytes))
             .set_max_lease(MAX_LEASE)
             .set_max_lease_extension(lease)
             .set_shutdown_behavior(ShutdownBehavior::NackImmediately)
             .build();
         let shutdown = stream.shutdown_token();
-        let (sender, messages) = mpsc::channel(MAX_OUTSTANDING_MESSAGES);
+        let (sender, messages) = mpsc::channel(bounds.max_messages);
         let live = Arc::new(AtomicBool::new(true));
-        tokio::spawn(forward(stream, sender, Arc::clone(&live)));
+        let forwarder = Forwarder { sender, live: Arc::clone(&live), bounds: bounds.clone() };
+        tokio::spawn(forwarder.run(stream, supervisor.part("task that receives from Pub/Sub")));
         Self { messages, shutdown, live }
     }
 
     /// The next message; `None` when the stream has ended. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Option<Result<(Message, Handler), Error>> {
+    pub(crate) async fn next(&mut self) -> Option<Result<Received, Error>> {
         self.messages.recv().await
     }
 
@@ -71,24 +115,37 @@ impl Intake {
     }
 }
 
-async fn forward(
-    mut stream: MessageStream,
-    sender: mpsc::Sender<Result<(Message, Handler), Error>>,
+struct Forwarder {
+    sender: mpsc::Sender<Result<Received, Error>>,
     live: Arc<AtomicBool>,
-) {
-    loop {
-        let next = tokio::select! {
-            () = sender.closed() => None,
-            next = stream.next() => next,
+    bounds: Bounds,
+}
+
+impl Forwarder {
+    async fn run(self, mut stream: MessageStream, part: Part) {
+        let Self { sender, live, bounds } = self;
+        let mut next = async || match stream.next().await? {
+            Ok((message, handler)) => {
+                let room = bounds.admit(&message).await;
+                Some(Ok(Received { message, handler, room }))
+            }
+            Err(error) => Some(Err(error)),
         };
-        let Some(next) = next else { break };
-        let failed = next.is_err();
-        if failed {
-            live.store(false, Ordering::Release);
+        loop {
+            let next = tokio::select! {
+                () = sender.closed() => None,
+                next = next() => next,
+            };
+            let Some(next) = next else { break };
+            let failed = next.is_err();
+            if failed {
+                live.store(false, Ordering::Release);
+            }
+            if sender.send(next).await.is_err() || failed {
+                break;
+            }
         }
-        if sender.send(next).await.is_err() || failed {
-            break;
-        }
+        live.store(false, Ordering::Release);
+        part.done();
     }
-    live.store(false, Ordering::Release);
 }

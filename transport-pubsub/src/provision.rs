@@ -52,7 +52,8 @@ pub async fn create_missing_within(
 }
 
 /// What a consumer needs and does not find, each as [`PubSubError::Missing`] with the command that
-/// makes it: topics, its subscription, and one of the dead letters.
+/// makes it, or as [`PubSubError::Unusable`]: topics that it may publish on, its subscription, and one
+/// of the dead letters.
 ///
 /// # Errors
 /// When the server can't be reached or refuses; it is waited for up to 10 s a question.
@@ -60,13 +61,17 @@ pub async fn missing_for_consumer(config: &PubSubConfig) -> Result<Vec<PubSubErr
     let server = Server::connect(&Connection::new(config)?).await?;
     let mut missing = Missing::default();
     missing.note(server.check_topic(&config.topic).await)?;
-    missing.note(server.subscription(&config.subscription_id, &config.topic).await)?;
-    if let Some(topic) = &config.results_topic {
-        missing.note(server.check_topic(topic).await)?;
+    let found = server.subscription(&config.subscription_id, &config.topic).await;
+    missing.note(found.and_then(|found| server.check_source(found.as_ref())))?;
+    if let Some(topic) = &config.results_topic
+        && missing.note(server.check_topic(topic).await)?
+    {
+        missing.note(server.check_writable(topic).await)?;
     }
     let dead_letters = &config.dead_letter_topic;
     if missing.note(server.check_topic(dead_letters).await)? {
         missing.note(server.check_subscribed(dead_letters).await)?;
+        missing.note(server.check_writable(dead_letters).await)?;
     } else {
         missing.0.push(server.unsubscribed(dead_letters));
     }
@@ -84,7 +89,8 @@ pub async fn missing_for_reader(config: &PubSubConfig) -> Result<Vec<PubSubError
     missing.note(server.check_topic(&config.topic).await)?;
     if let (Some(topic), Some(id)) = (&config.results_topic, &config.results_subscription_id) {
         missing.note(server.check_topic(topic).await)?;
-        missing.note(server.subscription(id, topic).await)?;
+        let found = server.subscription(id, topic).await;
+        missing.note(found.and_then(|found| server.check_results(id, topic, found.as_ref())))?;
     }
     Ok(missing.0)
 }
@@ -97,7 +103,7 @@ impl Missing {
     fn note<T>(&mut self, found: Result<T, PubSubError>) -> Result<bool, PubSubError> {
         match found {
             Ok(_) => Ok(true),
-            Err(missing @ PubSubError::Missing { .. }) => {
+            Err(missing @ (PubSubError::Missing { .. } | PubSubError::Unusable { .. })) => {
                 self.0.push(missing);
                 Ok(false)
             }

@@ -50,13 +50,10 @@ impl PubSubPublisher {
 
 impl Publisher for PubSubPublisher {
     async fn publish(&self, message: Outbound) -> Result<String, PublishError> {
-        let key = String::from_utf8(message.key.unwrap_or_default().into()).map_err(|error| {
-            PublishError::Refused {
-                context: "an ordering key must be UTF-8".to_owned(),
-                source: Some(error.into()),
-            }
+        let message = wire::exact(message).map_err(|reason| PublishError::Refused {
+            context: format!("Pub/Sub can't carry this message: {reason}"),
+            source: None,
         })?;
-        let message = wire::to_pubsub(&message.attributes, message.payload).set_ordering_key(key);
         self.topic
             .publish_alone(message, Instant::now() + CONFIRM_DEADLINE)
             .await

@@ -1,12 +1,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fmnist_core::transport::TransportError;
+use fmnist_core::{Supervisor, pipeline::BatchConfig, transport::TransportError};
 use google_cloud_pubsub::client::Subscriber;
 
 use crate::{
-    PubSubConfig, PubSubError, connection::Connection, intake::Intake, setup::Server,
-    transport::stream_error,
+    PubSubConfig, PubSubError,
+    connection::Connection,
+    intake::{Bounds, Intake, Received},
+    setup::Server,
+    transport::{fatal, stream_error},
 };
 
 /// Nothing is worked on here, so the shortest lease that Pub/Sub has will do.
@@ -20,6 +23,8 @@ const LEASE: Duration = Duration::from_secs(10);
 pub struct PubSubResults {
     subscriber: Subscriber,
     subscription: String,
+    bounds: Bounds,
+    supervisor: Supervisor,
     intake: Option<Intake>,
 }
 
@@ -32,10 +37,12 @@ impl PubSubResults {
         let Some(id) = &config.results_subscription_id else { return Ok(None) };
         let connection = Connection::new(config)?;
         let topic = config.results_topic.as_deref().unwrap_or("MODEL-INFERENCE-RESULTS");
-        Server::connect(&connection).await?.check_subscription(id, topic).await?;
+        Server::connect(&connection).await?.check_reader(id, topic).await?;
         Ok(Some(Self {
             subscriber: connection.subscriber().await?,
             subscription: config.subscription_name(id),
+            bounds: Bounds::new(&BatchConfig::default()),
+            supervisor: Supervisor::new(),
             intake: None,
         }))
     }
@@ -45,17 +52,20 @@ impl PubSubResults {
     /// # Errors
     /// As [`Transport::recv`](fmnist_core::transport::Transport::recv).
     pub async fn next(&mut self) -> Result<Bytes, TransportError> {
-        let intake = self
-            .intake
-            .get_or_insert_with(|| Intake::open(&self.subscriber, &self.subscription, LEASE));
+        let Self { subscriber, subscription, bounds, supervisor, intake } = self;
+        let open = || Intake::open(subscriber, subscription, LEASE, bounds, supervisor);
+        let intake = intake.get_or_insert_with(open);
         match intake.next().await {
-            Some(Ok((message, handler))) => {
+            Some(Ok(Received { message, handler, .. })) => {
                 handler.ack();
                 Ok(message.data)
             }
             ended => {
                 self.intake = None;
-                Err(stream_error(&self.subscription, ended.and_then(Result::err)))
+                match self.supervisor.failure() {
+                    Some(reason) => Err(fatal(&reason)),
+                    None => Err(stream_error(&self.subscription, ended.and_then(Result::err))),
+                }
             }
         }
     }

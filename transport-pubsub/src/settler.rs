@@ -1,31 +1,40 @@
-use std::collections::HashSet;
+//! The one task that publishes and acknowledges.
 
-use fmnist_core::transport::{
-    Delivery, Outbound, Outcome, Rejection, Settlement, TransportError, dead_letter,
-    dead_letter_stub,
+mod chain;
+mod rounds;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    pin::Pin,
+    sync::{Arc, OnceLock},
 };
-use futures_util::future::join_all;
-use google_cloud_pubsub::model::Message;
+
+use fmnist_core::{
+    Part,
+    pipeline::Pulse,
+    transport::{Delivery, Outcome, Settlement, TransportError},
+};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use metrics::Histogram;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Duration, Instant},
+    time::{Duration, Instant, sleep_until},
 };
 
-use crate::{
-    connection::PUBLISH_RETRIES,
-    error::Unpublished,
-    token::PubSubToken,
-    topic::{Round, Sent, Topic},
-    wire,
-};
+use crate::token::PubSubToken;
+use chain::{Attempt, Chain, End, Pending};
+pub(crate) use rounds::Topics;
 
-/// How long the confirmations of one round may take. Longer than the client tries, so that nothing
-/// is sent any more when the messages are given back.
-const CONFIRM_DEADLINE: Duration = PUBLISH_RETRIES.saturating_add(Duration::from_secs(10));
-
-/// Batches that are settled together at most.
+/// Batches that are begun together at most.
 const ROUND_BATCHES: usize = 64;
+
+/// How long the next round waits for one that is not confirmed: what is accepted meanwhile goes
+/// together, and a message that is not confirmed does not hold up the others for longer.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// The pauses between attempts to publish one message.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A batch of verdicts, and who waits for it.
 pub(crate) struct Job {
@@ -33,174 +42,263 @@ pub(crate) struct Job {
     pub(crate) done: oneshot::Sender<Result<Settlement, TransportError>>,
 }
 
-/// Carries out verdicts in the order of the calls: the one task that publishes and acknowledges.
+/// A job of which not every message has its end.
+struct Waiter {
+    done: oneshot::Sender<Result<Settlement, TransportError>>,
+    settlement: Settlement,
+    left: usize,
+}
+
+/// Carries out verdicts, those of a lane in the order of the calls.
 ///
 /// What was accepted while one round is being confirmed makes up the next, so that throughput grows
-/// with the load, and a failure is known before later verdicts of its lane are looked at.
+/// with the load. A message whose result is not confirmed is held, and those behind it in its lane with
+/// it: its lease goes on, which costs no delivery attempt, and the result is published again after a
+/// pause that grows. Everything else goes on.
 pub(crate) struct Settler {
-    pub(crate) results: Option<Topic>,
-    pub(crate) dead_letters: Topic,
+    topics: Arc<Topics>,
     /// How long the confirmation of a round's results and dead letters takes.
-    pub(crate) publish: Histogram,
+    publish: Histogram,
+    /// Who is told what is waited for.
+    pulse: Arc<OnceLock<Pulse>>,
+    waiters: HashMap<u64, Waiter>,
+    last_job: u64,
+    /// Lanes of which messages are on their way or held, with those that came after.
+    lanes: HashMap<Arc<str>, VecDeque<Pending>>,
+    running: FuturesUnordered<Pin<Box<dyn Future<Output = Attempt> + Send>>>,
+    held: Vec<Held>,
+    round: Round,
+    /// Messages that were given back because the transport drains.
+    given_back: usize,
 }
 
-/// What must be confirmed before a message is acknowledged.
-enum Step {
-    Record,
-    Publish(Vec<Sent>),
-    Reject(Rejection, Sent),
-    /// A result, and no topic for it.
-    Nowhere,
+/// A chain that waits for its next attempt.
+struct Held {
+    chain: Chain,
+    due: Instant,
 }
 
-/// What is counted when the message has been acknowledged.
-enum End {
-    Published,
-    Recorded,
-    Rejected,
+/// The round that began last.
+struct Round {
+    number: u64,
+    begun: Instant,
+    /// Chains of it that are on their way.
+    left: usize,
 }
 
 impl Settler {
-    pub(crate) async fn run(self, mut jobs: mpsc::Receiver<Job>) {
-        let mut accepted = Vec::new();
-        while jobs.recv_many(&mut accepted, ROUND_BATCHES).await > 0 {
-            self.settle(std::mem::take(&mut accepted)).await;
+    pub(crate) fn new(topics: Topics, publish: Histogram, pulse: Arc<OnceLock<Pulse>>) -> Self {
+        Self {
+            topics: Arc::new(topics),
+            publish,
+            pulse,
+            waiters: HashMap::new(),
+            last_job: 0,
+            lanes: HashMap::new(),
+            running: FuturesUnordered::new(),
+            held: Vec::new(),
+            round: Round { number: 0, begun: Instant::now(), left: 0 },
+            given_back: 0,
         }
     }
 
-    async fn settle(&self, jobs: Vec<Job>) {
-        let begun = Instant::now();
-        let deadline = begun + CONFIRM_DEADLINE;
-        let rounds = (self.results.as_ref().map(Topic::round), self.dead_letters.round());
-        let mut waiting = Vec::new();
-        let mut answers = Vec::new();
-        let mut pending = Vec::new();
-        for (job, Job { batch, done }) in jobs.into_iter().enumerate() {
-            let mut settlement = Settlement::default();
+    /// Runs until no more jobs can come and those that came are done; answers how many of their
+    /// messages were given back.
+    pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, part: Part) -> usize {
+        let mut accepted = Vec::new();
+        let mut is_open = true;
+        while is_open || !self.running.is_empty() {
+            let next_round = self.round.begun + GATHER;
+            let may_begin = self.round.left == 0 || Instant::now() >= next_round;
+            let due = self.held.iter().map(|held| held.due).min();
+            tokio::select! {
+                Some(attempt) = self.running.next() => self.attempted(attempt, is_open),
+                received = jobs.recv_many(&mut accepted, ROUND_BATCHES), if is_open && may_begin => {
+                    is_open = received > 0;
+                    match is_open {
+                        true => self.begin(accepted.drain(..)),
+                        false => self.give_up(),
+                    }
+                }
+                () = sleep_until(next_round), if is_open && !may_begin => {}
+                () = sleep_until(due.unwrap_or(next_round)), if due.is_some() => self.resume(),
+            }
+        }
+        part.done();
+        self.given_back
+    }
+
+    /// Begins a round.
+    fn begin(&mut self, jobs: impl Iterator<Item = Job>) {
+        let mut chains: Vec<Chain> = Vec::new();
+        let mut of_lane: HashMap<Arc<str>, usize> = HashMap::new();
+        for Job { batch, done } in jobs {
+            self.last_job += 1;
+            let mut waiter = Waiter { done, settlement: Settlement::default(), left: 0 };
+            let mut failure = None;
             for (delivery, outcome) in batch {
                 // What is not kept is dropped here, and so given back at once: the later verdicts
                 // of its lane see it.
                 if delivery.token.is_stale(std::time::Instant::now()) {
-                    settlement.stale += 1;
-                } else if outcome == Outcome::Retry || delivery.token.is_pulled_back() {
-                    settlement.retried += 1;
+                    waiter.settlement.stale += 1;
+                    continue;
+                }
+                if outcome == Outcome::Retry || delivery.token.is_pulled_back() {
+                    waiter.settlement.retried += 1;
+                    continue;
+                }
+                let pending = match Pending::new(self.last_job, delivery, outcome, &self.topics) {
+                    Ok(pending) => pending,
+                    Err(error) => {
+                        failure = Some(error);
+                        continue;
+                    }
+                };
+                waiter.left += 1;
+                let Some(lane) = pending.lane() else {
+                    chains.push(Chain::of(None, pending));
+                    continue;
+                };
+                if let Some(&chain) = of_lane.get(&lane) {
+                    chains[chain].pending.push_back(pending);
+                } else if let Some(after) = self.lanes.get_mut(&lane) {
+                    after.push_back(pending);
                 } else {
-                    let step = begin(&rounds, &delivery, outcome);
-                    pending.push((job, delivery, step));
+                    of_lane.insert(Arc::clone(&lane), chains.len());
+                    self.lanes.insert(Arc::clone(&lane), VecDeque::new());
+                    chains.push(Chain::of(Some(lane), pending));
                 }
             }
-            waiting.push(done);
-            answers.push(Ok(settlement));
+            self.waiters.insert(self.last_job, waiter);
+            if let Some(error) = failure {
+                self.fail(self.last_job, error);
+            }
+            self.answer(self.last_job);
         }
+        let (number, left) = (self.round.number + 1, chains.len());
+        self.round = Round { number, begun: Instant::now(), left };
+        self.start(chains, number);
+    }
 
-        let publishes = !pending.is_empty();
-        let mut acknowledgements = Vec::new();
-        let mut failed_lanes = HashSet::new();
-        for (job, delivery, step) in pending {
-            let confirmed = self.confirm(&delivery, step, deadline).await;
-            fmnist_core::fail_point!(AfterPublish);
-            match (confirmed, delivery.token.lane_key()) {
-                (Err(error), lane) => {
-                    fail(&mut answers[job], error);
-                    failed_lanes.extend(lane);
-                }
-                (Ok(_), Some(lane)) if failed_lanes.contains(&lane) => {
-                    count(&mut answers[job], |settlement| settlement.retried += 1);
-                }
-                (Ok(end), _) => acknowledgements
-                    .push(async move { (job, end, delivery.token.acknowledge().await) }),
-            }
+    /// Starts an attempt of each chain; they share their requests.
+    fn start(&mut self, chains: Vec<Chain>, round: u64) {
+        if chains.is_empty() {
+            return;
         }
-        if publishes {
-            self.publish.record(begun.elapsed());
-        }
-        fmnist_core::fail_point!(BeforeCommit);
-        let acknowledged = join_all(acknowledgements).await;
-        fmnist_core::fail_point!(AfterCommit);
-        for (job, end, acknowledged) in acknowledged {
-            count(&mut answers[job], |settlement| match end {
-                _ if !acknowledged => settlement.stale += 1,
-                End::Published => settlement.published += 1,
-                End::Recorded => settlement.recorded += 1,
-                End::Rejected => settlement.rejected += 1,
-            });
-        }
-        for (done, answer) in waiting.into_iter().zip(answers) {
-            // Nobody waits where the future was dropped.
-            let _ = done.send(answer);
+        let rounds = self.topics.rounds();
+        for mut chain in chains {
+            chain.round = round;
+            let attempt = chain.attempt(Arc::clone(&self.topics), Arc::clone(&rounds));
+            self.running.push(Box::pin(attempt));
         }
     }
 
-    async fn confirm(
-        &self,
-        delivery: &Delivery<PubSubToken>,
-        step: Step,
-        deadline: Instant,
-    ) -> Result<End, TransportError> {
-        match (step, &self.results) {
-            (Step::Record, _) => Ok(End::Recorded),
-            (Step::Publish(parts), Some(results)) => {
-                for part in parts {
-                    let confirmed = results.confirm(part, deadline).await;
-                    confirmed.map_err(|error| error.into_transport_error(results.name()))?;
-                }
-                Ok(End::Published)
-            }
-            (Step::Publish(_) | Step::Nowhere, _) => Err(TransportError::Fatal {
-                context: "a result is to be published, but pubsub.results_topic is null".to_owned(),
-                source: None,
-            }),
-            (Step::Reject(rejection, sent), _) => {
-                let topic = &self.dead_letters;
-                let mut confirmed = topic.confirm(sent, deadline).await;
-                if let Err(Unpublished::Message(_)) = confirmed {
-                    let stub = message(delivery, dead_letter_stub(delivery, &rejection));
-                    confirmed = topic.publish_alone(stub, deadline).await;
-                }
-                confirmed.map_err(|error| error.into_transport_error(topic.name()))?;
-                Ok(End::Rejected)
+    /// An attempt is over: what is confirmed has its end, what is not is held.
+    fn attempted(&mut self, attempt: Attempt, is_open: bool) {
+        let Attempt { mut chain, ends, failed, fatal } = attempt;
+        if chain.round == self.round.number {
+            self.round.left -= 1;
+            if self.round.left == 0 {
+                self.publish.record(self.round.begun.elapsed());
             }
         }
-    }
-}
-
-fn begin(
-    (results, dead_letters): &(Option<Round>, Round),
-    delivery: &Delivery<PubSubToken>,
-    outcome: Outcome,
-) -> Step {
-    match (outcome, results) {
-        (Outcome::Publish(parts), Some(results)) => {
-            let send = |part| results.send(message(delivery, part));
-            Step::Publish(parts.into_iter().map(send).collect())
+        for (job, end) in ends {
+            self.end(job, end);
         }
-        (Outcome::Publish(_), None) => Step::Nowhere,
-        (Outcome::Reject(rejection), _) => {
-            let letter = message(delivery, dead_letter(delivery, &rejection));
-            Step::Reject(rejection, dead_letters.send(letter))
+        if let Some((job, error)) = fatal {
+            self.fail(job, error);
+            // What came after it in its lane comes again behind it.
+            self.give_back(chain);
+            return;
         }
-        // Retries have been given back before.
-        (Outcome::Recorded | Outcome::Retry, _) => Step::Record,
+        let after = chain.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane));
+        let mut after = after.map(std::mem::take).unwrap_or_default();
+        if chain.pending.is_empty() {
+            match (chain.lane, after.is_empty()) {
+                (Some(lane), true) => drop(self.lanes.remove(&lane)),
+                (lane, false) => self.start(vec![Chain::new(lane, after)], 0),
+                (None, true) => {}
+            }
+            return;
+        }
+        chain.pending.append(&mut after);
+        if !is_open {
+            self.give_back(chain);
+            return;
+        }
+        let Some((topic, error)) = failed else { return };
+        let pause = FIRST_PAUSE.saturating_mul(1 << chain.failures.min(10)).min(LONGEST_PAUSE);
+        // Once for all that fail together.
+        if self.held.is_empty() {
+            tracing::warn!(error, topic, ?pause, "not confirmed; held, to be published again");
+        }
+        chain.failures += 1;
+        if chain.waiting.is_none() {
+            let wait = |pulse: &Pulse| pulse.waits_for(&format!("topic {topic}"));
+            chain.waiting = self.pulse.get().map(wait);
+        }
+        self.held.push(Held { chain, due: Instant::now() + pause });
     }
-}
 
-/// What goes out for `delivery`. It has an ordering key only where the delivery had one: a key of
-/// its own for each result would order nothing and cost a request each.
-fn message(delivery: &Delivery<PubSubToken>, outbound: Outbound) -> Message {
-    let message = wire::to_pubsub(&outbound.attributes, outbound.payload);
-    let key = delivery.key.as_ref().and(outbound.key).unwrap_or_default();
-    message.set_ordering_key(String::from_utf8_lossy(&key))
-}
-
-fn count(answer: &mut Result<Settlement, TransportError>, add: impl FnOnce(&mut Settlement)) {
-    if let Ok(settlement) = answer {
-        add(settlement);
+    /// Tries again what has waited for its time.
+    fn resume(&mut self) {
+        let now = Instant::now();
+        let (due, held): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.held).into_iter().partition(|held| held.due <= now);
+        self.held = held;
+        let mut chains = Vec::with_capacity(due.len());
+        for Held { mut chain, .. } in due {
+            if let Some(after) = chain.lane.as_ref().and_then(|lane| self.lanes.get_mut(lane)) {
+                chain.pending.append(after);
+            }
+            chains.push(chain);
+        }
+        self.start(chains, 0);
     }
-}
 
-/// Keeps the gravest error of a batch.
-fn fail(answer: &mut Result<Settlement, TransportError>, error: TransportError) {
-    if !matches!(answer, Err(TransportError::Fatal { .. })) {
-        *answer = Err(error);
+    /// No more jobs come: what is held has had its time.
+    fn give_up(&mut self) {
+        for Held { chain, .. } in std::mem::take(&mut self.held) {
+            self.give_back(chain);
+        }
+    }
+
+    fn give_back(&mut self, mut chain: Chain) {
+        if let Some(mut after) = chain.lane.as_ref().and_then(|lane| self.lanes.remove(lane)) {
+            chain.pending.append(&mut after);
+        }
+        for pending in chain.pending {
+            self.given_back += 1;
+            self.end(pending.job, End::Retried);
+        }
+    }
+
+    fn end(&mut self, job: u64, end: End) {
+        let Some(Waiter { settlement, left, .. }) = self.waiters.get_mut(&job) else { return };
+        *left -= 1;
+        match end {
+            End::Published => settlement.published += 1,
+            End::Recorded => settlement.recorded += 1,
+            End::Rejected => settlement.rejected += 1,
+            End::Retried => settlement.retried += 1,
+            End::Stale => settlement.stale += 1,
+        }
+        self.answer(job);
+    }
+
+    /// Answers a job that has nothing left. Nobody waits where the future was dropped.
+    fn answer(&mut self, job: u64) {
+        if self.waiters.get(&job).is_some_and(|waiter| waiter.left == 0)
+            && let Some(Waiter { done, settlement, .. }) = self.waiters.remove(&job)
+        {
+            let _ = done.send(Ok(settlement));
+        }
+    }
+
+    /// Answers a job at once: the transport can't go on.
+    fn fail(&mut self, job: u64, error: TransportError) {
+        if let Some(Waiter { done, .. }) = self.waiters.remove(&job) {
+            let _ = done.send(Err(error));
+        }
     }
 }

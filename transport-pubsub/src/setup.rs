@@ -1,11 +1,13 @@
 //! Questions to the administration of topics and subscriptions, and its orders.
 
+mod usable;
+
 use std::time::Duration;
 
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::{
     Error,
-    client::{SubscriptionAdmin, TopicAdmin},
+    client::{SchemaService, SubscriptionAdmin, TopicAdmin},
     model::Subscription,
 };
 
@@ -45,6 +47,7 @@ pub(crate) struct Server {
     connection: Connection,
     topics: TopicAdmin,
     subscriptions: SubscriptionAdmin,
+    rights: SchemaService,
 }
 
 impl Server {
@@ -52,6 +55,7 @@ impl Server {
         Ok(Self {
             topics: connection.topic_admin().await?,
             subscriptions: connection.subscription_admin().await?,
+            rights: connection.rights().await?,
             connection: connection.clone(),
         })
     }
@@ -60,10 +64,13 @@ impl Server {
     pub(crate) async fn check_consumer(&self) -> Result<Input, PubSubError> {
         let config = &self.connection.config;
         let subscription = self.check_subscription(&config.subscription_id, &config.topic).await?;
+        self.check_source(subscription.as_ref())?;
         if let Some(topic) = &config.results_topic {
             self.check_topic(topic).await?;
+            self.check_writable(topic).await?;
         }
         self.check_dead_letters().await?;
+        self.check_writable(&config.dead_letter_topic).await?;
         let topic = subscription.as_ref().and_then(|s| s.topic.rsplit('/').next());
         let seconds = subscription.as_ref().map(|s| s.ack_deadline_seconds);
         let seconds = seconds.unwrap_or(ACKNOWLEDGE_DEADLINE_SECONDS).unsigned_abs();

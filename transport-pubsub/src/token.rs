@@ -7,6 +7,7 @@ use std::{
 };
 
 use google_cloud_pubsub::subscriber::handler::Handler;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::lanes::{Claim, Lanes};
 
@@ -23,6 +24,8 @@ pub struct PubSubToken {
     lane: Option<(Arc<Lanes>, Claim)>,
     expires: Instant,
     live: Arc<AtomicBool>,
+    /// The message's share of what may be received, given back with this.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl PubSubToken {
@@ -32,8 +35,9 @@ impl PubSubToken {
         lane: Option<(Arc<Lanes>, Claim)>,
         live: Arc<AtomicBool>,
         now: Instant,
+        room: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        Self { handler: Some(handler), lane, expires: now + MAX_LEASE, live }
+        Self { handler: Some(handler), lane, expires: now + MAX_LEASE, live, _room: room }
     }
 
     /// The message's ordering key, where it has a lane.

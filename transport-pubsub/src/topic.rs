@@ -44,15 +44,18 @@ impl Topic {
         Round(publisher)
     }
 
-    /// Waits for the confirmation.
+    /// Waits for the confirmation of a message behind others of its key that are confirmed.
     pub(crate) async fn confirm(
         &self,
         sent: Sent,
         deadline: Instant,
     ) -> Result<String, Unpublished> {
         match confirmation(sent.confirmation, deadline).await {
-            // A malformed message fails all that were sent with it: try without the neighbours.
-            Err(Unpublished::Message(_)) => self.publish_alone(sent.message, deadline).await,
+            // A malformed message fails all that were sent with it, and stops its ordering key: try
+            // without the neighbours.
+            Err(Unpublished::Message(_) | Unpublished::Paused(_)) => {
+                self.publish_alone(sent.message, deadline).await
+            }
             other => other,
         }
     }
@@ -76,6 +79,13 @@ pub(crate) struct Round(Publisher);
 pub(crate) struct Sent {
     message: Message,
     confirmation: PublishFuture,
+}
+
+impl Sent {
+    /// Waits for the confirmation, and no more than that.
+    pub(crate) async fn confirmation(self, deadline: Instant) -> Result<String, Unpublished> {
+        confirmation(self.confirmation, deadline).await
+    }
 }
 
 impl Round {

@@ -1,12 +1,16 @@
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use fmnist_core::transport::{
-    Capabilities, Delivery, Guarantee, Lane, Limits, Outcome, Settlement, Source, Transport,
-    TransportError,
+use fmnist_core::{
+    Supervisor,
+    pipeline::{BatchConfig, Pulse},
+    transport::{
+        Capabilities, Delivery, Guarantee, Lane, Limits, Outcome, Settlement, Source, Transport,
+        TransportError,
+    },
 };
 use google_cloud_pubsub::{client::Subscriber, model::Message, subscriber::handler::Handler};
 use tokio::{
@@ -19,18 +23,24 @@ use crate::{
     PubSubConfig, PubSubError, PubSubToken,
     connection::Connection,
     error::{code, is_permanent},
-    intake::{Intake, MAX_OUTSTANDING_MESSAGES},
+    intake::{Bounds, Intake, Received},
     lanes::Lanes,
-    settler::{Job, Settler},
+    settler::{Job, Settler, Topics},
     setup::Server,
     wire,
 };
 
+/// How long the messages that are given back at the end may take to be sent.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// A consumer of a Pub/Sub subscription.
 ///
-/// Nothing is pulled before the first `recv`. Memory is bounded by the server's flow control:
-/// 2,048 messages and 20 MiB may be outstanding. A message that is being worked on is kept leased
-/// for up to an hour, however short the subscription's acknowledge deadline.
+/// Nothing is pulled before the first `recv`, and no more than the pipeline may have in flight. A
+/// message that is being worked on is kept leased for up to an hour, however short the subscription's
+/// acknowledge deadline.
+///
+/// While a topic does not confirm, the messages concerned are held under their leases, and published
+/// again after pauses that grow from a second to half a minute.
 #[derive(Debug)]
 pub struct PubSubTransport {
     subscriber: Subscriber,
@@ -38,23 +48,40 @@ pub struct PubSubTransport {
     topic: Arc<str>,
     ordered: bool,
     lease: Duration,
+    bounds: Bounds,
+    supervisor: Supervisor,
+    pulse: Arc<OnceLock<Pulse>>,
     lanes: Arc<Lanes>,
     /// Received, and not yet handed out: a dropped `recv` leaves its messages here. Declared before
     /// the intake, because what came first must be given back first.
     ready: VecDeque<Delivery<PubSubToken>>,
     intake: Option<Intake>,
     jobs: mpsc::Sender<Job>,
-    settler: JoinHandle<()>,
+    /// Answers how many messages it gave back.
+    settler: JoinHandle<usize>,
 }
 
 impl PubSubTransport {
     /// Connects, and checks that the subscription, the results topic and the dead-letter topic
-    /// (with a subscription) exist. Must be called within a Tokio runtime.
+    /// (with a subscription) exist and can be used. Must be called within a Tokio runtime.
     ///
     /// # Errors
-    /// [`PubSubError::Missing`] carries the command that creates what is missing. The server is
-    /// waited for up to 10 s a question.
+    /// [`PubSubError::Missing`] carries the command that creates what is missing, and
+    /// [`PubSubError::Unusable`] says what is of no use: a subscription of one of the topics that are
+    /// written to, for example. The server is waited for up to 10 s a question.
     pub async fn connect(config: &PubSubConfig) -> Result<Self, PubSubError> {
+        Self::connect_within(config, &BatchConfig::default()).await
+    }
+
+    /// As [`PubSubTransport::connect`], and receives no more messages and bytes, key and attributes
+    /// counted, than the pipeline may have in flight.
+    ///
+    /// # Errors
+    /// As [`PubSubTransport::connect`].
+    pub async fn connect_within(
+        config: &PubSubConfig,
+        batch: &BatchConfig,
+    ) -> Result<Self, PubSubError> {
         let connection = Connection::new(config)?;
         let input = Server::connect(&connection).await?.check_consumer().await?;
         let results = match &config.results_topic {
@@ -63,31 +90,45 @@ impl PubSubTransport {
         };
         let dead_letters = connection.topic(&config.dead_letter_topic).await?;
         let publish = metrics::histogram!("fmnist_stage_seconds", "transport" => "pubsub", "stage" => "publish");
-        let settler = Settler { results, dead_letters, publish };
-        // Every batch holds a message, and the server bounds the messages.
-        let (jobs, accepted) = mpsc::channel(MAX_OUTSTANDING_MESSAGES);
+        let (bounds, supervisor) = (Bounds::new(batch), Supervisor::new());
+        let pulse = Arc::<OnceLock<Pulse>>::default();
+        let settler = Settler::new(Topics { results, dead_letters }, publish, Arc::clone(&pulse));
+        // Every batch holds a message, and the bounds are those of messages.
+        let (jobs, accepted) = mpsc::channel(bounds.max_messages());
+        let settler = settler.run(accepted, supervisor.part("task that publishes to Pub/Sub"));
         Ok(Self {
             subscriber: connection.subscriber().await?,
             subscription: config.subscription_name(&config.subscription_id),
             topic: input.topic.unwrap_or_else(|| config.topic.clone()).into(),
             ordered: input.ordered,
             lease: input.acknowledge_deadline,
+            bounds,
+            supervisor,
+            pulse,
             intake: None,
             lanes: Arc::default(),
             ready: VecDeque::new(),
             jobs,
-            settler: tokio::spawn(settler.run(accepted)),
+            settler: tokio::spawn(settler),
         })
+    }
+
+    /// Tells `pulse` which topic is waited for, while one does not confirm.
+    #[must_use]
+    pub fn with_pulse(self, pulse: &Pulse) -> Self {
+        // A second one is not told: the first knows all.
+        let _ = self.pulse.set(pulse.clone());
+        self
     }
 
     /// Waits for the next message that its lane lets in.
     async fn next(&mut self) -> Result<Delivery<PubSubToken>, TransportError> {
         loop {
-            let intake = self.intake.get_or_insert_with(|| {
-                Intake::open(&self.subscriber, &self.subscription, self.lease)
-            });
+            let Self { subscriber, subscription, lease, bounds, supervisor, intake, .. } = self;
+            let open = || Intake::open(subscriber, subscription, *lease, bounds, supervisor);
+            let intake = intake.get_or_insert_with(open);
             let live = intake.live();
-            let (message, handler) = match intake.next().await {
+            let Received { message, handler, room } = match intake.next().await {
                 Some(Ok(received)) => received,
                 Some(Err(error)) => {
                     self.intake = None;
@@ -111,7 +152,7 @@ impl PubSubTransport {
                 None
             };
             let attempt = attempt(&handler);
-            let token = PubSubToken::new(handler, lane, live, now);
+            let token = PubSubToken::new(handler, lane, live, now, room);
             return Ok(self.delivery(message, attempt, token));
         }
     }
@@ -140,11 +181,36 @@ impl PubSubTransport {
         }
     }
 
+    async fn receive(
+        &mut self,
+        limits: Limits,
+    ) -> Result<Vec<Delivery<PubSubToken>>, TransportError> {
+        let mut until = None;
+        loop {
+            // An earlier message of their lane was given back in the meantime.
+            self.ready.retain(|delivery| !delivery.token.is_pulled_back());
+            if self.ready.is_empty() {
+                let delivery = self.next().await?;
+                self.ready.push_back(delivery);
+            }
+            let until = *until.get_or_insert_with(|| time::Instant::now() + limits.max_wait);
+            let (count, full) = self.fitting(limits);
+            if full {
+                return Ok(self.ready.drain(..count).collect());
+            }
+            match time::timeout_at(until, self.next()).await {
+                Ok(Ok(delivery)) => self.ready.push_back(delivery),
+                // An error will come again with the next call; first the messages.
+                Ok(Err(_)) | Err(_) => return Ok(self.ready.drain(..count).collect()),
+            }
+        }
+    }
+
     /// How many of the ready messages fit, and whether waiting for more is of no use.
     fn fitting(&self, limits: Limits) -> (usize, bool) {
         let mut bytes = 0;
         let fits = |delivery: &&Delivery<PubSubToken>| {
-            bytes += delivery.payload.len();
+            bytes += delivery.size_bytes();
             bytes <= limits.max_bytes
         };
         let count = self.ready.iter().take(limits.max_messages).take_while(fits).count();
@@ -170,24 +236,12 @@ impl Transport for PubSubTransport {
     }
 
     async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<PubSubToken>>, TransportError> {
-        let mut until = None;
-        loop {
-            // An earlier message of their lane was given back in the meantime.
-            self.ready.retain(|delivery| !delivery.token.is_pulled_back());
-            if self.ready.is_empty() {
-                let delivery = self.next().await?;
-                self.ready.push_back(delivery);
-            }
-            let until = *until.get_or_insert_with(|| time::Instant::now() + limits.max_wait);
-            let (count, full) = self.fitting(limits);
-            if full {
-                return Ok(self.ready.drain(..count).collect());
-            }
-            match time::timeout_at(until, self.next()).await {
-                Ok(Ok(delivery)) => self.ready.push_back(delivery),
-                // An error will come again with the next call; first the messages.
-                Ok(Err(_)) | Err(_) => return Ok(self.ready.drain(..count).collect()),
-            }
+        let supervisor = self.supervisor.clone();
+        tokio::select! {
+            // A part that ended has left its place empty: nothing would come of what is received.
+            biased;
+            Some(reason) = supervisor.ended() => Err(fatal(&reason)),
+            received = self.receive(limits) => received,
         }
     }
 
@@ -196,25 +250,38 @@ impl Transport for PubSubTransport {
         batch: Vec<(Delivery<PubSubToken>, Outcome)>,
     ) -> impl Future<Output = Result<Settlement, TransportError>> + Send + use<> {
         let (done, answer) = oneshot::channel();
-        // A refused batch is dropped, and so given back.
-        let accepted = self.jobs.try_send(Job { batch, done }).is_ok();
+        // A refused batch is dropped, and so given back, and its answer with it.
+        let _ = self.jobs.try_send(Job { batch, done });
+        let supervisor = self.supervisor.clone();
         async move {
-            let aborted = || TransportError::Aborted {
-                context: "the Pub/Sub transport takes no more verdicts".to_owned(),
-                source: None,
-            };
-            if !accepted {
-                return Err(aborted());
-            }
-            answer.await.unwrap_or_else(|_| Err(aborted()))
+            answer.await.unwrap_or_else(|_| {
+                Err(match supervisor.failure() {
+                    Some(reason) => fatal(&reason),
+                    None => TransportError::Aborted {
+                        context: "the Pub/Sub transport takes no more verdicts".to_owned(),
+                        source: None,
+                    },
+                })
+            })
         }
     }
 
     async fn drain(self, grace: Duration) -> Result<(), TransportError> {
         let deadline = time::Instant::now() + grace;
-        let Self { intake, ready, jobs, settler, .. } = self;
+        let Self { intake, ready, jobs, mut settler, supervisor, .. } = self;
+        supervisor.close();
         drop(jobs);
-        let settled = time::timeout_at(deadline, settler).await.is_ok();
+        // What is given back at the end needs time to be sent.
+        let settling = deadline - (grace / 4).min(FAREWELL);
+        let settled = match time::timeout_at(settling, &mut settler).await {
+            Ok(given_back) => given_back.is_ok_and(|messages| messages == 0),
+            Err(_) => {
+                settler.abort();
+                // Its messages are given back before the stream that takes them is closed.
+                let _ = settler.await;
+                false
+            }
+        };
         drop(ready);
         let closed = match intake {
             Some(intake) => {
@@ -230,6 +297,10 @@ impl Transport for PubSubTransport {
             source: None,
         })
     }
+}
+
+pub(crate) fn fatal(reason: &str) -> TransportError {
+    TransportError::Fatal { context: reason.to_owned(), source: None }
 }
 
 fn attempt(handler: &Handler) -> Option<u32> {
@@ -248,5 +319,32 @@ pub(crate) fn stream_error(
     } else {
         let context = format!("the stream of {subscription} ended");
         TransportError::Unavailable { context, source }
+    }
+}
+
+#[cfg(all(test, feature = "fake"))]
+mod tests {
+    use super::*;
+    use crate::{FakePubSub, create_missing};
+
+    #[tokio::test]
+    async fn a_part_that_ends_early_ends_its_transport_and_is_named() {
+        let server = FakePubSub::start().await.expect("a free port");
+        let config = PubSubConfig {
+            project_id: "demo".to_owned(),
+            emulator: Some(server.emulator()),
+            ..PubSubConfig::default()
+        };
+        create_missing(&config).await.expect("created");
+        let mut transport = PubSubTransport::connect(&config).await.expect("connected");
+        transport.settler.abort();
+        let limits = Limits { max_messages: 1, max_bytes: 1, max_wait: Duration::ZERO };
+        let received = transport.recv(limits).await.expect_err("nothing would come of it");
+        let settled = transport.settle(Vec::new()).await.expect_err("nobody settles it");
+        for error in [received, settled] {
+            assert!(matches!(error, TransportError::Fatal { .. }), "{error}");
+            let named = error.to_string().contains("task that publishes to Pub/Sub ended early");
+            assert!(named, "{error}");
+        }
     }
 }

@@ -70,6 +70,8 @@ async fn reader(config: &PubSubConfig, subscription: &str) -> anyhow::Result<Rea
     let config = PubSubConfig {
         subscription_id: subscription.to_owned(),
         results_topic: None,
+        // It writes nothing; a consumer of what it writes would be refused.
+        dead_letter_topic: config.topic.clone(),
         ..config.clone()
     };
     let mut transport = PubSubTransport::connect(&config).await?;

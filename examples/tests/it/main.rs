@@ -15,6 +15,8 @@ mod processes;
 #[cfg(unix)]
 #[path = "../support/program.rs"]
 mod program;
+#[cfg(unix)]
+mod readme;
 mod schema;
 #[cfg(unix)]
 mod start;

@@ -183,6 +183,12 @@ pub fn dead_letter_headers() -> Value {
                     "description": "Only where the key did not fit and was left out.",
                 },
                 "fmnist.key.bytes": number("Only where the key was left out: its size."),
+                "fmnist.attributes.sha256": {
+                    "type": "string",
+                    "pattern": "^[0-9a-f]{64}$",
+                    "description": "Only on Pub/Sub, where not all attributes fitted.",
+                },
+                "fmnist.attributes.bytes": number("Only where not all attributes fitted: their size."),
             },
         }),
     )

@@ -107,7 +107,7 @@ fn provenance<T>(
 /// Counts how often a message was sent again from the dead letters.
 const REDRIVES: &str = "fmnist.redrives";
 /// What the forms of a dead letter add.
-const ADDED: [&str; 12] = [
+const ADDED: [&str; 14] = [
     "__connect.errors.topic",
     "__connect.errors.partition",
     "__connect.errors.offset",
@@ -120,7 +120,12 @@ const ADDED: [&str; 12] = [
     "fmnist.payload.bytes",
     "fmnist.key.sha256",
     "fmnist.key.bytes",
+    "fmnist.attributes.sha256",
+    "fmnist.attributes.bytes",
 ];
+/// What tells that a part of the message is not in its letter.
+const LEFT_OUT: [&str; 3] =
+    ["fmnist.payload.sha256", "fmnist.key.sha256", "fmnist.attributes.sha256"];
 
 /// A dead letter, read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,7 +138,7 @@ pub struct DeadLetter {
     pub reason: String,
     /// How often the message was sent again before.
     pub redrives: u32,
-    /// The message was too large for the dead letters: its payload is not here, nor perhaps its key.
+    /// The message did not fit into the dead letters: payload, key or attributes are not all here.
     pub is_stub: bool,
     original: Outbound,
 }
@@ -148,7 +153,7 @@ impl DeadLetter {
             stage: text("__connect.errors.stage")?,
             reason: text("__connect.errors.exception.message").unwrap_or_default(),
             redrives,
-            is_stub: text("fmnist.payload.sha256").is_some(),
+            is_stub: LEFT_OUT.into_iter().any(|name| text(name).is_some()),
             original: Outbound { attributes: without_added(&letter.attributes), ..letter },
         })
     }
@@ -311,6 +316,17 @@ mod tests {
         assert_eq!(stub.attributes.text("fmnist.key.bytes"), Some("3"));
         assert_eq!(stub.attributes.text("fmnist.payload.bytes"), Some("2"));
         let read = DeadLetter::read(stub).expect("a dead letter");
+        assert!(read.is_stub);
+        assert_eq!(names(&read.redriven()), ["fmnist.redrives"]);
+    }
+
+    #[test]
+    fn a_letter_without_all_attributes_of_its_message_is_not_whole() {
+        let mut letter =
+            dead_letter(&delivery(Attributes::new()), &Rejection::new(Stage::Decode, "bad"));
+        letter.attributes.push("fmnist.attributes.sha256", "0");
+        letter.attributes.push("fmnist.attributes.bytes", "7");
+        let read = DeadLetter::read(letter).expect("a dead letter");
         assert!(read.is_stub);
         assert_eq!(names(&read.redriven()), ["fmnist.redrives"]);
     }

@@ -6,6 +6,8 @@ use super::{Config, ConfigError};
 
 const KAFKA_NAME: &str = "1 to 249 letters, digits, dots, _ and -";
 const PUBSUB_NAME: &str = "up to 255 letters, digits and -._~+%, a letter first";
+const SHARED: &str =
+    "each message would be seen by the consumer or by the page, and not by the other";
 const CLASSIFIED_AGAIN: &str = "what the consumer writes there it would read again, for ever";
 
 /// Refuses what excludes one another; takes an empty name as none.
@@ -67,6 +69,11 @@ fn names(config: &Config) -> Result<(), ConfigError> {
         if let Some(name) = name.filter(|name| !is_pubsub_name(name)) {
             return Err(wrong(config, key, PUBSUB_NAME, name));
         }
+    }
+    let (key, requests) = of_pubsub[3];
+    let (other, results) = of_pubsub[4];
+    if let Some(found) = results.filter(|results| Some(*results) == requests) {
+        return Err(ConfigError::Same { key, other, found: found.clone(), reason: SHARED });
     }
     for topics in [&of_kafka[..], &of_pubsub[..3]] {
         let (key, input) = topics[0];

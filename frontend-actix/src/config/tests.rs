@@ -190,6 +190,10 @@ fn settings_that_exclude_one_another_are_refused_with_the_reason() {
         (r#"{"kafka": {"properties": {"linger": "5"}}}"#, "librdkafka does not take linger"),
         (r#"{"kafka": {"results_topic": "INFERENCE"}}"#, "would read again, for ever"),
         (r#"{"pubsub": {"dead_letter_topic": "MODEL-INFERENCE"}}"#, "would read again, for ever"),
+        (
+            r#"{"pubsub": {"results_subscription_id": "vectorai-subscription"}}"#,
+            "seen by the consumer or by the page",
+        ),
         (r#"{"pubsub": {"guarantee": "exactly_once"}}"#, "nothing joins the result"),
         (r#"{"kafka": {"auto_offset_reset": "newest"}}"#, "earliest or latest, found \"newest\""),
         (r#"{"kafka": {"topic": "^IN"}}"#, "kafka.topic has to be 1 to 249 letters"),

@@ -10,14 +10,14 @@ use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{
     subscription::{DeadLetterPolicy, Settings, StreamId, Subscription},
     wire::{PubsubMessage, Timestamp},
 };
 
-/// Payload bytes in all subscriptions together; more is refused, so that memory is bounded.
+/// Bytes of messages in all subscriptions together; more is refused, so that memory is bounded.
 const MOST_BYTES: usize = 64 << 20;
 
 /// Pub/Sub's limits, from <https://cloud.google.com/pubsub/quotas#resource_limits>.
@@ -25,6 +25,7 @@ const MAX_MESSAGE_BYTES: usize = 10 << 20;
 const MAX_ATTRIBUTES: usize = 100;
 const MAX_NAME_BYTES: usize = 256;
 const MAX_VALUE_BYTES: usize = 1024;
+const MAX_KEY_BYTES: usize = 1024;
 
 /// What a subscription without a topic is attached to.
 const DELETED: &str = "_deleted-topic_";
@@ -37,8 +38,8 @@ pub(super) struct Broker {
     state: Mutex<State>,
     /// Something may be delivered that could not be before.
     pub(super) changed: Notify,
-    /// Counts the times that all streams were ended.
-    pub(super) breaks: watch::Sender<u64>,
+    /// Ends all streams when it is sent, with that status.
+    pub(super) breaks: watch::Sender<Code>,
 }
 
 #[derive(Debug, Default)]
@@ -50,17 +51,22 @@ pub(super) struct State {
     pub(super) faults: Faults,
 }
 
-/// Requests to fail, each count going down by one.
+/// Requests to fail: a count goes down by one, a topic stays.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) refused_publishes: usize,
     pub(super) unanswered_publishes: usize,
     pub(super) refused_acknowledgements: usize,
+    /// Topics that confirm nothing.
+    pub(super) outages: BTreeSet<String>,
+    /// Topics that nobody may publish on.
+    pub(super) forbidden: BTreeSet<String>,
 }
 
 impl Broker {
     pub(super) fn new() -> Self {
-        Self { state: Mutex::default(), changed: Notify::new(), breaks: watch::Sender::new(0) }
+        let breaks = watch::Sender::new(Code::Unavailable);
+        Self { state: Mutex::default(), changed: Notify::new(), breaks }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -76,12 +82,19 @@ impl Broker {
         if take(&mut state.faults.refused_publishes) {
             return Err(Status::unavailable("the server was told to refuse"));
         }
+        if state.faults.outages.contains(topic) {
+            // A status that the client does not try again for: nobody has to wait for it to give up.
+            return Err(Status::cancelled(format!("{topic} was told to be away")));
+        }
+        if state.faults.forbidden.contains(topic) {
+            return Err(Status::permission_denied(format!("{topic} is not to be published on")));
+        }
         if !state.topics.contains(topic) {
             return Err(Status::not_found(format!("no topic {topic}")));
         }
         messages.iter().try_for_each(check)?;
         let held: usize = state.subscriptions.values().map(Subscription::backlog_bytes).sum();
-        if held + messages.iter().map(|message| message.data.len()).sum::<usize>() > MOST_BYTES {
+        if held + messages.iter().map(PubsubMessage::size_bytes).sum::<usize>() > MOST_BYTES {
             return Err(Status::resource_exhausted(format!("more than {MOST_BYTES} bytes")));
         }
         let ids = messages.into_iter().map(|message| state.publish(topic, message)).collect();
@@ -195,6 +208,15 @@ impl State {
         Ok(())
     }
 
+    /// Takes a subscription off its topic, and what it holds with it.
+    pub(super) fn detach(&mut self, name: &str) -> Result<(), Status> {
+        let settings = &mut self.subscription(name)?.settings;
+        settings.detached = true;
+        let detached = Subscription::new(settings.clone());
+        self.subscriptions.insert(name.to_owned(), detached);
+        Ok(())
+    }
+
     fn publish(&mut self, topic: &str, mut message: PubsubMessage) -> String {
         self.published += 1;
         let id = self.published.to_string();
@@ -206,7 +228,7 @@ impl State {
         });
         let message = Arc::new(message);
         for subscription in self.subscriptions.values_mut() {
-            if subscription.settings.topic == topic {
+            if subscription.settings.topic == topic && !subscription.settings.detached {
                 subscription.publish(Arc::clone(&message));
             }
         }
@@ -237,12 +259,15 @@ impl State {
 /// Refuses what Pub/Sub refuses.
 fn check(message: &PubsubMessage) -> Result<(), Status> {
     let refuse = |problem: String| Err(Status::invalid_argument(problem));
-    let PubsubMessage { data, attributes, .. } = message;
+    let PubsubMessage { data, attributes, ordering_key, .. } = message;
     if data.is_empty() && attributes.is_empty() {
         return refuse("a message needs data or attributes".to_owned());
     }
-    if data.len() > MAX_MESSAGE_BYTES {
-        return refuse(format!("{} bytes, at most {MAX_MESSAGE_BYTES}", data.len()));
+    if message.size_bytes() > MAX_MESSAGE_BYTES {
+        return refuse(format!("{} bytes, at most {MAX_MESSAGE_BYTES}", message.size_bytes()));
+    }
+    if ordering_key.len() > MAX_KEY_BYTES {
+        return refuse(format!("a key of {} bytes, at most {MAX_KEY_BYTES}", ordering_key.len()));
     }
     if attributes.len() > MAX_ATTRIBUTES {
         return refuse(format!("{} attributes, at most {MAX_ATTRIBUTES}", attributes.len()));

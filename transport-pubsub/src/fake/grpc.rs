@@ -176,7 +176,9 @@ impl PullStream {
                 () = changed => {}
                 () = sleep_until(next_deadline) => {}
                 () = self.responses.closed() => return Ok(()),
-                _ = breaks.changed() => return Err(Status::unavailable("told to end all streams")),
+                _ = breaks.changed() => {
+                    return Err(Status::new(*breaks.borrow(), "told to end all streams"));
+                }
                 request = requests.message() => match request {
                     Ok(Some(request)) => self.take(request)?,
                     // The consumer ended its side, or is gone.

@@ -1,7 +1,9 @@
-//! The administration: topics and subscriptions, by REST and JSON, as Google's client asks.
+//! The administration: topics and subscriptions, by REST and JSON, as Google's client asks; and
+//! publishing, as curl does.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, body::Incoming, header::CONTENT_TYPE};
@@ -12,6 +14,7 @@ use tonic::{Code, Status, body::Body};
 use super::{
     broker::Broker,
     subscription::{DeadLetterPolicy, Settings, Subscription},
+    wire::PubsubMessage,
 };
 
 const MOST_BODY_BYTES: usize = 1 << 20;
@@ -28,6 +31,34 @@ struct SubscriptionResource {
     enable_exactly_once_delivery: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter_policy: Option<DeadLetterResource>,
+    push_config: PushResource,
+    detached: bool,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PushResource {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    push_endpoint: String,
+}
+
+#[derive(Deserialize)]
+struct PublishResource {
+    messages: Vec<MessageResource>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct MessageResource {
+    /// In base64.
+    data: String,
+    attributes: HashMap<String, String>,
+    ordering_key: String,
+}
+
+#[derive(Deserialize)]
+struct RightsResource {
+    permissions: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +98,9 @@ fn carry_out(broker: &Broker, method: &Method, path: &str, body: &[u8]) -> Resul
     let unknown =
         || Status::unimplemented(format!("the in-process Pub/Sub has no {method} {path}"));
     let name = path.strip_prefix("/v1/").ok_or_else(unknown)?;
+    if let ("POST", Some((name, verb))) = (method.as_str(), name.split_once(':')) {
+        return command(broker, name, verb, body).unwrap_or_else(|| Err(unknown()));
+    }
     let segments: Vec<&str> = name.split('/').collect();
     let mut state = broker.state();
     match (method.as_str(), &segments[..]) {
@@ -113,6 +147,37 @@ fn carry_out(broker: &Broker, method: &Method, path: &str, body: &[u8]) -> Resul
     }
 }
 
+/// `POST /v1/NAME:VERB`; `None` for a verb that the server has not.
+fn command(broker: &Broker, name: &str, verb: &str, body: &[u8]) -> Option<Result<Value, Status>> {
+    let invalid = |error: serde_json::Error| Status::invalid_argument(error.to_string());
+    Some(match verb {
+        "publish" => serde_json::from_slice(body).map_err(invalid).and_then(
+            |PublishResource { messages }| {
+                let messages = messages.into_iter().map(MessageResource::message);
+                let ids = broker.publish(name, messages.collect::<Result<_, _>>()?)?;
+                Ok(json!({ "messageIds": ids }))
+            },
+        ),
+        "detach" => broker.state().detach(name).map(|()| json!({})),
+        "testIamPermissions" => {
+            serde_json::from_slice(body).map_err(invalid).map(|RightsResource { permissions }| {
+                let is_forbidden = broker.state().faults.forbidden.contains(name);
+                json!({ "permissions": if is_forbidden { Vec::new() } else { permissions } })
+            })
+        }
+        _ => return None,
+    })
+}
+
+impl MessageResource {
+    fn message(self) -> Result<PubsubMessage, Status> {
+        let data = BASE64_STANDARD.decode(self.data);
+        let data = data.map_err(|error| Status::invalid_argument(error.to_string()))?.into();
+        let Self { attributes, ordering_key, .. } = self;
+        Ok(PubsubMessage { data, attributes, ordering_key, ..PubsubMessage::default() })
+    }
+}
+
 impl SubscriptionResource {
     fn settings(self) -> Settings {
         let seconds = match self.ack_deadline_seconds {
@@ -128,6 +193,8 @@ impl SubscriptionResource {
                 topic: policy.dead_letter_topic,
                 max_attempts: policy.max_delivery_attempts,
             }),
+            push_endpoint: self.push_config.push_endpoint,
+            detached: false,
         }
     }
 }
@@ -144,6 +211,8 @@ fn resource(name: &str, subscription: &Subscription) -> Value {
             dead_letter_topic: policy.topic,
             max_delivery_attempts: policy.max_attempts,
         }),
+        push_config: PushResource { push_endpoint: settings.push_endpoint },
+        detached: settings.detached,
     })
 }
 

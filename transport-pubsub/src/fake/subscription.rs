@@ -21,6 +21,9 @@ pub(super) struct Settings {
     pub(super) ordered: bool,
     pub(super) exactly_once: bool,
     pub(super) dead_letters: Option<DeadLetterPolicy>,
+    /// Where its messages were to be pushed; it pushes nothing.
+    pub(super) push_endpoint: String,
+    pub(super) detached: bool,
 }
 
 /// Where a message goes that was given back too often.
@@ -48,7 +51,7 @@ pub(super) struct Subscription {
     waiting: BTreeSet<u64>,
     /// The message of each lease.
     leases: HashMap<u64, u64>,
-    /// Bytes of all payloads.
+    /// Bytes of all messages.
     bytes: usize,
     published: u64,
     leased: u64,
@@ -83,7 +86,7 @@ impl Subscription {
 
     pub(super) fn publish(&mut self, message: Arc<PubsubMessage>) {
         self.published += 1;
-        self.bytes += message.data.len();
+        self.bytes += message.size_bytes();
         self.log.insert(self.published, Entry { message, attempts: 0, lease: None });
         self.waiting.insert(self.published);
     }
@@ -93,7 +96,7 @@ impl Subscription {
         self.log.len()
     }
 
-    /// Bytes of their payloads.
+    /// Their bytes.
     pub(super) const fn backlog_bytes(&self) -> usize {
         self.bytes
     }
@@ -115,7 +118,7 @@ impl Subscription {
         for (_, entry) in self.leased() {
             if entry.is_with(stream) {
                 messages += 1;
-                bytes += entry.message.data.len() as i64;
+                bytes += entry.message.size_bytes() as i64;
             } else if self.settings.ordered && !entry.message.ordering_key.is_empty() {
                 elsewhere.insert(&entry.message.ordering_key);
             }
@@ -130,7 +133,7 @@ impl Subscription {
             let entry = &self.log[&number];
             if !elsewhere.contains(&*entry.message.ordering_key) {
                 messages += 1;
-                bytes += entry.message.data.len() as i64;
+                bytes += entry.message.size_bytes() as i64;
                 chosen.push(number);
             }
         }
@@ -226,7 +229,7 @@ impl Subscription {
 
     fn remove(&mut self, number: u64) -> Option<Entry> {
         let entry = self.log.remove(&number)?;
-        self.bytes -= entry.message.data.len();
+        self.bytes -= entry.message.size_bytes();
         Some(entry)
     }
 
@@ -276,6 +279,8 @@ mod tests {
             ordered,
             exactly_once: false,
             dead_letters: None,
+            push_endpoint: String::new(),
+            detached: false,
         });
         for (number, key) in keys.iter().enumerate() {
             subscription.publish(Arc::new(PubsubMessage {

@@ -21,6 +21,14 @@ pub(super) struct PubsubMessage {
     pub(super) ordering_key: String,
 }
 
+impl PubsubMessage {
+    /// Key, attributes and data.
+    pub(super) fn size_bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.len());
+        self.ordering_key.len() + self.data.len() + attributes.sum::<usize>()
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Timestamp {
     #[prost(int64, tag = "1")]

@@ -55,7 +55,8 @@ async fn a_failed_send_is_an_error() {
     let config = PubSubConfig { topic: "NO-SUCH-TOPIC".to_owned(), ..emulated.config.clone() };
     let publisher = PubSubPublisher::connect(&config).await.unwrap();
     let error = publisher.publish(numbered(1).remove(0)).await.unwrap_err();
-    assert!(matches!(error, PublishError::Refused { .. }), "{error}");
+    // The message is not at fault: a front end answers 503.
+    assert!(matches!(error, PublishError::Unavailable { .. }), "{error}");
     assert!(error.to_string().contains("NO-SUCH-TOPIC"), "{error}");
     let error = publisher.probe().await.unwrap_err();
     assert!(error.to_string().contains("curl -X PUT"), "{error}");
@@ -125,19 +126,84 @@ async fn poison_goes_to_the_dead_letters_and_the_good_around_it_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_malformed_result_stops_the_consumer_and_not_its_neighbours() {
+async fn a_result_that_pubsub_refuses_is_dead_lettered_at_publish_and_its_neighbours_are_answered()
+{
     let emulated = Emulated::new().await;
-    emulated.send(numbered(3)).await;
+    emulated.send(numbered(4)).await;
     let mut transport = emulated.connect().await;
-    let mut deliveries = receive(&mut transport, 3).await;
-    // Pub/Sub takes no message with neither data nor attributes.
+    let mut deliveries = receive(&mut transport, 4).await;
+    // Pub/Sub takes no message with neither data nor attributes, and none of more than 10 MB.
     let empty = (deliveries.remove(1), Outcome::Publish(vec![Outbound::default()]));
-    let neighbours = transport.settle(deliveries.into_iter().map(echo).collect());
-    let malformed = transport.settle(vec![empty]);
-    let published = Settlement { published: 2, ..Settlement::default() };
-    assert_eq!(neighbours.await.expect("confirmed"), published);
-    let error = malformed.await.unwrap_err();
-    assert!(matches!(error, TransportError::Fatal { .. }), "{error}");
+    let large = Outbound { payload: vec![b'x'; 10 << 20].into(), ..numbered(1).remove(0) };
+    let mut large = (deliveries.remove(1), Outcome::Publish(vec![large]));
+    if let Outcome::Publish(parts) = &mut large.1 {
+        parts[0].attributes.push("content-type", "application/json");
+    }
+    let mut refused = [empty.0.id.clone(), large.0.id.clone()];
+    let mut batch: Vec<_> = deliveries.into_iter().map(echo).collect();
+    batch.splice(1..1, [empty, large]);
+    let settlement = settle(&mut transport, batch).await;
+    let expected = Settlement { published: 2, rejected: 2, ..Settlement::default() };
+    assert_eq!(settlement, expected);
+    let letters = emulated.dead_letters().await;
+    let text =
+        |letter: &Outbound, name| letter.attributes.text(name).unwrap_or_default().to_owned();
+    let mut ids: Vec<_> = letters.iter().map(|letter| text(letter, "fmnist.id")).collect();
+    ids.sort_unstable();
+    refused.sort_unstable();
+    assert_eq!(ids, refused);
+    for letter in &letters {
+        assert_eq!(text(letter, "__connect.errors.stage"), "PUBLISH");
+        assert_eq!(letter.payload.len(), 1, "the message's own data");
+    }
+    assert_eq!((letters.len(), emulated.results().await.len()), (2, 2));
+}
+
+/// As large as Pub/Sub lets a message be, in all that it lets be large.
+fn full(payload_bytes: usize) -> Outbound {
+    let name = |n: usize| format!("{n:0256}");
+    Outbound {
+        key: Some(vec![b'k'; 1024].into()),
+        attributes: (0..100).map(|n| (name(n), "v".repeat(1024))).collect(),
+        payload: vec![b'x'; payload_bytes].into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_at_pubsubs_limits_is_answered_or_its_dead_letter_tells_what_it_had() {
+    let emulated = Emulated::new().await;
+    emulated.send(vec![full(1_000), full(9_800_000), full(1_000)]).await;
+    let mut transport = emulated.connect().await;
+    let large = Limits { max_bytes: 20 << 20, ..LIMITS };
+    let mut deliveries = Vec::new();
+    while deliveries.len() < 3 {
+        deliveries.extend(transport.recv(large).await.expect("received"));
+    }
+    // A zero byte stands behind each name and value.
+    let attributes = &deliveries[0].attributes;
+    let attributes_bytes = (attributes.size_bytes() + 2 * attributes.len()).to_string();
+    let poison = || Outcome::Reject(Rejection::new(Stage::Decode, "no picture"));
+    let mut deliveries = deliveries.into_iter();
+    let batch = [(); 2].map(|()| (deliveries.next().expect("three"), poison()));
+    let answered = echo(deliveries.next().expect("three"));
+    let settlement = settle(&mut transport, batch.into_iter().chain([answered]).collect()).await;
+    let expected = Settlement { published: 1, rejected: 2, ..Settlement::default() };
+    assert_eq!(settlement, expected);
+
+    let letters = emulated.dead_letters().await;
+    assert_eq!(letters.len(), 2);
+    assert_eq!(letters[0].payload.len(), 1_000);
+    let text = |letter: &Outbound, name| letter.attributes.text(name).map(str::to_owned);
+    let told = text(&letters[0], "fmnist.attributes.bytes");
+    assert_eq!((letters[0].attributes.len(), told), (100, Some(attributes_bytes)));
+    assert_eq!(text(&letters[0], "fmnist.attributes.sha256").map(|digest| digest.len()), Some(64));
+    for letter in &letters {
+        assert_eq!(letter.key.as_deref(), Some(&[b'k'; 1024][..]));
+        assert_eq!(text(letter, "__connect.errors.stage").as_deref(), Some("DECODE"));
+    }
+    // The second is a stub where the whole is more than the server takes.
+    let told = text(&letters[1], "fmnist.payload.bytes").unwrap_or("9800000".to_owned());
+    assert_eq!(told, "9800000");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,6 +130,10 @@ impl Harness for Emulated {
         self.dead_letters.all().await
     }
 
+    fn max_message_bytes(&self) -> Option<usize> {
+        Some(10 << 20)
+    }
+
     fn patience(&self) -> Duration {
         PATIENCE
     }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use fmnist_core::transport::{
-    Delivery, Outcome, Settlement, Transport, TransportError, conformance::Harness,
+use fmnist_core::{
+    pipeline::{BatchConfig, Pulse},
+    transport::{
+        Delivery, Limits, Outbound, Outcome, Rejection, Settlement, Stage, Transport,
+        TransportError, conformance::Harness,
+    },
 };
 use google_cloud_pubsub::model::DeadLetterPolicy;
 use tokio::time::timeout;
@@ -115,4 +119,147 @@ async fn a_policy_of_the_subscription_counts_attempts_and_ends_them() {
     assert_eq!(letters.len(), 1);
     let count = letters[0].attributes.text("CloudPubSubDeadLetterSourceDeliveryCount");
     assert_eq!(count, Some("5"));
+}
+
+/// Whether a settlement is not over while the server answers a few questions in between.
+async fn is_held(settled: &mut (impl Future + Unpin)) -> bool {
+    timeout(Duration::from_millis(300), settled).await.is_err()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_results_topic_holds_what_it_concerns_and_costs_no_delivery_attempt() {
+    let emulated = Emulated::with_input(|input, config| {
+        let topic = config.topic_name(&config.dead_letter_topic);
+        let policy = DeadLetterPolicy::new().set_dead_letter_topic(topic);
+        input.set_dead_letter_policy(policy.set_max_delivery_attempts(5))
+    })
+    .await;
+    let sent = emulated.send(numbered(4)).await;
+    let pulse = Pulse::new(Duration::ZERO);
+    let mut transport = emulated.connect().await.with_pulse(&pulse);
+    let mut deliveries = receive(&mut transport, 4).await;
+    let results = emulated.config.topic_name("MODEL-INFERENCE-RESULTS");
+    emulated.server.0.begin_outage(&results);
+    let rejection = Outcome::Reject(Rejection::new(Stage::Decode, "no picture"));
+    let rejected = deliveries.remove(3);
+    let poison = rejected.id.clone();
+    let rejected = transport.settle(vec![(rejected, rejection)]);
+    let mut answers = Box::pin(transport.settle(deliveries.into_iter().map(echo).collect()));
+    // What the other topic confirms is acknowledged meanwhile.
+    let expected = Settlement { rejected: 1, ..Settlement::default() };
+    assert_eq!(rejected.await.expect("confirmed"), expected);
+    assert!(is_held(&mut answers).await, "it was settled without a confirmation");
+    let reason = pulse.vitals().reason.unwrap_or_default();
+    assert!(reason.contains(&format!("waits for topic {results}")), "{reason}");
+    // New messages come, although others are held.
+    let more = emulated.send(numbered(1)).await;
+    let late = receive(&mut transport, 1).await;
+    assert_eq!(late[0].id, more[0], "a held message was given back");
+    let late = transport.settle(late.into_iter().map(echo).collect());
+
+    emulated.server.0.end_outage(&results);
+    let expected = Settlement { published: 3, ..Settlement::default() };
+    assert_eq!(timeout(PATIENCE, answers).await.expect("in time").expect("confirmed"), expected);
+    let expected = Settlement { published: 1, ..Settlement::default() };
+    assert_eq!(late.await.expect("confirmed"), expected);
+    emulated.results().await;
+    let mut answered = emulated.answered();
+    answered.sort_unstable();
+    let expected: Vec<_> = sent.into_iter().filter(|id| *id != poison).chain(more).collect();
+    assert_eq!(answered, expected, "each once");
+    assert!(pulse.vitals().reason.is_none_or(|reason| !reason.contains("waits for")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_held_message_in_its_lane_waits_behind_it_and_other_lanes_do_not() {
+    let emulated = Emulated::new().await;
+    let keyed = |key: &'static str| Outbound { key: Some(key.into()), ..numbered(1).remove(0) };
+    let a = emulated.send(vec![keyed("a"), keyed("a"), keyed("a")]).await;
+    let b = emulated.send(vec![keyed("b")]).await;
+    let mut transport = emulated.connect().await;
+    let deliveries = receive(&mut transport, 4).await;
+    let mut of_a: Vec<_> = Vec::new();
+    let mut of_b: Vec<_> = Vec::new();
+    for delivery in deliveries {
+        let lane = if delivery.key.as_deref() == Some(b"a") { &mut of_a } else { &mut of_b };
+        lane.push(delivery);
+    }
+    let dead_letters = emulated.config.topic_name(&emulated.config.dead_letter_topic);
+    emulated.server.0.begin_outage(&dead_letters);
+    let poison = Outcome::Reject(Rejection::new(Stage::Decode, "no picture"));
+    let third = of_a.pop().expect("three");
+    let second = of_a.pop().expect("three");
+    let first = of_a.pop().expect("three");
+    let mut held = Box::pin(transport.settle(vec![(first, poison), echo(second)]));
+    assert!(is_held(&mut held).await);
+    let behind = transport.settle(vec![echo(third)]);
+    let other = transport.settle(of_b.into_iter().map(echo).collect());
+    let published = Settlement { published: 1, ..Settlement::default() };
+    assert_eq!(other.await.expect("confirmed"), published);
+    emulated.server.0.end_outage(&dead_letters);
+    let expected = Settlement { published: 1, rejected: 1, ..Settlement::default() };
+    assert_eq!(timeout(PATIENCE, held).await.expect("in time").expect("confirmed"), expected);
+    assert_eq!(behind.await.expect("confirmed"), published);
+    emulated.results().await;
+    let mut answered = emulated.answered();
+    answered.retain(|id| *id != b[0]);
+    assert_eq!(answered, a[1..], "in the lane's order, each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_drains_in_an_outage_gives_back_what_it_holds_and_says_so() {
+    let emulated = Emulated::new().await;
+    let sent = emulated.send(numbered(1)).await;
+    let mut transport = emulated.connect().await;
+    let deliveries = receive(&mut transport, 1).await;
+    let results = emulated.config.topic_name("MODEL-INFERENCE-RESULTS");
+    emulated.server.0.begin_outage(&results);
+    let mut held = Box::pin(transport.settle(deliveries.into_iter().map(echo).collect()));
+    assert!(is_held(&mut held).await);
+    let error = transport.drain(Duration::from_secs(10)).await.expect_err("not all is confirmed");
+    assert!(matches!(error, TransportError::Aborted { .. }), "{error}");
+    let expected = Settlement { retried: 1, ..Settlement::default() };
+    assert_eq!(held.await.expect("settled"), expected);
+    emulated.server.0.end_outage(&results);
+    let again = receive(&mut emulated.connect().await, 1).await;
+    assert_eq!(again[0].id, sent[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_message_whose_lease_has_gone_is_stale_and_comes_again() {
+    let emulated = Emulated::new().await;
+    let sent = emulated.send(numbered(1)).await;
+    let mut transport = emulated.connect().await;
+    let deliveries = receive(&mut transport, 1).await;
+    let results = emulated.config.topic_name("MODEL-INFERENCE-RESULTS");
+    emulated.server.0.begin_outage(&results);
+    let held = transport.settle(deliveries.into_iter().map(echo).collect());
+    emulated.server.0.fail_streams();
+    let error = timeout(PATIENCE, transport.recv(LIMITS)).await.expect("in time").unwrap_err();
+    assert!(matches!(error, TransportError::Unavailable { .. }), "{error}");
+    let stale = Settlement { stale: 1, ..Settlement::default() };
+    assert_eq!(timeout(PATIENCE, held).await.expect("in time").expect("settled"), stale);
+    emulated.server.0.end_outage(&results);
+    let again = receive(&mut transport, 1).await;
+    assert_eq!(again[0].id, sent[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attributes_count_in_what_may_be_received_at_once() {
+    let emulated = Emulated::new().await;
+    let attributes = || (0..100).map(|n| (format!("{n:0256}"), "v".repeat(1024))).collect();
+    let message = || Outbound { attributes: attributes(), ..numbered(1).remove(0) };
+    emulated.send((0..5).map(|_| message()).collect()).await;
+    let batch = BatchConfig { max_bytes: 300_000, ..BatchConfig::default() };
+    let mut transport =
+        PubSubTransport::connect_within(&emulated.config, &batch).await.expect("connected");
+    // Each has 128,001 bytes: two fit, with the third the server's bound is passed, not this one.
+    let limits = Limits { max_bytes: 300_000, max_wait: Duration::from_millis(500), ..LIMITS };
+    let first = timeout(PATIENCE, transport.recv(limits)).await.expect("in time").expect("two");
+    assert_eq!(first.len(), 2);
+    let more = timeout(Duration::from_millis(500), transport.recv(limits)).await;
+    assert!(more.is_err(), "received beyond the bound");
+    settle_all(&mut transport, first).await;
+    let rest = receive(&mut transport, 2).await;
+    assert_eq!(rest.len(), 2);
 }

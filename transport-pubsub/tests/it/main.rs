@@ -12,6 +12,7 @@ mod fake;
 mod faults;
 #[path = "../common/harness.rs"]
 mod harness;
+mod refused;
 mod server;
 #[path = "../common/setup.rs"]
 mod setup;

@@ -187,6 +187,10 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                 }
                 decoded = self.decoder.output.recv() => {
                     let (batch, at) = (decoded.ok_or(ended("decode"))?, time::Instant::now());
+                    if self.is_about_to_be_given_up(&batch) {
+                        // Nothing else is in flight that would have to wait for this.
+                        self.transport.enter(Stage::Infer).await;
+                    }
                     self.pulse.leave(Place::Decode, batch.len());
                     batch.into_iter().try_for_each(|decoded| self.decoded(decoded, at))?;
                 }
@@ -237,10 +241,36 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         self.meters.received(deliveries.len());
         self.meters.in_flight(self.messages, self.bytes);
         let (at, now) = (Timestamp::now(), time::Instant::now());
-        let receive = |delivery| self.in_flight.receive(delivery, at, now);
-        let batch = deliveries.into_iter().map(receive).collect();
+        let mut batch = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let given_up = self.given_up(&delivery);
+            let received = self.in_flight.receive(delivery, at, now);
+            match given_up {
+                None => batch.push(received),
+                Some(rejection) => {
+                    self.pulse.leave(Place::Decode, 1);
+                    self.refuse(received, rejection)?;
+                }
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
         // Batches in the channel hold at least one message each, so there is always room.
         self.decoder.input.try_send(batch).map_err(|_| ended("decode"))
+    }
+
+    /// Why the message is not tried again, if it has ended the process too often.
+    fn given_up(&self, delivery: &Delivery<T::Token>) -> Option<Rejection> {
+        let crashes = self.transport.crashes(delivery)?;
+        (crashes.count >= self.config.on_error.crashes).then(|| crashes.rejection())
+    }
+
+    /// Whether the next crash of the message would be one too many, so that its stage matters.
+    fn is_about_to_be_given_up(&self, batch: &[Decoded<T::Token>]) -> bool {
+        let [Decoded { received, .. }] = batch else { return false };
+        let crashes = self.transport.crashes(&received.delivery);
+        crashes.is_some_and(|crashes| crashes.count + 1 >= self.config.on_error.crashes)
     }
 
     fn decoded(
@@ -321,7 +351,9 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                 let Rejection { stage, reason } = rejection;
                 return Err(PipelineError::Refused { id: delivery.id, stage, reason });
             }
-            OnErrorAction::Retry if rejection.stage == Stage::Infer => {
+            OnErrorAction::Retry
+                if rejection.stage == Stage::Infer && self.given_up(&delivery).is_none() =>
+            {
                 if self.count_attempt(&delivery) < self.config.on_error.attempts {
                     let wait = Duration::from_millis(self.config.on_error.backoff_ms);
                     self.delayed.push(Box::pin(async move {

@@ -127,7 +127,7 @@ impl KafkaTransport {
                     commits_batches: config.commits_batches(),
                 };
                 let part = shared.supervisor.part("task that publishes results");
-                tasks.push(tokio::spawn(courier.run(Arc::clone(&outbox), part)));
+                tasks.push(tokio::spawn(courier.run(outbox.closing(), part)));
             }
             Some(producer) => {
                 let transactor = Transactor {
@@ -140,7 +140,8 @@ impl KafkaTransport {
                 };
                 let runtime = Handle::current();
                 let part = shared.supervisor.part("thread of transactions");
-                thread::spawn(move || transactor.run(&runtime, part));
+                let closing = outbox.closing();
+                thread::spawn(move || transactor.run(&runtime, closing, part));
             }
         }
         let from_start = config.begins_at_the_start();

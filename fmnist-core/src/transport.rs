@@ -14,7 +14,9 @@ use std::time::Duration;
 
 pub use attributes::Attributes;
 pub use dead_letter::{DeadLetter, DeadLetterForm, dead_letter, dead_letter_stub};
-pub use delivery::{Delivery, Lane, Outbound, Outcome, Rejection, Settlement, Source, Stage};
+pub use delivery::{
+    Crashes, Delivery, Lane, Outbound, Outcome, Rejection, Settlement, Source, Stage,
+};
 pub use error::{PublishError, TransportError};
 pub use trace::TraceContext;
 
@@ -76,6 +78,19 @@ pub trait Transport: Send + 'static {
         &mut self,
         limits: Limits,
     ) -> impl Future<Output = Result<Vec<Delivery<Self::Token>>, TransportError>> + Send;
+
+    /// What is known of a delivered message that was in flight when a process ended without a
+    /// farewell. Such messages come one at a time, with nothing else in flight. `None` for all others,
+    /// and where the transport does not know.
+    fn crashes(&self, _delivery: &Delivery<Self::Token>) -> Option<Crashes> {
+        None
+    }
+
+    /// Takes note, in a way that survives the process, that the message in flight for which there is
+    /// an answer of [`Transport::crashes`] enters `stage`. Gives up where that takes long.
+    fn enter(&mut self, _stage: Stage) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 
     /// Accepts the verdicts at once, in call order; resolves when every publish and acknowledgement
     /// is confirmed.

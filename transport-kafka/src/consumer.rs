@@ -22,6 +22,8 @@ use crate::{
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a revocation waits for the open transaction. Far below the session's timeout.
 const REVOKE_WAIT: Duration = Duration::from_secs(3);
+/// And for the marks of its partitions. Without them the next consumer is careful for nothing.
+const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 
 /// Forgets revoked partitions, so that verdicts on their messages are stale.
 pub(crate) struct Context(pub(crate) Arc<Shared>);
@@ -56,11 +58,17 @@ impl ConsumerContext for Context {
                         REVOKE_WAIT
                     }
                 };
+                if !wait.is_zero() {
+                    let revoked = partitions.elements();
+                    let revoked: Vec<i32> = revoked.iter().map(|place| place.partition()).collect();
+                    self.0.farewell(&revoked, FAREWELL_WAIT);
+                }
                 let mut state = self.0.after_transaction(wait);
                 fmnist_core::fail_point!(InRevoke);
                 state.member = None;
                 for element in partitions.elements() {
                     state.lanes.revoke(element.partition());
+                    state.marks.revoke(element.partition());
                     state.discard(element.partition());
                 }
             }

@@ -27,7 +27,7 @@ use crate::{
     lanes::{Claim, Standing},
     log::Logged,
     membership::Membership,
-    outbox::Outbox,
+    outbox::Closing,
     refusal::{is_refusal, is_too_large},
     shared::Shared,
     wire,
@@ -101,8 +101,7 @@ struct Unconfirmed {
 
 impl Courier {
     /// Carries out verdicts in call order until the outbox is closed.
-    pub(crate) async fn run(self, outbox: Arc<Outbox>, _part: Part) {
-        let _closing = outbox.closing();
+    pub(crate) async fn run(self, outbox: Closing, _part: Part) {
         while let Some((verdicts, reply)) = outbox.pop().await {
             let begun = Instant::now();
             let mut settlement = Settlement::default();

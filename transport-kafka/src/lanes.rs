@@ -144,6 +144,11 @@ impl Lanes {
         self.partitions.get(&partition).is_some_and(|lane| lane.seek.is_some())
     }
 
+    /// Whether nothing is in flight.
+    pub(crate) fn are_idle(&self) -> bool {
+        self.partitions.values().all(|lane| lane.outstanding.is_empty())
+    }
+
     /// Where the consumer has to go back to, by partition.
     pub(crate) fn seeks(&self) -> Vec<(i32, i64)> {
         let seek = |(&partition, lane): (&i32, &Lane)| Some((partition, lane.seek?));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -68,9 +69,9 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Closes the outbox when it is dropped: for who takes the batches out.
-    pub(crate) fn closing(&self) -> Closing<'_> {
-        Closing(self)
+    /// Closes the outbox when it is dropped: for who takes the batches out, before it begins.
+    pub(crate) fn closing(self: &Arc<Self>) -> Closing {
+        Closing(Arc::clone(self))
     }
 
     /// Drops what waits: its messages are delivered again.
@@ -113,9 +114,17 @@ impl Outbox {
 }
 
 /// See [`Outbox::closing`].
-pub(crate) struct Closing<'a>(&'a Outbox);
+pub(crate) struct Closing(Arc<Outbox>);
 
-impl Drop for Closing<'_> {
+impl Deref for Closing {
+    type Target = Outbox;
+
+    fn deref(&self) -> &Outbox {
+        &self.0
+    }
+}
+
+impl Drop for Closing {
     fn drop(&mut self) {
         self.0.close();
     }

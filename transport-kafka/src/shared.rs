@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     lanes::{Claim, Lanes},
+    marks::{Admission, Marks, Task},
     meters::Meters,
     wire::Fetched,
 };
@@ -45,11 +46,14 @@ pub(crate) struct Shared {
     confirmed: Notify,
     /// A transaction ended, the group was joined, or the transport closes.
     moved: Condvar,
+    /// Marks are wanted, or written.
+    marked: Condvar,
 }
 
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) lanes: Lanes,
+    pub(crate) marks: Marks,
     pub(crate) buffer: VecDeque<Fetched>,
     pub(crate) buffered_bytes: usize,
     settlements: usize,
@@ -71,15 +75,40 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Takes the next message that is not about to be fetched again.
-    pub(crate) fn pop(&mut self, accepts: impl Fn(&Fetched) -> bool) -> Option<Fetched> {
-        self.drop_superseded();
-        if !accepts(self.buffer.front()?) {
+    /// Takes the next message that is not about to be fetched again, with whether it is to be alone.
+    pub(crate) fn pop(&mut self, accepts: impl Fn(&Fetched) -> bool) -> Option<(Fetched, bool)> {
+        let (index, is_alone) = self.next_admitted()?;
+        if !accepts(self.buffer.get(index)?) {
             return None;
         }
-        let fetched = self.buffer.pop_front()?;
+        let fetched = self.buffer.remove(index)?;
         self.buffered_bytes -= fetched.size_bytes();
-        Some(fetched)
+        self.marks.handed_out(fetched.partition, fetched.offset);
+        Some((fetched, is_alone))
+    }
+
+    /// Where the next message is that may be handed out, and whether by itself: the first one, or
+    /// the first of those that were in flight when a consumer did not end well.
+    pub(crate) fn next_admitted(&mut self) -> Option<(usize, bool)> {
+        self.drop_superseded();
+        let (mut index, mut is_idle) = (0, false);
+        if self.marks.is_suspicious() {
+            is_idle = self.lanes.are_idle();
+            let is_suspect = |fetched: &Fetched| {
+                self.marks.is_suspect(fetched.partition, fetched.offset)
+                    && !self.lanes.is_seeking(fetched.partition)
+            };
+            index = self.buffer.iter().position(is_suspect).unwrap_or(0);
+            if self.buffer.is_empty() && is_idle {
+                self.marks.rest();
+            }
+        }
+        let Fetched { partition, offset, .. } = *self.buffer.get(index)?;
+        match self.marks.admit(partition, offset, is_idle) {
+            Admission::Free => Some((index, false)),
+            Admission::Alone => Some((index, true)),
+            Admission::Wait => None,
+        }
     }
 
     /// Drops messages at the front whose partition waits for the consumer to go back.
@@ -100,6 +129,13 @@ impl State {
             first.entry(fetched.partition).or_insert(fetched.offset);
         }
         first
+    }
+
+    /// Takes note of a message that was in flight alone, if nothing is any more.
+    fn rest(&mut self) {
+        if self.marks.is_suspicious() && self.lanes.are_idle() {
+            self.marks.rest();
+        }
     }
 
     pub(crate) fn discard(&mut self, partition: i32) {
@@ -131,6 +167,7 @@ impl Shared {
             work: Notify::new(),
             confirmed: Notify::new(),
             moved: Condvar::new(),
+            marked: Condvar::new(),
         }
     }
 
@@ -205,6 +242,63 @@ impl Shared {
     pub(crate) fn settled(&self) {
         self.state().settlements -= 1;
         self.confirmed.notify_waiters();
+        // What waits until nothing is in flight may come now.
+        self.arrived.notify_waiters();
+    }
+
+    /// Tells the keeper that marks may be wanted.
+    pub(crate) fn keep(&self) {
+        self.marked.notify_all();
+    }
+
+    /// Blocks until the keeper has something to do; `None` once the transport has closed.
+    pub(crate) fn next_tasks(&self) -> Option<Vec<Task>> {
+        let mut state = self.state();
+        loop {
+            let tasks = state.marks.tasks();
+            if !tasks.is_empty() {
+                return Some(tasks);
+            }
+            if state.closing {
+                return None;
+            }
+            state = self.marked.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Tells that the keeper has done what it could.
+    pub(crate) fn kept(&self) {
+        self.marked.notify_all();
+        self.arrived.notify_waiters();
+    }
+
+    /// Blocks for so long, or until the transport closes; answers whether it does not.
+    pub(crate) fn pause(&self, pause: Duration) -> bool {
+        let waited = self.marked.wait_timeout_while(self.state(), pause, |state| !state.closing);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closing
+    }
+
+    /// Leaves marks on partitions as the next consumer is to find them, within `timeout`.
+    pub(crate) fn farewell(&self, partitions: &[i32], timeout: Duration) {
+        let mut state = self.state();
+        state.rest();
+        partitions.iter().for_each(|partition| state.marks.farewell(*partition));
+        self.marked.notify_all();
+        let waits = |state: &mut State| !partitions.iter().all(|of| state.marks.is_kept(*of));
+        drop(self.marked.wait_timeout_while(state, timeout, waits));
+    }
+
+    /// Waits until every mark is as it is wanted, until `deadline` at most.
+    pub(crate) async fn marks_kept(&self, deadline: Instant) {
+        self.keep();
+        loop {
+            let mut arrived = std::pin::pin!(self.arrived.notified());
+            arrived.as_mut().enable();
+            if self.state().marks.tasks().is_empty() || timeout_at(deadline, arrived).await.is_err()
+            {
+                return;
+            }
+        }
     }
 
     /// Waits until no settlement is pending; false if `deadline` comes first.
@@ -260,8 +354,13 @@ impl Shared {
     /// Makes a transaction that waits for the group give up, and lets the parts end.
     pub(crate) fn close(&self) {
         self.supervisor.close();
-        self.state().closing = true;
+        let mut state = self.state();
+        state.closing = true;
+        state.rest();
+        state.marks.close();
+        drop(state);
         self.moved.notify_all();
+        self.marked.notify_all();
     }
 
     /// Blocks until the transaction that is open now has ended, for at most `timeout`.

@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use crate::{
     KafkaToken,
     lanes::{Claim, Standing},
-    outbox::{Outbox, Reply, Verdicts},
+    outbox::{Closing, Outbox, Reply, Verdicts},
     refusal::is_too_large,
     shared::Shared,
     transaction::{Failure, Producer},
@@ -66,9 +66,7 @@ struct Staged {
 
 impl Transactor {
     /// Carries out verdicts until the outbox is closed.
-    pub(crate) fn run(mut self, runtime: &Handle, _part: Part) {
-        let outbox = Arc::clone(&self.outbox);
-        let _closing = outbox.closing();
+    pub(crate) fn run(mut self, runtime: &Handle, outbox: Closing, _part: Part) {
         while let Some(first) = runtime.block_on(outbox.pop()) {
             let (verdicts, replies): (Vec<_>, Vec<_>) = self.merge(first).into_iter().unzip();
             let mut settlements = vec![Settlement::default(); verdicts.len()];

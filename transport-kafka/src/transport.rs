@@ -3,8 +3,8 @@ use std::{collections::HashMap, fmt, sync::Arc, thread, time::Duration};
 use fmnist_core::{
     pipeline::Pulse,
     transport::{
-        Capabilities, Delivery, Guarantee, Lane, Limits, Outcome, Settlement, Source, Transport,
-        TransportError,
+        Capabilities, Crashes, Delivery, Guarantee, Lane, Limits, Outcome, Settlement, Source,
+        Stage, Transport, TransportError,
     },
 };
 use rdkafka::error::KafkaResult;
@@ -19,6 +19,7 @@ use crate::{
     KafkaConfig, KafkaGuarantee, KafkaSetupError, KafkaSpan,
     consumer::{self, Context},
     courier::{Confirming, Courier},
+    keeper::Keeper,
     lag,
     lanes::Claim,
     membership::Membership,
@@ -30,6 +31,11 @@ use crate::{
     wire::Fetched,
 };
 
+/// How long the last marks are waited for.
+const FAREWELL_WAIT: Duration = Duration::from_secs(1);
+/// How long a stage waits to be marked.
+const MARK_WAIT: Duration = Duration::from_secs(5);
+
 /// A member of a consumer group, with the producer of its results.
 pub struct KafkaTransport {
     shared: Arc<Shared>,
@@ -38,6 +44,8 @@ pub struct KafkaTransport {
     tasks: Vec<JoinHandle<()>>,
     /// Resolves once the last of the tasks has let go of the consumer and it is closed.
     closed: Option<oneshot::Receiver<KafkaResult<()>>>,
+    /// Resolves once the keeper of the marks has ended.
+    kept: Option<oneshot::Receiver<()>>,
 }
 
 /// A claim on one message; dropped unsettled, the message and its lane's later ones come again.
@@ -100,6 +108,12 @@ impl KafkaTransport {
             Guarantee::AtLeastOnce => None,
             Guarantee::ExactlyOnce => Some(blocking(config, transaction::Producer::connect).await?),
         };
+        let keeper = Keeper::new(config, Arc::clone(&shared))?;
+        let (part, (ended, kept)) = (shared.supervisor.part("thread of marks"), oneshot::channel());
+        thread::spawn(move || {
+            let _ended = ended;
+            keeper.run(part);
+        });
         let (membership, closed) = Membership::join(config, Context(Arc::clone(&shared)))?;
         let membership = Arc::new(membership);
         let mut tasks = Vec::with_capacity(3);
@@ -114,7 +128,7 @@ impl KafkaTransport {
                     commits_batches: config.commits_batches(),
                 };
                 let part = shared.supervisor.part("task that publishes results");
-                tasks.push(tokio::spawn(courier.run(Arc::clone(&outbox), part)));
+                tasks.push(tokio::spawn(courier.run(outbox.closing(), part)));
             }
             Some(producer) => {
                 let transactor = Transactor {
@@ -127,7 +141,8 @@ impl KafkaTransport {
                 };
                 let runtime = Handle::current();
                 let part = shared.supervisor.part("thread of transactions");
-                thread::spawn(move || transactor.run(&runtime, part));
+                let closing = outbox.closing();
+                thread::spawn(move || transactor.run(&runtime, closing, part));
             }
         }
         let from_start = config.begins_at_the_start();
@@ -136,7 +151,8 @@ impl KafkaTransport {
         tasks.push(tokio::spawn(watch));
         let part = shared.supervisor.part("task that polls Kafka");
         tasks.push(tokio::spawn(consumer::poll(membership, Arc::clone(&shared), part)));
-        Ok(Self { shared, outbox, guarantee, tasks, closed: Some(closed) })
+        let (closed, kept) = (Some(closed), Some(kept));
+        Ok(Self { shared, outbox, guarantee, tasks, closed, kept })
     }
 
     /// Tells `pulse` when Kafka has given this consumer's partitions to others because nothing was
@@ -179,7 +195,7 @@ impl KafkaTransport {
         let mut deliveries = Vec::new();
         let mut bytes = 0;
         let mut state = self.shared.state();
-        while let Some(fetched) = state.pop(|next| {
+        while let Some((fetched, is_alone)) = state.pop(|next| {
             deliveries.is_empty()
                 || (deliveries.len() < limits.max_messages
                     && bytes + next.size_bytes() <= limits.max_bytes)
@@ -187,8 +203,12 @@ impl KafkaTransport {
             bytes += fetched.size_bytes();
             let (claim, attempt) = state.lanes.receive(fetched.partition, fetched.offset);
             deliveries.push(self.deliver(fetched, claim, attempt));
+            if is_alone {
+                break;
+            }
         }
         drop(state);
+        self.shared.keep();
         self.shared.taken();
         deliveries
     }
@@ -199,8 +219,8 @@ impl KafkaTransport {
             return Err(failure);
         }
         let mut state = self.shared.state();
-        state.drop_superseded();
-        if state.buffer.is_empty() {
+        if state.next_admitted().is_none() {
+            self.shared.keep();
             return match state.unavailable.take() {
                 None => Ok(Waiting::Nothing),
                 Some(error) => Err(TransportError::Unavailable {
@@ -232,6 +252,16 @@ impl Transport for KafkaTransport {
 
     fn name(&self) -> &'static str {
         "kafka"
+    }
+
+    fn crashes(&self, delivery: &Delivery<KafkaToken>) -> Option<Crashes> {
+        let Source { partition, offset, .. } = &delivery.source;
+        self.shared.state().marks.crashes((*partition)?, (*offset)?)
+    }
+
+    async fn enter(&mut self, stage: Stage) {
+        self.shared.state().marks.enter(stage);
+        self.shared.marks_kept(Instant::now() + MARK_WAIT).await;
     }
 
     async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<KafkaToken>>, TransportError> {
@@ -285,8 +315,13 @@ impl Transport for KafkaTransport {
             return Err(late("results were not confirmed"));
         }
         self.stop();
-        let Some(closed) = self.closed.take() else { return Ok(()) };
-        match timeout_at(deadline, closed).await {
+        let (Some(closed), Some(kept)) = (self.closed.take(), self.kept.take()) else {
+            return Ok(());
+        };
+        let closed = timeout_at(deadline, closed).await;
+        // Without the last marks the next consumer is careful for nothing, which is no reason to wait.
+        let _ = timeout_at(deadline.min(Instant::now() + FAREWELL_WAIT), kept).await;
+        match closed {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error))) => Err(TransportError::Fatal {
                 context: "the last offsets were not committed".to_owned(),

@@ -12,7 +12,7 @@ use std::{
 use fmnist_core::{
     Classifier, Image,
     fail_points::{self, Death, FailPoint},
-    pipeline::{Answered, BatchConfig, Pipeline, PipelineConfig, Sink, SinkError},
+    pipeline::{Answered, BatchConfig, OnError, Pipeline, PipelineConfig, Sink, SinkError},
     transport::Transport,
 };
 use frontend_actix::shutdown_signal;
@@ -67,7 +67,9 @@ pub(crate) fn pipeline<T: Transport>(
     transport: T,
 ) -> anyhow::Result<Pipeline<T, Classifier, Noted>> {
     let batch = BatchConfig { max_images: 8, max_messages: 64, ..BatchConfig::default() };
-    let config = PipelineConfig { batch, ..PipelineConfig::default() };
+    // Every end is of the test's making: no message is to blame.
+    let on_error = OnError { crashes: u32::MAX, ..OnError::default() };
+    let config = PipelineConfig { batch, on_error, ..PipelineConfig::default() };
     let test_set: Arc<[Image]> = Arc::new([Image::new([1; Image::PIXELS])]);
     let model = Arc::new(Classifier::pretrained()?);
     Ok(Pipeline::new(transport, model, test_set, config).with_sink(Noted))

@@ -56,13 +56,17 @@ pub struct OnError {
     pub action: OnErrorAction,
     /// With `retry`: failures of a message before it is dead-lettered.
     pub attempts: u32,
+    /// How often the process may end without a farewell (out of memory, aborted, killed) while a
+    /// message alone is in flight, before that message is dead-lettered at the stage it was in.
+    /// Counted on Kafka.
+    pub crashes: u32,
     /// The wait before a message is handed back to be delivered again, in milliseconds.
     pub backoff_ms: u64,
 }
 
 impl Default for OnError {
     fn default() -> Self {
-        Self { action: OnErrorAction::DeadLetter, attempts: 3, backoff_ms: 100 }
+        Self { action: OnErrorAction::DeadLetter, attempts: 3, crashes: 3, backoff_ms: 100 }
     }
 }
 

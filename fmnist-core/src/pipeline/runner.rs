@@ -190,6 +190,10 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                 }
                 decoded = self.decoder.output.recv() => {
                     let (batch, at) = (decoded.ok_or(ended("decode"))?, time::Instant::now());
+                    if self.is_about_to_be_given_up(&batch) {
+                        // Nothing else is in flight that would have to wait for this.
+                        self.transport.enter(Stage::Infer).await;
+                    }
                     self.pulse.leave(Place::Decode, batch.len());
                     batch.into_iter().try_for_each(|decoded| self.decoded(decoded, at))?;
                 }
@@ -239,10 +243,15 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         self.messages += count;
         let (at, now) = (Timestamp::now(), time::Instant::now());
         let mut sent_bytes = self.in_flight.bytes();
-        let mut batch = Vec::with_capacity(count);
+        let (mut batch, mut given_up) = (Vec::with_capacity(count), Vec::new());
         for delivery in deliveries {
-            batch.push(self.in_flight.receive(delivery, at, now));
-            if self.in_flight.bytes() - sent_bytes >= budget::DECODE_BYTES {
+            let rejection = self.given_up(&delivery);
+            let received = self.in_flight.receive(delivery, at, now);
+            match rejection {
+                None => batch.push(received),
+                Some(rejection) => given_up.push((received, rejection)),
+            }
+            if self.in_flight.bytes() - sent_bytes >= budget::DECODE_BYTES && !batch.is_empty() {
                 sent_bytes = self.in_flight.bytes();
                 self.decode(std::mem::take(&mut batch))?;
             }
@@ -253,12 +262,26 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
         self.pulse.received(count, self.messages, self.limits().max_messages == 0);
         self.meters.received(count);
         self.meters.in_flight(self.messages, self.in_flight.bytes());
-        Ok(())
+        self.pulse.leave(Place::Decode, given_up.len());
+        given_up.into_iter().try_for_each(|(received, rejection)| self.refuse(received, rejection))
     }
 
     fn decode(&self, batch: Vec<Received<T::Token>>) -> Result<(), PipelineError> {
         // Batches in the channel hold at least one message each, so there is always room.
         self.decoder.input.try_send(batch).map_err(|_| ended("decode"))
+    }
+
+    /// Why the message is not tried again, if it has ended the process too often.
+    fn given_up(&self, delivery: &Delivery<T::Token>) -> Option<Rejection> {
+        let crashes = self.transport.crashes(delivery)?;
+        (crashes.count >= self.config.on_error.crashes).then(|| crashes.rejection())
+    }
+
+    /// Whether the next crash of the message would be one too many, so that its stage matters.
+    fn is_about_to_be_given_up(&self, batch: &[Decoded<T::Token>]) -> bool {
+        let [Decoded { received, .. }] = batch else { return false };
+        let crashes = self.transport.crashes(&received.delivery);
+        crashes.is_some_and(|crashes| crashes.count + 1 >= self.config.on_error.crashes)
     }
 
     fn decoded(
@@ -357,7 +380,9 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
                 let Rejection { stage, reason } = rejection;
                 return Err(PipelineError::Refused { id: delivery.id, stage, reason });
             }
-            OnErrorAction::Retry if rejection.stage == Stage::Infer => {
+            OnErrorAction::Retry
+                if rejection.stage == Stage::Infer && self.given_up(&delivery).is_none() =>
+            {
                 let now = time::Instant::now();
                 let failures = self.failures.count(id, delivery.attempt, now);
                 if failures < self.config.on_error.attempts {

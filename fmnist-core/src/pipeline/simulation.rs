@@ -152,6 +152,7 @@ fn config(world: &World) -> PipelineConfig {
             action: [OnErrorAction::DeadLetter, OnErrorAction::Retry][rng.random_range(0..2)],
             attempts: rng.random_range(1..=3),
             backoff_ms: rng.random_range(0..=20),
+            ..OnError::default()
         },
         record_only: rng.random_range(0..4) == 0,
         grace_ms: [0, 20, 10_000][rng.random_range(0..3)],

@@ -210,7 +210,8 @@ async fn one_bad_image_in_a_batch_dead_letters_one_message() {
 async fn a_failing_message_is_retried_as_often_as_configured_and_then_dead_lettered() {
     let (broker, model) = (MemoryBroker::new("m"), FirstPixel::new());
     broker.send(raw(255));
-    let on_error = OnError { action: OnErrorAction::Retry, attempts: 3, backoff_ms: 1 };
+    let on_error =
+        OnError { action: OnErrorAction::Retry, attempts: 3, backoff_ms: 1, ..OnError::default() };
     let config = PipelineConfig { on_error, ..PipelineConfig::default() };
     let report = run_through(&broker, pipeline(&broker, &model, config)).await.expect("drained");
     assert_eq!((report.settlement.retried, report.settlement.rejected), (2, 1));

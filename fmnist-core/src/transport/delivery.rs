@@ -182,6 +182,26 @@ impl fmt::Display for Stage {
     }
 }
 
+/// What is known of a message that may end the process that works on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crashes {
+    /// How often a process ended without a farewell while this message alone was in flight.
+    pub count: u32,
+    /// The stage that it was in the last time.
+    pub stage: Stage,
+}
+
+impl Crashes {
+    /// Why it goes to the dead letters.
+    pub fn rejection(&self) -> Rejection {
+        let Self { count, stage } = *self;
+        let reason = format!(
+            "the process ended without a farewell {count} times while this message alone was in flight"
+        );
+        Rejection::new(stage, reason)
+    }
+}
+
 /// What a settled batch came to, in messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {

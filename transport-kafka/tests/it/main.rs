@@ -1,6 +1,7 @@
 //! Kafka without Kafka: librdkafka's mock cluster, in this process.
 
 mod constant;
+mod crashes;
 mod faults;
 mod harness;
 mod limits;

@@ -2,7 +2,9 @@
 
 mod constant;
 mod faults;
+mod groups;
 mod harness;
+mod holds;
 mod limits;
 mod observed;
 mod poison;

@@ -6,7 +6,7 @@ use frontend_actix::{Config, stderr};
 use jiff::Timestamp;
 use sink_sql::Database;
 use transport_kafka::{
-    KafkaConfig, KafkaHistory, KafkaSpan, KafkaStart, group_lag, set_group_start,
+    KafkaConfig, KafkaSpan, KafkaStart, group_lag, set_group_start, topic_spans,
 };
 
 /// How often the group is asked how far it has come.
@@ -76,20 +76,8 @@ impl Backfill {
             return Ok(End(None));
         }
         let config = kafka.clone();
-        let open = move || -> anyhow::Result<Vec<KafkaSpan>> {
-            let mut history =
-                KafkaHistory::open(&config, &config.topic, KafkaStart::Beginning, None)?;
-            // Transactions leave marks at the end that no consumer ever commits past.
-            let mut ends = history.spans().to_vec();
-            ends.iter_mut().for_each(|span| span.end = span.start);
-            while let Some(record) = history.next_record()? {
-                if let Some(span) = ends.iter_mut().find(|s| s.partition == record.partition) {
-                    span.end = record.offset + 1;
-                }
-            }
-            Ok(ends)
-        };
-        let spans = tokio::task::spawn_blocking(open).await??;
+        let spans = move || topic_spans(&config, KafkaStart::Beginning);
+        let spans = tokio::task::spawn_blocking(spans).await??;
         Ok(End(Some((kafka.clone(), spans))))
     }
 }

@@ -156,7 +156,13 @@ impl KafkaConfig {
         if let Some(id) = &self.group_instance_id {
             client.set("group.instance.id", id);
         }
-        self.with_properties(client)
+        let mut client = self.with_properties(client)?;
+        if self.begins_at_the_end() {
+            // The group gets its place before it is joined. A partition without one is new then, or
+            // what the group had not read of it has expired: the end would skip messages.
+            client.set("auto.offset.reset", "earliest");
+        }
+        Ok(client)
     }
 
     /// Whether the broker assigns the partitions (KIP-848).
@@ -166,12 +172,16 @@ impl KafkaConfig {
     }
 
     /// With the new protocol, a static member that was killed could not come back before the
-    /// broker's session is over, and librdkafka refuses what the broker decides.
+    /// broker's session is over, and librdkafka refuses what the broker decides. Transactions would
+    /// commit for an epoch that the broker changes without an assignment that tells of it.
     fn check_group_protocol(&self) -> Result<(), KafkaSetupError> {
         const THE_BROKERS: [&str; 3] =
             ["heartbeat.interval.ms", "partition.assignment.strategy", "session.timeout.ms"];
         if !self.has_new_group_protocol() {
             return Ok(());
+        }
+        if self.is_exactly_once() {
+            return Err(KafkaSetupError::EpochsInTransactions);
         }
         let conflict = match &self.group_instance_id {
             Some(_) => Some("kafka.group_instance_id"),
@@ -232,9 +242,9 @@ impl KafkaConfig {
         Ok(client)
     }
 
-    /// Whether a group without offsets reads what is there already.
-    pub(crate) fn begins_at_the_start(&self) -> bool {
-        self.auto_offset_reset == "earliest"
+    /// Whether a group without offsets leaves out what is there already.
+    pub(crate) fn begins_at_the_end(&self) -> bool {
+        matches!(&*self.auto_offset_reset, "latest" | "largest" | "end")
     }
 
     pub(crate) fn is_exactly_once(&self) -> bool {
@@ -500,6 +510,37 @@ mod tests {
         }
         let none = KafkaConfig { results_topic: None, ..source("INFERENCE-RESULTS") };
         none.check_source().expect("nothing is written there");
+    }
+
+    #[test]
+    fn the_new_group_protocol_is_refused_in_transactions_with_what_to_use_instead() {
+        let mut config = exactly_once(None);
+        config.properties = [("group.protocol".to_owned(), "Consumer".to_owned())].into();
+        let error = config.check().expect_err("refused").to_string();
+        for part in ["exactly_once", "group.protocol = consumer", "classic", "at_least_once"] {
+            assert!(error.contains(part), "{error}");
+        }
+        config.guarantee = KafkaGuarantee::AtLeastOnce;
+        config.check().expect("at least once, offsets follow the epoch");
+        config.guarantee = KafkaGuarantee::ExactlyOnce;
+        config.properties = [("group.protocol".to_owned(), "classic".to_owned())].into();
+        config.check().expect("the classic protocol");
+    }
+
+    #[test]
+    fn a_partition_without_an_offset_is_read_from_its_start_wherever_the_group_begins() {
+        let with = |reset: &str| KafkaConfig {
+            auto_offset_reset: reset.to_owned(),
+            ..KafkaConfig::default()
+        };
+        for (config, at_the_end) in [
+            (with("earliest"), false),
+            (with("latest"), true),
+        ] {
+            let client = config.consumer().expect("a configuration");
+            assert_eq!(client.get("auto.offset.reset"), Some("earliest"));
+            assert_eq!(config.begins_at_the_end(), at_the_end);
+        }
     }
 
     #[test]

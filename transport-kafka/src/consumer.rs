@@ -6,19 +6,22 @@ use fmnist_core::Part;
 use rdkafka::{
     ClientContext, Offset,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance},
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance, StreamConsumer},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     topic_partition_list::TopicPartitionList,
 };
 use tokio::time::Instant;
 
 use crate::{
+    ends::Ends,
     log,
     membership::Membership,
     shared::{REPORT_INTERVAL, Shared},
     wire::Fetched,
 };
 
+/// How soon what the client refused for now is tried again.
+const RETRY_WAIT: Duration = Duration::from_millis(20);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a revocation waits for the open transaction. Far below the session's timeout.
 const REVOKE_WAIT: Duration = Duration::from_secs(3);
@@ -44,7 +47,11 @@ impl ConsumerContext for Context {
         match rebalance {
             Rebalance::Revoke(partitions) => {
                 // A partition that comes back would come back paused, and stay so.
-                if let Err(error) = consumer.resume(partitions) {
+                let revoked = partitions.elements();
+                let revoked = revoked.iter().map(|element| element.partition());
+                let paused: Vec<i32> =
+                    revoked.clone().filter(|p| self.0.state().paused.contains(p)).collect();
+                if let Err(error) = consumer.resume(&list(&self.0.topic, paused)) {
                     tracing::debug!(%error, "revoked partitions not resumed");
                 }
                 // What is lost has another owner already.
@@ -66,11 +73,9 @@ impl ConsumerContext for Context {
                 let mut state = self.0.after_transaction(wait);
                 fmnist_core::fail_point!(InRevoke);
                 state.member = None;
-                for element in partitions.elements() {
-                    state.lanes.revoke(element.partition());
-                    state.marks.revoke(element.partition());
-                    state.discard(element.partition());
-                }
+                revoked.for_each(|partition| state.revoke(partition));
+                drop(state);
+                self.0.revoked();
             }
             Rebalance::Assign(_) => {}
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance"),
@@ -100,12 +105,12 @@ impl ConsumerContext for Context {
 /// Polls for ever: librdkafka serves rebalances and counts the poll interval only while polled.
 pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>, _part: Part) {
     let consumer = &**membership;
-    let mut paused = false;
     let mut reported: Option<Instant> = None;
     loop {
         go_back(&membership, &shared).await;
-        if paused && !shared.state().is_above(2) {
-            paused = consumer.assignment().and_then(|all| consumer.resume(&all)).is_err();
+        commit_ends(&membership, &shared).await;
+        if !shared.state().is_above(2) {
+            resume(consumer, &shared);
         }
         tokio::select! {
             // Polling first: a seek that fails until a rebalance is served must not prevent that.
@@ -114,7 +119,12 @@ pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>, _part
                 Ok(message) => {
                     let full = shared.push(Fetched::from(&message));
                     if full && !shared.has_room().await {
-                        paused = consumer.assignment().and_then(|all| consumer.pause(&all)).is_ok();
+                        pause(consumer, &shared);
+                    }
+                }
+                Err(KafkaError::PartitionEOF(partition)) => {
+                    if let Some(ends) = &mut shared.state().ends {
+                        ends.reached(partition);
                     }
                 }
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
@@ -139,6 +149,71 @@ pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>, _part
     }
 }
 
+fn list(topic: &str, partitions: impl IntoIterator<Item = i32>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, partition);
+    }
+    list
+}
+
+/// Pauses every assigned partition that is not paused yet.
+///
+/// Partitions are assigned and revoked by this task alone, within a poll.
+fn pause(consumer: &StreamConsumer<Context>, shared: &Shared) {
+    let Ok(assigned) = consumer.assignment() else { return };
+    let assigned = assigned.elements();
+    let running: Vec<i32> = {
+        let state = shared.state();
+        let assigned = assigned.iter().map(|element| element.partition());
+        assigned.filter(|partition| !state.paused.contains(partition)).collect()
+    };
+    match consumer.pause(&list(&shared.topic, running.iter().copied())) {
+        Ok(()) => shared.state().paused.extend(running),
+        Err(error) => tracing::debug!(%error, "partitions not paused"),
+    }
+}
+
+/// Resumes what is paused, and nothing else.
+fn resume(consumer: &StreamConsumer<Context>, shared: &Shared) {
+    let paused = std::mem::take(&mut shared.state().paused);
+    if paused.is_empty() {
+        return;
+    }
+    if let Err(error) = consumer.resume(&list(&shared.topic, paused.iter().copied())) {
+        tracing::debug!(%error, "partitions not resumed");
+        shared.state().paused.extend(paused);
+    }
+}
+
+/// Commits the end of partitions of which everything before it is done: what lies between the last
+/// message and the end has no message to commit it by.
+async fn commit_ends(membership: &Arc<Membership>, shared: &Arc<Shared>) {
+    let finished = shared.state().ends.as_ref().map(Ends::finished).unwrap_or_default();
+    for (partition, end) in finished {
+        let (membership, topic) = (Arc::clone(membership), Arc::clone(&shared.topic));
+        let committed = tokio::task::spawn_blocking(move || {
+            let mut place = TopicPartitionList::new();
+            place.add_partition_offset(&topic, partition, Offset::Offset(end))?;
+            membership.commit(&place, CommitMode::Sync)
+        });
+        match committed.await {
+            Ok(Ok(())) => {
+                if let Some(ends) = &mut shared.state().ends {
+                    ends.committed(partition);
+                }
+            }
+            // Not assigned any more, or no coordinator: the next look decides.
+            Ok(Err(error)) => {
+                tracing::debug!(%error, partition, end, "the end is not committed yet");
+                tokio::time::sleep(RETRY_WAIT).await;
+                shared.work.notify_one();
+            }
+            Err(_) => shared.supervisor.fail("the thread that committed an end ended early"),
+        }
+    }
+}
+
 /// Goes back to where messages were handed back.
 async fn go_back(membership: &Arc<Membership>, shared: &Arc<Shared>) {
     let seeks = shared.state().lanes.seeks();
@@ -153,7 +228,7 @@ async fn go_back(membership: &Arc<Membership>, shared: &Arc<Shared>) {
             // Not assigned any more, or not yet fetching: the next look decides.
             Ok(Err(error)) => {
                 tracing::debug!(%error, partition, offset, "cannot go back yet");
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(RETRY_WAIT).await;
                 shared.work.notify_one();
             }
             Err(_) => shared.supervisor.fail("the thread that went back to an offset ended early"),

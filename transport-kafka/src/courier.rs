@@ -1,6 +1,7 @@
 //! At least once: carries out verdicts in call order and stores offsets as reports come in.
 
 use std::{
+    collections::HashMap,
     ops::Deref,
     sync::Arc,
     thread,
@@ -13,6 +14,7 @@ use fmnist_core::{
         DeadLetterForm, Delivery, Outbound, Outcome, Rejection, Settlement, TransportError,
     },
 };
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use rdkafka::{
     Message,
     consumer::{CommitMode, Consumer},
@@ -20,6 +22,7 @@ use rdkafka::{
     message::OwnedMessage,
     producer::{DeliveryFuture, FutureProducer, FutureRecord},
 };
+use tokio::sync::oneshot;
 
 use crate::{
     KafkaConfig, KafkaSetupError, KafkaToken,
@@ -29,6 +32,7 @@ use crate::{
     membership::Membership,
     outbox::Closing,
     refusal::{is_refusal, is_too_large},
+    share::{Share, Tally},
     shared::Shared,
     wire,
 };
@@ -77,72 +81,106 @@ impl Drop for Confirming {
 }
 
 /// A verdict on its way.
-struct Sent {
-    claim: Claim,
+pub(crate) struct Sent {
+    pub(crate) claim: Claim,
     /// What a dead letter is made of, should the results be too large, or the letter itself.
-    delivery: Delivery<KafkaToken>,
-    kind: Kind,
-    reports: Vec<Report>,
+    pub(crate) delivery: Delivery<KafkaToken>,
+    pub(crate) kind: Kind,
+    pub(crate) reports: Vec<Report>,
 }
 
-type Report = Result<DeliveryFuture, KafkaError>;
+/// What the client will tell of a record, or why it did not take it.
+pub(crate) type Report = Result<DeliveryFuture, Box<Unconfirmed>>;
 
-enum Kind {
+pub(crate) enum Kind {
     Recorded,
     Results,
     DeadLetter(Rejection, DeadLetterForm),
 }
 
-/// A verdict that the broker did not confirm: the first reason, and what came back as too large.
-struct Unconfirmed {
-    error: KafkaError,
-    large: Vec<OwnedMessage>,
+/// What the broker did not confirm: the reason that decides, and all records that came back.
+pub(crate) struct Unconfirmed {
+    pub(crate) error: KafkaError,
+    pub(crate) records: Vec<OwnedMessage>,
+}
+
+impl Unconfirmed {
+    /// A refusal decides over what may pass, and that over what may pass as something smaller.
+    fn add(&mut self, other: Self) {
+        let rank = |error: &KafkaError| match (is_too_large(error), is_refusal(error)) {
+            (true, _) => 0,
+            (false, false) => 1,
+            (false, true) => 2,
+        };
+        if rank(&other.error) > rank(&self.error) {
+            self.error = other.error;
+        }
+        self.records.extend(other.records);
+    }
 }
 
 impl Courier {
     /// Carries out verdicts in call order until the outbox is closed.
     pub(crate) async fn run(self, outbox: Closing, _part: Part) {
+        // The end of each partition's last share.
+        let mut turns: HashMap<i32, oneshot::Receiver<()>> = HashMap::new();
         while let Some((verdicts, reply)) = outbox.pop().await {
             let begun = Instant::now();
-            let mut settlement = Settlement::default();
-            let mut sent = Vec::with_capacity(verdicts.len());
-            for (delivery, outcome) in verdicts {
-                sent.extend(self.send(delivery, outcome, &mut settlement).await);
+            let mut tally = Tally::default();
+            let mut shares = HashMap::new();
+            for (mut delivery, outcome) in verdicts {
+                let Some(claim) = delivery.token.take() else { continue };
+                if let Outcome::Retry = outcome {
+                    self.retry(claim, &mut tally);
+                    continue;
+                }
+                let share = shares.entry(claim.partition).or_insert_with(|| {
+                    let (ended, turn) = oneshot::channel();
+                    Share::new(turns.insert(claim.partition, turn), ended)
+                });
+                if share.hold.is_none() {
+                    share.hold = self.shared.hold_again(claim.partition);
+                }
+                match share.hold.is_some() {
+                    true => share.waiting.push((claim, delivery, outcome)),
+                    false => {
+                        share.sent.extend(self.send(claim, delivery, outcome, &mut tally).await)
+                    }
+                }
             }
             let courier = self.clone();
+            let shares: Vec<Share> = shares.into_values().collect();
             let part = self.shared.supervisor.part("task that awaits confirmations");
             tokio::spawn(async move {
-                reply.send(courier.confirm(sent, settlement, begun).await);
+                reply.send(courier.carry_out(shares, tally, begun).await);
                 part.done();
             });
         }
     }
 
-    async fn send(
+    /// Hands a message back that is to be delivered again, whatever its lane waits for.
+    fn retry(&self, claim: Claim, tally: &mut Tally) {
+        let standing = self.shared.state().lanes.standing(claim);
+        self.shared.retry(claim);
+        match standing {
+            Standing::Stale => tally.settlement.stale += 1,
+            Standing::Valid | Standing::PulledBack => tally.settlement.retried += 1,
+        }
+    }
+
+    /// Hands a verdict's records to the client, if it still counts.
+    pub(crate) async fn send(
         &self,
-        mut delivery: Delivery<KafkaToken>,
+        claim: Claim,
+        delivery: Delivery<KafkaToken>,
         outcome: Outcome,
-        settlement: &mut Settlement,
+        tally: &mut Tally,
     ) -> Option<Sent> {
-        let claim = delivery.token.take()?;
-        match self.shared.state().lanes.standing(claim) {
-            Standing::Valid => {}
-            Standing::PulledBack => {
-                settlement.retried += 1;
-                return None;
-            }
-            Standing::Stale => {
-                settlement.stale += 1;
-                return None;
-            }
+        if !tally.counts(self.shared.state().lanes.standing(claim)) {
+            return None;
         }
         let (kind, reports) = match outcome {
-            Outcome::Retry => {
-                self.shared.pull_back(claim);
-                settlement.retried += 1;
-                return None;
-            }
-            Outcome::Recorded => (Kind::Recorded, Vec::new()),
+            Outcome::Retry | Outcome::Recorded => (Kind::Recorded, Vec::new()),
             Outcome::Publish(messages) => match self.enqueue_results(&messages).await {
                 Ok(reports) => (Kind::Results, reports),
                 Err(rejection) => self.enqueue_letter(&delivery, rejection).await,
@@ -158,10 +196,13 @@ impl Courier {
         for message in messages {
             let report = match &self.results_topic {
                 Some(topic) => self.enqueue(wire::record(topic, message)).await,
-                None => Err(KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic)),
+                None => {
+                    let error = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
+                    Err(Box::new(Unconfirmed { error, records: Vec::new() }))
+                }
             };
             match report {
-                Err(error) if is_too_large(&error) => {
+                Err(unconfirmed) if is_too_large(&unconfirmed.error) => {
                     return Err(Rejection::unpublishable(message.size_bytes()));
                 }
                 report => reports.push(report),
@@ -191,60 +232,66 @@ impl Courier {
             let letter = form.letter(delivery, rejection);
             let report = self.enqueue(wire::record(&self.dead_letter_topic, &letter)).await;
             match (report, form.smaller()) {
-                (Err(error), Some(smaller)) if is_too_large(&error) => *form = smaller,
+                (Err(unconfirmed), Some(smaller)) if is_too_large(&unconfirmed.error) => {
+                    *form = smaller;
+                }
                 (report, _) => return report,
             }
         }
     }
 
-    /// Hands a message to the client; a full queue is backpressure, not a failure.
+    /// Hands records to the client that it gave back.
+    pub(crate) async fn enqueue_again(&self, records: &[OwnedMessage]) -> Vec<Report> {
+        let mut reports = Vec::with_capacity(records.len());
+        for record in records {
+            reports.push(self.enqueue(wire::again(record)).await);
+        }
+        reports
+    }
+
+    /// Hands a record to the client; a full queue is backpressure, not a failure.
     async fn enqueue(&self, mut record: FutureRecord<'_, [u8], [u8]>) -> Report {
         let mut waits = false;
         loop {
             match self.producer.send_result(record) {
                 Ok(report) => return Ok(report),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
-                    record = refused;
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
                     if !std::mem::replace(&mut waits, true) {
                         self.shared.queue_full();
                     }
                     tokio::time::sleep(QUEUE_FULL_WAIT).await;
                 }
-                Err((error, _)) => return Err(error),
+                Err((error, record)) => {
+                    let records = vec![wire::owned(&record)];
+                    return Err(Box::new(Unconfirmed { error, records }));
+                }
             }
         }
     }
 
-    async fn confirm(
-        &self,
-        sent: Vec<Sent>,
-        mut settlement: Settlement,
+    /// Carries out a batch's shares, each in order and none behind another.
+    async fn carry_out(
+        self,
+        shares: Vec<Share>,
+        mut tally: Tally,
         begun: Instant,
     ) -> Result<Settlement, TransportError> {
-        let publishes = sent.iter().any(|sent| !sent.reports.is_empty());
-        let mut refused = None;
-        for Sent { claim, delivery, mut kind, reports } in sent {
-            let confirmed = match confirmation(reports).await {
-                Err(Unconfirmed { error, large }) if is_too_large(&error) => {
-                    self.send_alone(&delivery, &mut kind, large).await
-                }
-                confirmed => confirmed,
-            };
-            match confirmed {
-                Ok(()) => {
-                    fmnist_core::fail_point!(AfterPublish);
-                    self.acknowledge(claim, &kind, &mut settlement);
-                }
-                Err(Unconfirmed { error, .. }) => {
-                    tracing::warn!(%error, ?claim, "not confirmed; the message is delivered again");
-                    self.shared.pull_back(claim);
-                    settlement.retried += 1;
-                    if is_refusal(&error) {
-                        refused.get_or_insert(error);
-                    }
-                }
+        let publishes = shares.iter().any(Share::publishes);
+        let mut running: FuturesUnordered<_> =
+            shares.into_iter().map(|share| share.carry_out(&self)).collect();
+        while let Some(carried_out) = running.next().await {
+            tally += carried_out;
+            if tally.refused.is_some() {
+                // The transport stops: nobody waits for a lane that is held.
+                break;
+            }
+            // What is confirmed is not to wait for a partition that takes nothing.
+            if self.commits_batches && !running.is_empty() && self.shared.is_holding() {
+                self.commit().await;
             }
         }
+        drop(running);
         if publishes {
             self.shared.meters.published(begun.elapsed());
         }
@@ -253,6 +300,7 @@ impl Courier {
             self.commit().await;
             fmnist_core::fail_point!(AfterCommit);
         }
+        let Tally { settlement, refused } = tally;
         match refused {
             None => Ok(settlement),
             Some(error) => {
@@ -263,25 +311,30 @@ impl Courier {
         }
     }
 
-    /// A broker refuses a whole batch for one large message: sent again by itself, it ends as
-    /// something smaller only if it is the one.
-    async fn send_alone(
+    /// A broker refuses a whole batch for one message that is too large: sent again by itself, it
+    /// ends as something smaller only if it is the one.
+    pub(crate) async fn send_alone(
         &self,
         delivery: &Delivery<KafkaToken>,
         kind: &mut Kind,
         large: Vec<OwnedMessage>,
-    ) -> Result<(), Unconfirmed> {
+    ) -> Result<(), Box<Unconfirmed>> {
         if let Kind::Results = kind {
-            for message in large {
+            let mut large = large.into_iter();
+            while let Some(message) = large.next() {
                 let bytes =
                     message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len);
                 match confirmation(vec![self.enqueue(wire::again(&message)).await]).await {
-                    Err(Unconfirmed { error, .. }) if is_too_large(&error) => {
+                    Ok(()) => {}
+                    Err(unconfirmed) if is_too_large(&unconfirmed.error) => {
                         let rejection = Rejection::unpublishable(bytes);
                         *kind = Kind::DeadLetter(rejection, DeadLetterForm::Whole);
                         break;
                     }
-                    confirmed => confirmed?,
+                    Err(mut unconfirmed) => {
+                        unconfirmed.records.extend(large);
+                        return Err(unconfirmed);
+                    }
                 }
             }
         }
@@ -289,7 +342,7 @@ impl Courier {
         loop {
             let report = self.enqueue_form(delivery, rejection, form).await;
             match (confirmation(vec![report]).await, form.smaller()) {
-                (Err(Unconfirmed { error, .. }), Some(smaller)) if is_too_large(&error) => {
+                (Err(unconfirmed), Some(smaller)) if is_too_large(&unconfirmed.error) => {
                     *form = smaller;
                 }
                 (confirmed, _) => return confirmed,
@@ -308,12 +361,12 @@ impl Courier {
         }
     }
 
-    fn acknowledge(&self, claim: Claim, kind: &Kind, settlement: &mut Settlement) {
+    pub(crate) fn acknowledge(&self, claim: Claim, kind: &Kind, settlement: &mut Settlement) {
         // Stored under the lock: of two confirmations at once, the later mark must be stored last,
         // and before a revocation of the partition goes on.
         let mut state = self.shared.state();
         let standing = state.lanes.standing(claim);
-        if let Some(offset) = state.lanes.done(claim) {
+        if let Some(offset) = state.done(claim) {
             let stored = self.membership.store_offset(&self.shared.topic, claim.partition, offset);
             if let Err(error) = stored {
                 // The partition was revoked a moment ago: its next owner delivers again.
@@ -321,6 +374,7 @@ impl Courier {
             }
         }
         drop(state);
+        self.shared.progressed();
         match (standing, kind) {
             (Standing::Stale, _) => settlement.stale += 1,
             (Standing::PulledBack, _) => settlement.retried += 1,
@@ -329,30 +383,36 @@ impl Courier {
             (Standing::Valid, Kind::DeadLetter(..)) => settlement.rejected += 1,
         }
     }
+
+    /// What takes no record for now, as a person calls it.
+    pub(crate) fn destination(&self, kind: &Kind) -> String {
+        match kind {
+            Kind::DeadLetter(..) => format!("dead-letter topic {}", self.dead_letter_topic),
+            Kind::Recorded | Kind::Results => {
+                format!("results topic {}", self.results_topic.as_deref().unwrap_or_default())
+            }
+        }
+    }
 }
 
-/// Waits for every delivery report; the first failure that is not one of size decides.
-async fn confirmation(reports: Vec<Report>) -> Result<(), Unconfirmed> {
-    let (mut failure, mut too_large, mut large) = (None, None, Vec::new());
+/// Waits for every delivery report.
+pub(crate) async fn confirmation(reports: Vec<Report>) -> Result<(), Box<Unconfirmed>> {
+    let mut failure: Option<Box<Unconfirmed>> = None;
     for report in reports {
-        let error = match report {
+        let unconfirmed = match report {
             Ok(report) => match report.await {
                 Ok(Ok(_)) => continue,
-                Ok(Err((error, message))) => {
-                    if is_too_large(&error) {
-                        large.push(message);
-                    }
-                    error
+                Ok(Err((error, record))) => Box::new(Unconfirmed { error, records: vec![record] }),
+                Err(_) => {
+                    Box::new(Unconfirmed { error: KafkaError::Canceled, records: Vec::new() })
                 }
-                Err(_) => KafkaError::Canceled,
             },
-            Err(error) => error,
+            Err(unconfirmed) => unconfirmed,
         };
-        let first = if is_too_large(&error) { &mut too_large } else { &mut failure };
-        first.get_or_insert(error);
+        match &mut failure {
+            None => failure = Some(unconfirmed),
+            Some(failure) => failure.add(*unconfirmed),
+        }
     }
-    match failure.or(too_large) {
-        Some(error) => Err(Unconfirmed { error, large }),
-        None => Ok(()),
-    }
+    failure.map_or(Ok(()), Err)
 }

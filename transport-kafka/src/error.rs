@@ -43,6 +43,23 @@ pub enum KafkaSetupError {
         /// The key.
         key: &'static str,
     },
+    /// Transactions commit for an epoch of the member, which the group protocol `consumer` changes.
+    #[error(
+        "kafka.guarantee = \"exactly_once\" goes without group.protocol = consumer: the broker \
+         changes a member's epoch without a word to it, and refuses every transaction of the one \
+         before; leave group.protocol out (the classic protocol), or take kafka.guarantee = \
+         \"at_least_once\""
+    )]
+    EpochsInTransactions,
+    /// A group that is to begin at the end has committed nothing and has members already.
+    #[error(
+        "group {group} has members that have committed nothing, so where it begins is not known: \
+         stop them, and start again; or set kafka.auto_offset_reset to earliest"
+    )]
+    NoPlace {
+        /// The group.
+        group: String,
+    },
     /// Kerberos is asked for, or nothing is, which is the same to librdkafka.
     #[error(
         "SASL mechanism GSSAPI (Kerberos), librdkafka's default, is not built in; set \

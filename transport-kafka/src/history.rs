@@ -72,16 +72,11 @@ impl KafkaHistory {
         start: KafkaStart,
         until_ms: Option<i64>,
     ) -> Result<Self, KafkaSetupError> {
-        let partitions = topics::partitions(config, [topic].into_iter())?.remove(0);
         let mut client = config.reader()?;
         client.set("enable.partition.eof", "true");
         let consumer: BaseConsumer<Logged> =
             client.create_with_context(Logged).map_err(KafkaSetupError::Configuration)?;
-        let mut spans = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            let span = span(&consumer, topic, partition, start, until_ms);
-            spans.push(span.map_err(|source| unreachable_at(config, source))?);
-        }
+        let spans = spans(&consumer, config, topic, start, until_ms)?;
         let mut assignment = TopicPartitionList::new();
         let mut unfinished = Vec::new();
         for span in spans.iter().filter(|span| span.start < span.end) {
@@ -144,6 +139,19 @@ impl KafkaHistory {
     }
 }
 
+/// What the input topic has now, from `start` to its end, by its offsets alone: nothing is read.
+///
+/// Blocks.
+///
+/// # Errors
+/// If the broker is away or there is no such topic.
+pub fn topic_spans(
+    config: &KafkaConfig,
+    start: KafkaStart,
+) -> Result<Vec<KafkaSpan>, KafkaSetupError> {
+    spans(&outsider(config)?, config, &config.topic, start, None)
+}
+
 /// Commits places for a group without members, so that its consumers begin there.
 ///
 /// Blocks.
@@ -151,15 +159,11 @@ impl KafkaHistory {
 /// # Errors
 /// If the broker is away, or the group has members.
 pub fn set_group_start(config: &KafkaConfig, start: KafkaStart) -> Result<(), KafkaSetupError> {
-    let history = KafkaHistory::open(config, &config.topic, start, None)?;
-    let mut client = config.reader()?;
-    client.set("group.id", &config.group_id);
-    let member: BaseConsumer<Logged> =
-        client.create_with_context(Logged).map_err(KafkaSetupError::Configuration)?;
+    let member = outsider(config)?;
     let mut places = TopicPartitionList::new();
-    for KafkaSpan { partition, start, .. } in history.spans() {
+    for KafkaSpan { partition, start, .. } in spans(&member, config, &config.topic, start, None)? {
         places
-            .add_partition_offset(&config.topic, *partition, Offset::Offset(*start))
+            .add_partition_offset(&config.topic, partition, Offset::Offset(start))
             .map_err(KafkaSetupError::Configuration)?;
     }
     member
@@ -174,10 +178,7 @@ pub fn set_group_start(config: &KafkaConfig, start: KafkaStart) -> Result<(), Ka
 /// # Errors
 /// If the broker is away.
 pub fn group_lag(config: &KafkaConfig, spans: &[KafkaSpan]) -> Result<i64, KafkaSetupError> {
-    let mut client = config.reader()?;
-    client.set("group.id", &config.group_id);
-    let member: BaseConsumer<Logged> =
-        client.create_with_context(Logged).map_err(KafkaSetupError::Configuration)?;
+    let member = outsider(config)?;
     let mut partitions = TopicPartitionList::new();
     for span in spans {
         partitions.add_partition(&config.topic, span.partition);
@@ -194,6 +195,26 @@ pub fn group_lag(config: &KafkaConfig, spans: &[KafkaSpan]) -> Result<i64, Kafka
         (span.end - done).max(0)
     };
     Ok(spans.iter().map(lag).sum())
+}
+
+/// A client that knows the group and is no member of it.
+pub(crate) fn outsider(config: &KafkaConfig) -> Result<BaseConsumer<Logged>, KafkaSetupError> {
+    let mut client = config.reader()?;
+    client.set("group.id", &config.group_id);
+    client.create_with_context(Logged).map_err(KafkaSetupError::Configuration)
+}
+
+pub(crate) fn spans(
+    consumer: &BaseConsumer<Logged>,
+    config: &KafkaConfig,
+    topic: &str,
+    start: KafkaStart,
+    until_ms: Option<i64>,
+) -> Result<Vec<KafkaSpan>, KafkaSetupError> {
+    let partitions = topics::partitions(config, [topic].into_iter())?.remove(0);
+    let of = |partition| span(consumer, topic, partition, start, until_ms);
+    let spans: Result<_, _> = partitions.into_iter().map(of).collect();
+    spans.map_err(|source| unreachable_at(config, source))
 }
 
 fn span(
@@ -223,6 +244,6 @@ fn span(
     Ok(KafkaSpan { partition, start, end: end.max(start) })
 }
 
-fn unreachable_at(config: &KafkaConfig, source: KafkaError) -> KafkaSetupError {
+pub(crate) fn unreachable_at(config: &KafkaConfig, source: KafkaError) -> KafkaSetupError {
     KafkaSetupError::Unreachable { servers: config.bootstrap_servers.clone(), source }
 }

@@ -26,19 +26,14 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Keeps the lag of every partition that was assigned once; that of one that is not any more is 0.
-pub(crate) async fn watch(
-    membership: Weak<Membership>,
-    shared: Arc<Shared>,
-    from_start: bool,
-    part: Part,
-) {
+pub(crate) async fn watch(membership: Weak<Membership>, shared: Arc<Shared>, part: Part) {
     let mut gauges: HashMap<i32, Gauge> = HashMap::new();
     loop {
         let wait = if gauges.is_empty() { FIRST_INTERVAL } else { INTERVAL };
         tokio::time::sleep(wait).await;
         let (membership, marks) = (membership.clone(), Arc::clone(&shared));
         let asked = tokio::task::spawn_blocking(move || match membership.upgrade() {
-            Some(membership) => measure(&membership, &marks, from_start).map(Some),
+            Some(membership) => measure(&membership, &marks).map(Some),
             None => Ok(None),
         });
         match asked.await {
@@ -60,11 +55,7 @@ pub(crate) async fn watch(
 }
 
 /// Messages between the first that is not acknowledged and the end, by partition. Blocks.
-fn measure(
-    membership: &Membership,
-    shared: &Shared,
-    from_start: bool,
-) -> KafkaResult<HashMap<i32, i64>> {
+fn measure(membership: &Membership, shared: &Shared) -> KafkaResult<HashMap<i32, i64>> {
     let assigned = membership.assignment()?;
     if assigned.count() == 0 {
         return Ok(HashMap::new());
@@ -81,8 +72,7 @@ fn measure(
     // Nothing was received since the partitions were assigned.
     if ends.keys().any(|partition| !begins.contains_key(partition)) {
         let committed = offsets(&membership.committed_offsets(assigned.clone(), PATIENCE)?);
-        let place = if from_start { Offset::Beginning } else { Offset::End };
-        let never = offsets(&ask(membership, &assigned, place)?);
+        let never = offsets(&ask(membership, &assigned, Offset::Beginning)?);
         for (partition, at) in committed.into_iter().chain(never) {
             begins.entry(partition).or_insert(at);
         }

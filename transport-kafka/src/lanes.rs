@@ -16,8 +16,8 @@ struct Lane {
     epoch: u64,
     /// Received and not yet below the low-water mark, by offset.
     outstanding: BTreeMap<i64, Outstanding>,
-    /// Deliveries before the next one, of offsets that were handed back.
-    attempts: BTreeMap<i64, u32>,
+    /// How often each message failed itself; those pulled back behind it did not.
+    failures: BTreeMap<i64, u32>,
     /// Where the consumer has to go back to before it may receive of this partition again.
     seek: Option<i64>,
 }
@@ -48,7 +48,7 @@ pub(crate) enum Standing {
 }
 
 impl Lanes {
-    /// Registers a message; gives its claim and which delivery this is, from 1.
+    /// Registers a message; gives its claim and which attempt at it this is, from 1.
     pub(crate) fn receive(&mut self, partition: i32, offset: i64) -> (Claim, u32) {
         let epochs = &mut self.epochs;
         let lane = self.partitions.entry(partition).or_insert_with(|| {
@@ -56,14 +56,14 @@ impl Lanes {
             Lane {
                 epoch: *epochs,
                 outstanding: BTreeMap::new(),
-                attempts: BTreeMap::new(),
+                failures: BTreeMap::new(),
                 seek: None,
             }
         });
         self.claims += 1;
         let number = self.claims;
         lane.outstanding.insert(offset, Outstanding { claim: number, done: false });
-        let attempt = lane.attempts.get(&offset).map_or(1, |before| before + 1);
+        let attempt = lane.failures.get(&offset).map_or(1, |before| before + 1);
         (Claim { partition, offset, epoch: lane.epoch, number }, attempt)
     }
 
@@ -111,7 +111,7 @@ impl Lanes {
             if !first.get().done {
                 break;
             }
-            lane.attempts.remove(first.key());
+            lane.failures.remove(first.key());
             low_water = Some(first.remove_entry().0);
         }
         low_water
@@ -123,11 +123,18 @@ impl Lanes {
             return false;
         }
         let Some(lane) = self.partitions.get_mut(&claim.partition) else { return false };
-        for offset in lane.outstanding.split_off(&claim.offset).into_keys() {
-            *lane.attempts.entry(offset).or_default() += 1;
-        }
+        drop(lane.outstanding.split_off(&claim.offset));
         lane.seek = Some(lane.seek.map_or(claim.offset, |other| other.min(claim.offset)));
         true
+    }
+
+    /// As [`Lanes::pull_back`], of a message that failed itself: its next attempt is a further one.
+    pub(crate) fn retry(&mut self, claim: Claim) -> bool {
+        let counted = self.pull_back(claim);
+        if let Some(lane) = self.partitions.get_mut(&claim.partition).filter(|_| counted) {
+            *lane.failures.entry(claim.offset).or_default() += 1;
+        }
+        counted
     }
 
     /// The first message of each partition that is not done yet.
@@ -225,9 +232,25 @@ mod tests {
         assert_eq!(lanes.done(claims[0]), Some(0));
         lanes.sought(0, 1);
         assert!(!lanes.is_seeking(0));
-        let (again, attempt) = lanes.receive(0, 1);
-        assert_eq!((lanes.standing(again), attempt), (Valid, 2));
-        assert_eq!(lanes.receive(0, 4).1, 1);
+        let (again, _) = lanes.receive(0, 1);
+        assert_eq!(lanes.standing(again), Valid);
+    }
+
+    #[test]
+    fn only_the_message_that_failed_has_a_further_attempt_and_not_those_pulled_back_behind_it() {
+        let mut lanes = Lanes::default();
+        for expected in [[1, 1, 1], [1, 2, 1], [1, 3, 1]] {
+            let received: Vec<_> = (0..3).map(|offset| lanes.receive(0, offset)).collect();
+            let attempts: Vec<_> = received.iter().map(|(_, attempt)| *attempt).collect();
+            assert_eq!(attempts, expected);
+            assert!(lanes.retry(received[1].0));
+            assert!(!lanes.retry(received[2].0), "it was pulled back");
+            assert!(lanes.pull_back(received[0].0));
+            lanes.sought(0, 0);
+        }
+        let (claim, _) = lanes.receive(0, 0);
+        assert_eq!(lanes.done(claim), Some(0));
+        assert_eq!(lanes.receive(0, 1).1, 4);
     }
 
     #[test]
@@ -247,8 +270,9 @@ mod tests {
         assert!(lanes.pull_back(claims[2]));
         assert_eq!(lanes.seeks(), [(0, 2)]);
         lanes.sought(0, 2);
+        // Its transaction failed, not the message.
         let (again, attempt) = lanes.receive(0, 2);
-        assert_eq!((lanes.stage(again), attempt), (Valid, 2));
+        assert_eq!((lanes.stage(again), attempt), (Valid, 1));
     }
 
     #[test]

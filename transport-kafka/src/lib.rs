@@ -25,6 +25,7 @@
 mod config;
 mod consumer;
 mod courier;
+mod ends;
 mod error;
 mod headers;
 mod history;
@@ -36,9 +37,11 @@ mod marks;
 mod membership;
 mod meters;
 mod outbox;
+mod place;
 mod publisher;
 mod refusal;
 mod results;
+mod share;
 mod shared;
 mod topics;
 mod transaction;
@@ -48,7 +51,9 @@ mod wire;
 
 pub use config::{KafkaConfig, KafkaGuarantee};
 pub use error::KafkaSetupError;
-pub use history::{KafkaHistory, KafkaRecord, KafkaSpan, KafkaStart, group_lag, set_group_start};
+pub use history::{
+    KafkaHistory, KafkaRecord, KafkaSpan, KafkaStart, group_lag, set_group_start, topic_spans,
+};
 pub use publisher::KafkaPublisher;
 pub use results::KafkaResults;
 pub use topics::{TopicLayout, create_topics, missing_topics};

@@ -26,10 +26,12 @@ impl Membership {
         config: &KafkaConfig,
         context: Context,
     ) -> Result<(Self, oneshot::Receiver<KafkaResult<()>>), KafkaSetupError> {
-        let consumer: StreamConsumer<Context> = config
-            .consumer()?
-            .create_with_context(context)
-            .map_err(KafkaSetupError::Configuration)?;
+        let mut client = config.consumer()?;
+        if context.0.state().ends.is_some() {
+            client.set("enable.partition.eof", "true");
+        }
+        let consumer: StreamConsumer<Context> =
+            client.create_with_context(context).map_err(KafkaSetupError::Configuration)?;
         consumer.subscribe(&[&config.topic]).map_err(KafkaSetupError::Configuration)?;
         let (closed, when_closed) = oneshot::channel();
         Ok((Self { consumer: Some(consumer), closed: Some(closed) }, when_closed))

@@ -1,12 +1,16 @@
 //! What the consumer's polling task, the transport and its tokens share.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use fmnist_core::{Supervisor, pipeline::Pulse, transport::TransportError};
+use fmnist_core::{
+    Supervisor,
+    pipeline::{Pulse, Waiting},
+    transport::TransportError,
+};
 use rdkafka::{consumer::ConsumerGroupMetadata, error::KafkaError};
 use tokio::{
     sync::Notify,
@@ -14,7 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    lanes::{Claim, Lanes},
+    ends::Ends,
+    lanes::{Claim, Lanes, Standing},
     marks::{Admission, Marks, Task},
     meters::Meters,
     wire::Fetched,
@@ -35,13 +40,13 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     /// Of the tasks and threads, and why the consumer can't go on.
     pub(crate) supervisor: Supervisor,
-    /// The first offset of each partition that is not received, where there is an end.
-    ends: Option<HashMap<i32, i64>>,
     state: Mutex<State>,
     /// A message was buffered, or the client has trouble to tell.
     pub(crate) arrived: Notify,
-    /// The polling task has something to do: room, or a place to go back to.
+    /// The polling task has something to do: room, a place to go back to, an end to commit.
     pub(crate) work: Notify,
+    /// A claim may have ended: revoked, pulled back, or the transport closes.
+    claims_ended: Notify,
     /// A settlement was confirmed.
     confirmed: Notify,
     /// A transaction ended, the group was joined, or the transport closes.
@@ -56,6 +61,10 @@ pub(crate) struct State {
     pub(crate) marks: Marks,
     pub(crate) buffer: VecDeque<Fetched>,
     pub(crate) buffered_bytes: usize,
+    /// Partitions that are not fetched from because the buffer was full.
+    pub(crate) paused: BTreeSet<i32>,
+    /// Where nothing more is received, if anywhere.
+    pub(crate) ends: Option<Ends>,
     settlements: usize,
     /// Whom transactions commit offsets for, as of the last assignment; none between a revocation
     /// and the next assignment.
@@ -66,6 +75,10 @@ pub(crate) struct State {
     /// Transactions that are to be aborted instead of committed.
     aborts: usize,
     closing: bool,
+    /// Shares of batches that hold messages, or wait behind such, by partition.
+    holds: HashMap<i32, usize>,
+    /// What does not take what is sent to it.
+    outage: Option<Outage>,
     /// Whom to tell of the place in the group.
     pulse: Option<Pulse>,
     /// When a full producer queue was last said.
@@ -138,6 +151,26 @@ impl State {
         }
     }
 
+    /// Forgets a revoked partition.
+    pub(crate) fn revoke(&mut self, partition: i32) {
+        self.lanes.revoke(partition);
+        self.marks.revoke(partition);
+        self.discard(partition);
+        self.paused.remove(&partition);
+        if let Some(ends) = &mut self.ends {
+            ends.revoke(partition);
+        }
+    }
+
+    /// Marks a message as done; see [`Lanes::done`].
+    pub(crate) fn done(&mut self, claim: Claim) -> Option<i64> {
+        let mark = self.lanes.done(claim);
+        if let (Some(ends), Some(mark)) = (&mut self.ends, mark) {
+            ends.done(claim.partition, mark);
+        }
+        mark
+    }
+
     pub(crate) fn discard(&mut self, partition: i32) {
         self.buffer.retain(|fetched| fetched.partition != partition);
         self.buffered_bytes = self.buffer.iter().map(|fetched| fetched.size_bytes()).sum();
@@ -154,17 +187,48 @@ impl State {
     }
 }
 
+/// Something outside that does not take what is sent to it.
+struct Outage {
+    what: String,
+    /// When it was said last.
+    told: Instant,
+    waiting: Option<Waiting>,
+}
+
+/// While it lives, verdicts on the partition's later messages wait.
+pub(crate) struct Hold {
+    shared: Arc<Shared>,
+    partition: i32,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        if let Some(count) = state.holds.get_mut(&self.partition) {
+            *count -= 1;
+            if *count == 0 {
+                state.holds.remove(&self.partition);
+            }
+        }
+        let is_over = state.holds.is_empty();
+        drop(state);
+        if is_over {
+            self.shared.resumed();
+        }
+    }
+}
+
 impl Shared {
-    pub(crate) fn new(topic: &str, ends: Option<HashMap<i32, i64>>) -> Self {
+    pub(crate) fn new(topic: &str, ends: Option<Ends>) -> Self {
         let topic = topic.into();
         Self {
             meters: Meters::new(&topic),
             topic,
             supervisor: Supervisor::new(),
-            ends,
-            state: Mutex::default(),
+            state: Mutex::new(State { ends, ..State::default() }),
             arrived: Notify::new(),
             work: Notify::new(),
+            claims_ended: Notify::new(),
             confirmed: Notify::new(),
             moved: Condvar::new(),
             marked: Condvar::new(),
@@ -221,11 +285,16 @@ impl Shared {
         }
     }
 
-    /// Hands a message back; answers whether the claim still counted.
-    pub(crate) fn pull_back(&self, claim: Claim) -> bool {
-        let counted = self.state().lanes.pull_back(claim);
-        self.work.notify_one();
-        counted
+    /// Hands a message back that did not fail itself.
+    pub(crate) fn pull_back(&self, claim: Claim) {
+        self.state().lanes.pull_back(claim);
+        self.handed_back();
+    }
+
+    /// Hands a message back that failed itself.
+    pub(crate) fn retry(&self, claim: Claim) {
+        self.state().lanes.retry(claim);
+        self.handed_back();
     }
 
     /// Tells the polling task that messages were taken from the buffer.
@@ -326,9 +395,47 @@ impl Shared {
         state
     }
 
-    /// Tells the polling task that messages may have been handed back.
+    /// Tells the polling task and who holds later messages that some may have been handed back.
     pub(crate) fn handed_back(&self) {
         self.work.notify_one();
+        self.claims_ended.notify_waiters();
+    }
+
+    /// Tells whoever waits for one of its messages, or for room, that partitions were revoked.
+    pub(crate) fn revoked(&self) {
+        // What was discarded may have been all that stood between full and empty.
+        self.work.notify_one();
+        self.claims_ended.notify_waiters();
+    }
+
+    /// Tells the polling task that messages are done, where that may be the end.
+    pub(crate) fn progressed(&self) {
+        if self.state().ends.is_some() {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits for `future` as long as the claim counts and the transport is there.
+    pub(crate) async fn while_valid<O>(
+        &self,
+        claim: Claim,
+        future: impl Future<Output = O>,
+    ) -> Option<O> {
+        let mut future = std::pin::pin!(future);
+        loop {
+            let mut ended = std::pin::pin!(self.claims_ended.notified());
+            ended.as_mut().enable();
+            {
+                let state = self.state();
+                if state.closing || state.lanes.standing(claim) != Standing::Valid {
+                    return None;
+                }
+            }
+            tokio::select! {
+                output = &mut future => return Some(output),
+                () = ended => {}
+            }
+        }
     }
 
     /// Marks the open transaction as committed or aborted.
@@ -351,7 +458,62 @@ impl Shared {
         self.state().aborts = count;
     }
 
-    /// Makes a transaction that waits for the group give up, and lets the parts end.
+    /// Holds a partition's messages: verdicts on later ones wait.
+    pub(crate) fn hold(self: &Arc<Self>, partition: i32) -> Hold {
+        *self.state().holds.entry(partition).or_default() += 1;
+        Hold { shared: Arc::clone(self), partition }
+    }
+
+    /// Holds further messages of a partition, if some are held.
+    pub(crate) fn hold_again(self: &Arc<Self>, partition: i32) -> Option<Hold> {
+        let held = self.state().holds.contains_key(&partition);
+        held.then(|| self.hold(partition))
+    }
+
+    /// Whether any partition's messages are held.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.state().holds.is_empty()
+    }
+
+    /// Says that `what` does not take what is sent to it, and so messages are held.
+    pub(crate) fn waits_for(&self, what: String, error: &(dyn std::error::Error + 'static)) {
+        let mut state = self.state();
+        let known = state.outage.take().filter(|outage| outage.what == what);
+        let is_news = known.as_ref().is_none_or(|known| known.told.elapsed() >= REPORT_INTERVAL);
+        if is_news {
+            tracing::warn!(
+                error,
+                "waiting for {what}; what it did not take is held and sent again"
+            );
+        }
+        let told =
+            known.as_ref().filter(|_| !is_news).map_or_else(Instant::now, |known| known.told);
+        let waiting = known.map_or_else(
+            || state.pulse.as_ref().map(|pulse| pulse.waits_for(&what)),
+            |known| known.waiting,
+        );
+        state.outage = Some(Outage { what, told, waiting });
+    }
+
+    /// Says that nothing is waited for any more.
+    pub(crate) fn resumed(&self) {
+        if let Some(Outage { what, .. }) = self.state().outage.take() {
+            tracing::info!("{what} is not waited for any more");
+        }
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.state().closing
+    }
+
+    /// Blocks for so long, or until the transport closes; answers whether it does not.
+    pub(crate) fn pause(&self, pause: Duration) -> bool {
+        let waited = self.moved.wait_timeout_while(self.state(), pause, |state| !state.closing);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !state.closing
+    }
+
+    /// Makes whoever waits for the group or holds a message give up, and lets the parts end.
     pub(crate) fn close(&self) {
         self.supervisor.close();
         let mut state = self.state();
@@ -361,6 +523,7 @@ impl Shared {
         drop(state);
         self.moved.notify_all();
         self.marked.notify_all();
+        self.claims_ended.notify_waiters();
     }
 
     /// Blocks until the transaction that is open now has ended, for at most `timeout`.
@@ -404,14 +567,12 @@ impl Shared {
         !state.is_full() || !state.lanes.seeks().is_empty()
     }
 
-    fn is_behind_the_end(&self, fetched: &Fetched) -> bool {
-        let end = |ends: &HashMap<i32, i64>| ends.get(&fetched.partition).copied().unwrap_or(0);
-        self.ends.as_ref().is_some_and(|ends| fetched.offset >= end(ends))
-    }
-
     pub(crate) fn push(&self, fetched: Fetched) -> bool {
         let mut state = self.state();
-        if !state.lanes.is_seeking(fetched.partition) && !self.is_behind_the_end(&fetched) {
+        // Asked also for what comes again: that it came is to be known.
+        let is_read =
+            state.ends.as_mut().is_none_or(|ends| ends.admits(fetched.partition, fetched.offset));
+        if is_read && !state.lanes.is_seeking(fetched.partition) {
             state.buffered_bytes += fetched.size_bytes();
             state.buffer.push_back(fetched);
         }

@@ -47,6 +47,13 @@ pub(crate) enum Failure {
     Fatal(#[source] KafkaError),
 }
 
+impl Failure {
+    /// Whether another transaction may commit what this one did not.
+    pub(crate) const fn may_pass(&self) -> bool {
+        matches!(self, Self::NotAMember | Self::Aborted(_))
+    }
+}
+
 impl From<KafkaError> for Failure {
     fn from(error: KafkaError) -> Self {
         match &error {

@@ -1,10 +1,11 @@
 //! Exactly once: carries out verdicts and commits offsets in transactions, on a thread of its own.
 //!
 //! A transaction costs 10–20 ms however small, so batches that were accepted while one was open are
-//! merged into the next. What an aborted transaction held is delivered again.
+//! merged into the next. What an aborted transaction held is sent again in the next one, after a
+//! pause, as far as its claims still count.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,6 +35,10 @@ use crate::{
 const MERGED_MESSAGES: usize = 10_000;
 /// How long a transaction waits for the group to assign partitions before it gives up.
 const MEMBER_WAIT: Duration = Duration::from_secs(10);
+/// How long the next transaction waits after one that was aborted, the first time; then twice as
+/// long, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Transactor {
     pub(crate) shared: Arc<Shared>,
@@ -44,6 +49,8 @@ pub(crate) struct Transactor {
     /// What went out in a batch that the broker refused as too large, by partition and offset of the
     /// message that it answers.
     pub(crate) large: HashMap<(i32, i64), Large>,
+    /// The topic that did not confirm a message of the last transaction.
+    pub(crate) unconfirmed: Option<String>,
 }
 
 /// A broker refuses a whole batch for one large message, so each is tried by itself.
@@ -56,7 +63,7 @@ pub(crate) struct Large {
     is_suspected: bool,
 }
 
-/// A message whose end is in the open transaction.
+/// A message whose end is to be in the next transaction.
 struct Staged {
     batch: usize,
     claim: Claim,
@@ -70,17 +77,57 @@ impl Transactor {
         while let Some(first) = runtime.block_on(outbox.pop()) {
             let (verdicts, replies): (Vec<_>, Vec<_>) = self.merge(first).into_iter().unzip();
             let mut settlements = vec![Settlement::default(); verdicts.len()];
-            let (mut staged, member) = self.stage(verdicts, &mut settlements);
-            let batches: Vec<usize> = staged.iter().map(|staged| staged.batch).collect();
-            let committed = self.carry_out(&mut staged, member.as_deref(), &mut settlements);
-            self.shared.end();
+            let mut staged = claimed(verdicts);
+            let mut pause = FIRST_PAUSE;
+            let ended = loop {
+                let member = self.stage(&mut staged, &mut settlements);
+                let ended = self.carry_out(&mut staged, member.as_deref(), &mut settlements);
+                self.shared.end();
+                match ended {
+                    Err(failure) if failure.may_pass() && self.holds(&failure, pause) => {
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                    }
+                    ended => break ended,
+                }
+            };
+            let mut failed = HashSet::new();
+            if let Err(failure) = &ended {
+                self.give_up(&staged, failure);
+                failed.extend(staged.iter().map(|staged| staged.batch));
+            }
+            self.shared.resumed();
             for (batch, (reply, settlement)) in replies.into_iter().zip(settlements).enumerate() {
-                let result = match &committed {
-                    Err(failure) if batches.contains(&batch) => Err(self.error(failure)),
+                let result = match &ended {
+                    Err(failure) if failed.contains(&batch) => Err(self.error(failure)),
                     _ => Ok(settlement),
                 };
                 reply.send(result);
             }
+        }
+    }
+
+    /// Keeps what an aborted transaction held, for a while; answers whether it is to be tried again.
+    fn holds(&mut self, failure: &Failure, pause: Duration) -> bool {
+        // What is too large is tried as something smaller.
+        if !matches!(failure, Failure::Aborted(error) if is_too_large(error)) {
+            let what = self.unconfirmed.take().unwrap_or_else(|| "broker".to_owned());
+            self.shared.waits_for(what, failure);
+        }
+        self.shared.pause(pause)
+    }
+
+    /// Hands back what no transaction took.
+    fn give_up(&self, staged: &[Staged], failure: &Failure) {
+        tracing::warn!(
+            messages = staged.len(),
+            error = failure as &dyn std::error::Error,
+            "transaction aborted; its messages are delivered again"
+        );
+        for staged in staged {
+            self.shared.pull_back(staged.claim);
+        }
+        if let Failure::Fatal(cause) | Failure::Refused(cause) = failure {
+            self.shared.supervisor.fail(format!("{}: {cause}", self.error(failure)));
         }
     }
 
@@ -94,41 +141,37 @@ impl Transactor {
         merged
     }
 
-    /// The verdicts that count, in call order, and the member of the group that they count for.
+    /// Leaves the verdicts that count, in call order; gives the member of the group that they count
+    /// for.
     fn stage(
         &self,
-        batches: Vec<Verdicts>,
+        verdicts: &mut Vec<Staged>,
         settlements: &mut [Settlement],
-    ) -> (Vec<Staged>, Option<Arc<ConsumerGroupMetadata>>) {
-        let mut staged = Vec::with_capacity(batches.iter().map(Vec::len).sum());
+    ) -> Option<Arc<ConsumerGroupMetadata>> {
         let mut state = self.shared.begin(MEMBER_WAIT);
         // Taken no later than the claims are looked at: should the partitions get another owner
         // from here on, the broker refuses the offsets.
         let member = state.member.clone();
-        for (batch, verdicts) in batches.into_iter().enumerate() {
-            for (mut delivery, outcome) in verdicts {
-                let Some(claim) = delivery.token.take() else { continue };
-                let standing = match outcome {
-                    Outcome::Retry => state.lanes.standing(claim),
-                    _ => state.lanes.stage(claim),
-                };
-                match (standing, &outcome) {
-                    (Standing::Valid, Outcome::Retry) => {
-                        state.lanes.pull_back(claim);
-                        settlements[batch].retried += 1;
-                    }
-                    (Standing::Valid, _) => {
-                        staged.push(Staged { batch, claim, delivery, outcome });
-                        continue;
-                    }
-                    (Standing::PulledBack, _) => settlements[batch].retried += 1,
-                    (Standing::Stale, _) => settlements[batch].stale += 1,
+        verdicts.retain(|Staged { batch, claim, outcome, .. }| {
+            let standing = match outcome {
+                Outcome::Retry => state.lanes.standing(*claim),
+                _ => state.lanes.stage(*claim),
+            };
+            let settlement = &mut settlements[*batch];
+            match (standing, outcome) {
+                (Standing::Valid, Outcome::Retry) => {
+                    state.lanes.retry(*claim);
+                    settlement.retried += 1;
                 }
+                (Standing::Valid, _) => return true,
+                (Standing::PulledBack, _) => settlement.retried += 1,
+                (Standing::Stale, _) => settlement.stale += 1,
             }
-        }
+            false
+        });
         drop(state);
         self.shared.handed_back();
-        (staged, member)
+        member
     }
 
     fn carry_out(
@@ -140,32 +183,10 @@ impl Transactor {
         if staged.is_empty() {
             return Ok(());
         }
-        let committed = match member {
-            Some(member) => self.transact(staged, member),
-            None => Err(Failure::NotAMember),
-        };
-        match committed {
-            Ok(()) => {
-                fmnist_core::fail_point!(AfterCommit);
-                self.acknowledge(staged, settlements);
-                Ok(())
-            }
-            Err(failure) => {
-                tracing::warn!(
-                    messages = staged.len(),
-                    error = &failure as &dyn std::error::Error,
-                    "transaction aborted; its messages are delivered again"
-                );
-                for staged in &*staged {
-                    self.shared.pull_back(staged.claim);
-                }
-                if let Failure::Fatal(cause) | Failure::Refused(cause) = &failure {
-                    let context = format!("{}: {cause}", self.error(&failure));
-                    self.shared.supervisor.fail(context);
-                }
-                Err(failure)
-            }
-        }
+        self.transact(staged, member.ok_or(Failure::NotAMember)?)?;
+        fmnist_core::fail_point!(AfterCommit);
+        self.acknowledge(staged, settlements);
+        Ok(())
     }
 
     /// One transaction, committed or aborted.
@@ -209,7 +230,10 @@ impl Transactor {
             if is_too_large(&error) {
                 large.insert(number);
                 first.get_or_insert(Failure::Aborted(error));
-            } else if !matches!(first, Some(Failure::Refused(_))) {
+                continue;
+            }
+            self.unconfirmed = Some(self.destination(&staged[number].outcome));
+            if !matches!(first, Some(Failure::Refused(_))) {
                 // One that is refused decides over those that went with it.
                 match Failure::from(error) {
                     failure @ Failure::Refused(_) => first = Some(failure),
@@ -226,6 +250,13 @@ impl Transactor {
         }
         // After a failed report, the client refuses what comes next.
         first.map_or(sent, Err)
+    }
+
+    fn destination(&self, outcome: &Outcome) -> String {
+        match outcome {
+            Outcome::Reject(_) => format!("dead-letter topic {}", self.dead_letter_topic),
+            _ => format!("results topic {}", self.results_topic.as_deref().unwrap_or_default()),
+        }
     }
 
     fn send_one(&self, number: usize, staged: &mut Staged) -> Result<(), Failure> {
@@ -302,7 +333,7 @@ impl Transactor {
     fn acknowledge(&mut self, staged: &[Staged], settlements: &mut [Settlement]) {
         let mut state = self.shared.state();
         for Staged { batch, claim, outcome, .. } in staged {
-            state.lanes.done(*claim);
+            state.done(*claim);
             self.large.remove(&(claim.partition, claim.offset));
             let settlement = &mut settlements[*batch];
             match outcome {
@@ -312,6 +343,8 @@ impl Transactor {
                 Outcome::Retry => {}
             }
         }
+        drop(state);
+        self.shared.progressed();
     }
 
     fn error(&self, failure: &Failure) -> TransportError {
@@ -335,4 +368,17 @@ impl Transactor {
             },
         }
     }
+}
+
+/// The verdicts with their claims.
+fn claimed(batches: Vec<Verdicts>) -> Vec<Staged> {
+    let mut claimed = Vec::with_capacity(batches.iter().map(Vec::len).sum());
+    for (batch, verdicts) in batches.into_iter().enumerate() {
+        for (mut delivery, outcome) in verdicts {
+            if let Some(claim) = delivery.token.take() {
+                claimed.push(Staged { batch, claim, delivery, outcome });
+            }
+        }
+    }
+    claimed
 }

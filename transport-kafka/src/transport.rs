@@ -19,11 +19,13 @@ use crate::{
     KafkaConfig, KafkaGuarantee, KafkaSetupError, KafkaSpan,
     consumer::{self, Context},
     courier::{Confirming, Courier},
+    ends::Ends,
     keeper::Keeper,
     lag,
     lanes::Claim,
     membership::Membership,
     outbox::{Outbox, Reply},
+    place,
     shared::Shared,
     topics::{self, blocking},
     transaction,
@@ -84,7 +86,8 @@ impl KafkaTransport {
     }
 
     /// As [`KafkaTransport::connect`], and receives nothing from the end of each of `spans` on,
-    /// where there are any.
+    /// where there are any. The group's place comes to those ends once everything before them is
+    /// done, also where no message stands there any more.
     ///
     /// # Errors
     /// As [`KafkaTransport::connect`].
@@ -94,7 +97,8 @@ impl KafkaTransport {
     ) -> Result<Self, KafkaSetupError> {
         config.check_source()?;
         blocking(config, |config| topics::partitions(config, config.topics())).await?;
-        let ends = spans.map(|spans| spans.iter().map(|span| (span.partition, span.end)).collect());
+        let ends =
+            spans.map(|spans| Ends::new(spans.iter().map(|span| (span.partition, span.end))));
         let shared = Arc::new(Shared::new(&config.topic, ends));
         let outbox = Arc::new(Outbox::default());
         let results_topic = config.results_topic().map(Into::into);
@@ -114,6 +118,9 @@ impl KafkaTransport {
             let _ended = ended;
             keeper.run(part);
         });
+        if config.begins_at_the_end() {
+            blocking(config, place::begin_at_the_end).await?;
+        }
         let (membership, closed) = Membership::join(config, Context(Arc::clone(&shared)))?;
         let membership = Arc::new(membership);
         let mut tasks = Vec::with_capacity(3);
@@ -138,6 +145,7 @@ impl KafkaTransport {
                     results_topic,
                     dead_letter_topic,
                     large: HashMap::new(),
+                    unconfirmed: None,
                 };
                 let runtime = Handle::current();
                 let part = shared.supervisor.part("thread of transactions");
@@ -145,9 +153,8 @@ impl KafkaTransport {
                 thread::spawn(move || transactor.run(&runtime, closing, part));
             }
         }
-        let from_start = config.begins_at_the_start();
         let part = shared.supervisor.part("task that measures the lag");
-        let watch = lag::watch(Arc::downgrade(&membership), Arc::clone(&shared), from_start, part);
+        let watch = lag::watch(Arc::downgrade(&membership), Arc::clone(&shared), part);
         tasks.push(tokio::spawn(watch));
         let part = shared.supervisor.part("task that polls Kafka");
         tasks.push(tokio::spawn(consumer::poll(membership, Arc::clone(&shared), part)));

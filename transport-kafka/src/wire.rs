@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use fmnist_core::transport::{Attributes, Outbound};
 use rdkafka::{
-    Message,
+    Message, Timestamp,
     message::{BorrowedMessage, OwnedMessage},
     producer::{BaseRecord, FutureRecord},
 };
@@ -78,4 +78,17 @@ pub(crate) fn again(message: &OwnedMessage) -> FutureRecord<'_, [u8], [u8]> {
         timestamp: None,
         headers: message.headers().cloned(),
     }
+}
+
+/// A record that the client did not take, to be kept.
+pub(crate) fn owned(record: &FutureRecord<'_, [u8], [u8]>) -> OwnedMessage {
+    OwnedMessage::new(
+        record.payload.map(<[u8]>::to_vec),
+        record.key.map(<[u8]>::to_vec),
+        record.topic.to_owned(),
+        Timestamp::NotAvailable,
+        0,
+        0,
+        record.headers.clone(),
+    )
 }

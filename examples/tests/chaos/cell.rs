@@ -95,7 +95,7 @@ fn die(
 ) -> anyhow::Result<()> {
     let passage = random.random_range(1..=cell.passages(point));
     let death = Some((point, passage));
-    let mut victim = Consumer::start(&Settings { broker: cell.broker("a"), death }, log)?;
+    let mut victim = Consumer::start(&Settings { death, ..survivor(cell, "a") }, log)?;
     let mut other = None;
     match point {
         FailPoint::InDrain => {
@@ -122,7 +122,7 @@ fn die(
 }
 
 pub(crate) fn survivor(cell: &dyn Cell, member: &str) -> Settings {
-    Settings { broker: cell.broker(member), death: None }
+    Settings { broker: cell.broker(member), death: None, holds: false }
 }
 
 fn is_aborted(status: std::process::ExitStatus) -> bool {

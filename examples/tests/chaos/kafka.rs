@@ -11,8 +11,9 @@ use fmnist_core::{
 };
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions},
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
     client::DefaultClientContext,
+    producer::{FutureProducer, FutureRecord},
 };
 use tokio::{runtime::Runtime, task::JoinSet};
 use transport_kafka::{
@@ -92,6 +93,48 @@ impl Kafka {
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
         for deleted in self.runtime.block_on(admin.delete_topics(&topics, &options))? {
             deleted.map_err(|(_, code)| code)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the results topic confirm, or not: one broker is too few for two replicas in sync.
+    pub(crate) fn confirm_results(&self, confirms: bool) -> anyhow::Result<()> {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", &self.config.bootstrap_servers)
+            .create()?;
+        let topic = self.config.results_topic().unwrap_or_default();
+        let replicas = if confirms { "1" } else { "2" };
+        let change =
+            AlterConfig::new(ResourceSpecifier::Topic(topic)).set("min.insync.replicas", replicas);
+        let altering = admin.alter_configs([&change], &AdminOptions::new());
+        for altered in self.runtime.block_on(altering)? {
+            altered.map_err(|(_, code)| code)?;
+        }
+        Ok(())
+    }
+
+    /// Sends these payloads to one partition and counts them as inputs.
+    pub(crate) fn send_to(
+        &mut self,
+        partition: i32,
+        payloads: Vec<&'static str>,
+    ) -> anyhow::Result<()> {
+        const AT_ONCE: usize = 10_000;
+        let producer: FutureProducer = ClientConfig::new()
+            .set("bootstrap.servers", &self.config.bootstrap_servers)
+            .create()?;
+        let topic = &self.config.topic;
+        for payloads in payloads.chunks(AT_ONCE) {
+            let mut sending = Vec::with_capacity(payloads.len());
+            for payload in payloads {
+                let record =
+                    FutureRecord::<(), _>::to(topic).partition(partition).payload(*payload);
+                sending.push(producer.send_result(record).map_err(|(error, _)| error)?);
+            }
+            for sent in sending {
+                let sent = self.runtime.block_on(sent)?.map_err(|(error, _)| error)?;
+                self.ids.push(format!("{topic}/{partition}/{}", sent.offset));
+            }
         }
         Ok(())
     }

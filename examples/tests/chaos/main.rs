@@ -144,7 +144,7 @@ fn fail_points() -> Vec<Test> {
 }
 
 /// One after the other, because some kill the broker.
-fn faults() -> Vec<Test> {
+fn faults(is_long: bool) -> Vec<Test> {
     let mut tests = Vec::new();
     for (way, suffix) in [(Way::Timer, ""), (Way::Transactions, "_in_transactions")] {
         let name = |name| format!("kafka_{name}{suffix}");
@@ -175,6 +175,10 @@ fn faults() -> Vec<Test> {
                 let black_hole = Duration::from_secs(if chaos.is_long { 30 } else { 10 });
                 faults::bad_weather(way, black_hole, &mut chaos.random(), &chaos.log)
             }),
+            Test::new(name("holds_what_the_results_topic_does_not_confirm"), move |chaos| {
+                let away = Duration::from_secs(if chaos.is_long { 30 } else { 6 });
+                faults::results_are_not_confirmed(way, away, &mut chaos.random(), &chaos.log)
+            }),
             Test::new(name("dead_letters_poison"), move |chaos| {
                 faults::poison_alone(&mut Kafka::new(way)?, 5_000, &chaos.log)
             }),
@@ -184,6 +188,12 @@ fn faults() -> Vec<Test> {
                 faults::results_topic_vanishes(way, &chaos.log)
             }),
         ]);
+        if is_long {
+            let scaled = name("goes_on_with_what_it_keeps_when_a_second_consumer_comes");
+            tests.push(Test::new(scaled, move |chaos| {
+                faults::scaled_under_backlog(way, &mut chaos.random(), &chaos.log)
+            }));
+        }
     }
     // Not its server away: the emulator keeps nothing over its end. transport-pubsub tests that.
     tests.extend([
@@ -229,7 +239,7 @@ fn main() -> ExitCode {
         let running: Vec<_> = chosen(fail_points()).into_iter().map(run).collect();
         running.into_iter().map(|test| test.join().expect("tests fail, they don't panic")).collect()
     });
-    ended.extend(chosen(faults()).into_iter().map(|test| test.run(&chaos)));
+    ended.extend(chosen(faults(arguments.long)).into_iter().map(|test| test.run(&chaos)));
 
     let mut failed = ended.iter().filter(|row| row.is_none()).count();
     let rows: Vec<Row> = ended.into_iter().flatten().collect();

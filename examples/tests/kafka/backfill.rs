@@ -76,3 +76,18 @@ fn a_backfill_begins_at_a_time_or_an_offset_and_ends_at_once_where_nothing_is() 
     let account = by_offset.account(&expected);
     assert!(account.is_exact(), "{account:?}");
 }
+
+#[test]
+fn a_backfill_ends_where_the_last_messages_were_never_committed_and_where_all_have_expired() {
+    for guarantee in [KafkaGuarantee::AtLeastOnce, KafkaGuarantee::ExactlyOnce] {
+        let world = World::new(guarantee);
+        let ids = world.send_many(20);
+        world.abort_transaction();
+        assert_eq!(backfill(&world, "beginning"), Some(0));
+        let account = world.account(&ids);
+        assert!(account.is_exact(), "{account:?}");
+        world.expire();
+        assert_eq!(backfill(&world, "beginning"), Some(0));
+        assert_eq!(world.results().len(), 20);
+    }
+}

@@ -11,6 +11,12 @@ use fmnist_core::{
     message::ResultRecord,
     transport::{Outbound, Publisher},
 };
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, task::JoinSet};
 use transport_kafka::{
@@ -20,6 +26,7 @@ use transport_kafka::{
 
 use crate::program::{Program, example};
 
+const PARTITIONS: i32 = 2;
 const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const RANGE: &str = r#"{"start_idx": 0, "end_idx": 3}"#;
 
@@ -47,7 +54,7 @@ impl World {
             ..KafkaConfig::default()
         };
         let runtime = Runtime::new().unwrap();
-        runtime.block_on(create_topics(&kafka, 2)).unwrap();
+        runtime.block_on(create_topics(&kafka, PARTITIONS)).unwrap();
         Self { kafka, runtime, folder: tempfile::tempdir().unwrap() }
     }
 
@@ -87,6 +94,38 @@ impl World {
             }
             sends.join_all().await
         })
+    }
+
+    /// Leaves a message and a mark at the end of each partition that no reader of committed messages
+    /// sees.
+    pub(crate) fn abort_transaction(&self) {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &self.kafka.bootstrap_servers)
+            .set("transactional.id", &self.kafka.topic)
+            .create()
+            .unwrap();
+        producer.init_transactions(PATIENCE).unwrap();
+        producer.begin_transaction().unwrap();
+        for partition in 0..PARTITIONS {
+            let record = BaseRecord::<(), str>::to(&self.kafka.topic).partition(partition);
+            producer.send(record.payload(RANGE)).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+        producer.abort_transaction(PATIENCE).unwrap();
+    }
+
+    /// Deletes everything that the input topic has, as retention does.
+    pub(crate) fn expire(&self) {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", &self.kafka.bootstrap_servers)
+            .create()
+            .unwrap();
+        let mut all = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            all.add_partition_offset(&self.kafka.topic, partition, Offset::End).unwrap();
+        }
+        let options = AdminOptions::new();
+        self.runtime.block_on(admin.delete_records(&all, &options)).unwrap();
     }
 
     fn publisher(&self, topic: &str) -> KafkaPublisher {

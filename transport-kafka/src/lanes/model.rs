@@ -19,15 +19,18 @@ enum Fault {
     IgnoresRevocation,
     /// A transaction takes a message past a hole.
     StagesPastAHole,
+    /// Counts a failure for what is pulled back behind the message that failed.
+    CountsNeighbours,
 }
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
     Fault::CommitsTheMaximum,
     Fault::LosesRetries,
     Fault::LeavesTheRest,
     Fault::SeeksTheLatest,
     Fault::IgnoresRevocation,
     Fault::StagesPastAHole,
+    Fault::CountsNeighbours,
 ];
 
 /// What a consumer may do next. Numbers choose among the claims given so far, the oldest first.
@@ -37,6 +40,7 @@ enum Step {
     Done(usize),
     Stage(usize),
     PullBack(usize),
+    Retry(usize),
     Seek,
     Revoke,
 }
@@ -46,7 +50,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Receive),
         4 => (0..8_usize).prop_map(Step::Done),
         2 => (0..8_usize).prop_map(Step::Stage),
-        2 => (0..8_usize).prop_map(Step::PullBack),
+        1 => (0..8_usize).prop_map(Step::PullBack),
+        1 => (0..8_usize).prop_map(Step::Retry),
         2 => Just(Step::Seek),
         1 => Just(Step::Revoke),
     ]
@@ -61,6 +66,8 @@ struct Model {
     /// The last offset that may be committed.
     committed: i64,
     seek: Option<i64>,
+    /// How often each offset failed since the partition was assigned.
+    failures: HashMap<i64, u32>,
     fault: Option<Fault>,
 }
 
@@ -75,10 +82,12 @@ impl Model {
         self.deliveries[at].standing == Standing::Valid
     }
 
-    fn receive(&mut self) {
+    /// Gives the number of the attempt.
+    fn receive(&mut self) -> u32 {
         let offset = self.position;
         self.position += 1;
         self.deliveries.push(Delivered { offset, is_done: false, standing: Standing::Valid });
+        1 + self.failures.get(&offset).copied().unwrap_or_default()
     }
 
     fn done(&mut self, at: usize) -> Option<i64> {
@@ -144,7 +153,22 @@ impl Model {
         true
     }
 
+    fn retry(&mut self, at: usize) -> bool {
+        let offset = self.deliveries[at].offset;
+        let neighbours = self.fault == Some(Fault::CountsNeighbours);
+        let behind = |d: &&Delivered| d.standing == Standing::Valid && d.offset > offset;
+        let behind = self.deliveries.iter().filter(behind).map(|d| d.offset);
+        let failed: Vec<i64> =
+            std::iter::once(offset).chain(behind.filter(|_| neighbours)).collect();
+        let counted = self.pull_back(at);
+        for offset in failed.into_iter().filter(|_| counted) {
+            *self.failures.entry(offset).or_default() += 1;
+        }
+        counted
+    }
+
     fn revoke(&mut self) {
+        self.failures.clear();
         if self.fault != Some(Fault::IgnoresRevocation) {
             self.deliveries.iter_mut().for_each(|d| d.standing = Standing::Stale);
         }
@@ -165,8 +189,9 @@ fn compare(transactions: bool, steps: &[Step], fault: Option<Fault>) -> Result<(
     for step in steps {
         match *step {
             Step::Receive if model.seek.is_none() => {
-                claims.push(lanes.receive(0, model.position).0);
-                model.receive();
+                let (claim, attempt) = lanes.receive(0, model.position);
+                claims.push(claim);
+                prop_assert_eq!(attempt, model.receive());
             }
             Step::Receive => {}
             Step::Done(n) => {
@@ -183,6 +208,11 @@ fn compare(transactions: bool, steps: &[Step], fault: Option<Fault>) -> Result<(
             Step::PullBack(n) => {
                 if let Some(at) = pick(&claims, n) {
                     prop_assert_eq!(lanes.pull_back(claims[at]), model.pull_back(at));
+                }
+            }
+            Step::Retry(n) => {
+                if let Some(at) = pick(&claims, n) {
+                    prop_assert_eq!(lanes.retry(claims[at]), model.retry(at));
                 }
             }
             Step::Seek => {

@@ -57,7 +57,7 @@ pub(crate) async fn receive(
 }
 
 /// The committed offset of each partition of the input topic; `None` where there is none.
-async fn committed(config: &KafkaConfig) -> Vec<Option<i64>> {
+pub(crate) async fn committed(config: &KafkaConfig) -> Vec<Option<i64>> {
     let config = config.clone();
     let ask = move || {
         let consumer: BaseConsumer = ClientConfig::new()
@@ -298,4 +298,29 @@ async fn a_refused_result_stops_the_consumer_with_its_message_uncommitted() {
     assert!(matches!(error, TransportError::Fatal { .. }), "{error}");
     transport.drain(PATIENCE).await.expect("drained");
     assert_eq!(receive(&mut kafka.connect().await, 1).await[0].id, sent[0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_further_attempt_is_of_the_message_that_failed_and_not_of_those_pulled_back_behind_it() {
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    for payload in ["before", "failing", "behind"] {
+        send_to(&kafka.0, 0, payload).await;
+    }
+    let mut transport = kafka.connect().await;
+    let attempts = |deliveries: &[Delivery<KafkaToken>]| {
+        deliveries.iter().map(|delivery| delivery.attempt).collect::<Vec<_>>()
+    };
+    let mut deliveries = receive(&mut transport, 3).await;
+    assert_eq!(attempts(&deliveries), [Some(1); 3]);
+    let behind = deliveries.pop().map(|delivery| (delivery, Outcome::Recorded));
+    let failing = deliveries.pop().map(|delivery| (delivery, Outcome::Retry));
+    let settled = transport.settle(failing.into_iter().chain(behind).collect()).await;
+    let expected = Settlement { retried: 2, ..Settlement::default() };
+    assert_eq!(settled.expect("settled"), expected);
+    let again = receive(&mut transport, 2).await;
+    assert_eq!(attempts(&again), [Some(2), Some(1)]);
+    // Dropped unsettled, which is nobody's failure.
+    drop(again);
+    assert_eq!(attempts(&receive(&mut transport, 2).await), [Some(2), Some(1)]);
 }

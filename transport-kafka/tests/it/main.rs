@@ -3,7 +3,9 @@
 mod constant;
 mod crashes;
 mod faults;
+mod groups;
 mod harness;
+mod holds;
 mod limits;
 mod observed;
 mod poison;

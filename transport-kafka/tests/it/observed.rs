@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ONE: Limits = Limits { max_messages: 1, max_bytes: 1 << 20, max_wait: Duration::ZERO };
 
 #[derive(Clone, Default)]
-struct Events(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Events(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Events {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -42,7 +42,7 @@ impl Write for Events {
 
 impl Events {
     /// The events of this thread from now on, while the guard lives.
-    fn new() -> (Self, tracing::subscriber::DefaultGuard) {
+    pub(crate) fn new() -> (Self, tracing::subscriber::DefaultGuard) {
         let events = Self::default();
         let writer = events.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -52,7 +52,7 @@ impl Events {
         (events, tracing::subscriber::set_default(subscriber))
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().expect("not poisoned").clone()).expect("UTF-8")
     }
 }

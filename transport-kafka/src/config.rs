@@ -533,10 +533,7 @@ mod tests {
             auto_offset_reset: reset.to_owned(),
             ..KafkaConfig::default()
         };
-        for (config, at_the_end) in [
-            (with("earliest"), false),
-            (with("latest"), true),
-        ] {
+        for (config, at_the_end) in [(with("earliest"), false), (with("latest"), true)] {
             let client = config.consumer().expect("a configuration");
             assert_eq!(client.get("auto.offset.reset"), Some("earliest"));
             assert_eq!(config.begins_at_the_end(), at_the_end);

@@ -341,12 +341,6 @@ impl Shared {
         self.arrived.notify_waiters();
     }
 
-    /// Blocks for so long, or until the transport closes; answers whether it does not.
-    pub(crate) fn pause(&self, pause: Duration) -> bool {
-        let waited = self.marked.wait_timeout_while(self.state(), pause, |state| !state.closing);
-        !waited.unwrap_or_else(PoisonError::into_inner).0.closing
-    }
-
     /// Leaves marks on partitions as the next consumer is to find them, within `timeout`.
     pub(crate) fn farewell(&self, partitions: &[i32], timeout: Duration) {
         let mut state = self.state();

@@ -12,7 +12,9 @@ use std::{
 use fmnist_core::{
     Classifier, Image,
     fail_points::{self, Death, FailPoint},
-    pipeline::{Answered, BatchConfig, OnError, Pipeline, PipelineConfig, PipelineReport, Sink, SinkError},
+    pipeline::{
+        Answered, BatchConfig, OnError, Pipeline, PipelineConfig, PipelineReport, Sink, SinkError,
+    },
     transport::Transport,
 };
 use frontend_actix::shutdown_signal;

@@ -86,6 +86,10 @@ pub trait Transport: Send + 'static {
         None
     }
 
+    /// Says, before the first reception, that nobody will ask for [`Transport::crashes`]: the transport
+    /// need not keep an account of them, and messages do not come one at a time.
+    fn forget_crashes(&mut self) {}
+
     /// Takes note, in a way that survives the process, that the message in flight for which there is
     /// an answer of [`Transport::crashes`] enters `stage`. Gives up where that takes long.
     fn enter(&mut self, _stage: Stage) -> impl Future<Output = ()> + Send {

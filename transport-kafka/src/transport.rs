@@ -266,6 +266,10 @@ impl Transport for KafkaTransport {
         self.shared.state().marks.crashes((*partition)?, (*offset)?)
     }
 
+    fn forget_crashes(&mut self) {
+        self.shared.state().marks.disable();
+    }
+
     async fn enter(&mut self, stage: Stage) {
         self.shared.state().marks.enter(stage);
         self.shared.marks_kept(Instant::now() + MARK_WAIT).await;

@@ -58,7 +58,7 @@ pub struct OnError {
     pub attempts: u32,
     /// How often the process may end without a farewell (out of memory, aborted, killed) while a
     /// message alone is in flight, before that message is dead-lettered at the stage it was in.
-    /// Counted on Kafka.
+    /// Counted on Kafka; 0 gives none up.
     pub crashes: u32,
     /// The wait before a message is handed back to be delivered again, in milliseconds.
     pub backoff_ms: u64,

@@ -61,6 +61,9 @@ pub(super) async fn run_with<T: Transport, M: Infer, S: Sink>(
 ) -> Result<PipelineReport, PipelineError> {
     pipeline.pulse.measure(&meters);
     let mut runner = Runner::new(pipeline, decoder, inference, meters);
+    if runner.config.on_error.crashes == 0 {
+        runner.transport.forget_crashes();
+    }
     let stopped = runner.run(shutdown).await;
     let grace = Duration::from_millis(runner.config.grace_ms);
     crate::fail_point!(InDrain);
@@ -274,7 +277,8 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
     /// Why the message is not tried again, if it has ended the process too often.
     fn given_up(&self, delivery: &Delivery<T::Token>) -> Option<Rejection> {
         let crashes = self.transport.crashes(delivery)?;
-        (crashes.count >= self.config.on_error.crashes).then(|| crashes.rejection())
+        let limit = self.config.on_error.crashes;
+        (limit > 0 && crashes.count >= limit).then(|| crashes.rejection())
     }
 
     /// Whether the next crash of the message would be one too many, so that its stage matters.

@@ -125,6 +125,21 @@ async fn after_an_unclean_end_what_was_in_flight_comes_one_at_a_time_with_its_cr
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nobody_counts_crashes_nothing_comes_alone_and_nothing_is_marked() {
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    for _ in 0..3 {
+        send_to(&kafka.0, 0, "x").await;
+    }
+    leave(&kafka.0, 3, LEFT_BEHIND).await;
+    let mut transport = kafka.connect().await;
+    transport.forget_crashes();
+    let deliveries = receive(&mut transport, 3).await;
+    assert!(deliveries.iter().all(|delivery| transport.crashes(delivery).is_none()));
+    assert_eq!(found(&kafka.0).await, (Offset::Offset(3), LEFT_BEHIND.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_ended_the_process_three_times_is_dead_lettered_at_its_stage() {
     const MESSAGES: usize = 5;
     let cluster = cluster();

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fmnist_core::pipeline::{Pipeline, PipelineConfig};
+use fmnist_core::pipeline::{OnError, Pipeline, PipelineConfig};
 use transport_kafka::{KafkaConfig, KafkaTransport};
 
 use crate::constant::{Constant, test_set};
@@ -25,7 +25,10 @@ pub(crate) fn settings_from_env() -> Option<Settings> {
 pub(crate) async fn consume(settings: Settings) {
     let model = Constant::new(Duration::from_millis(settings.delay_ms));
     let transport = KafkaTransport::connect(&settings.kafka).await.expect("connected");
-    let pipeline = Pipeline::new(transport, model, test_set(), PipelineConfig::default());
+    // No message is to blame for the kills, and many are to be in flight.
+    let on_error = OnError { crashes: 0, ..OnError::default() };
+    let config = PipelineConfig { on_error, ..PipelineConfig::default() };
+    let pipeline = Pipeline::new(transport, model, test_set(), config);
     pipeline.run(std::future::pending()).await.expect("runs until it is killed");
 }
 

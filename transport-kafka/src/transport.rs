@@ -112,15 +112,15 @@ impl KafkaTransport {
             Guarantee::AtLeastOnce => None,
             Guarantee::ExactlyOnce => Some(blocking(config, transaction::Producer::connect).await?),
         };
+        if config.begins_at_the_end() {
+            blocking(config, place::begin_at_the_end).await?;
+        }
         let keeper = Keeper::new(config, Arc::clone(&shared))?;
         let (part, (ended, kept)) = (shared.supervisor.part("thread of marks"), oneshot::channel());
         thread::spawn(move || {
             let _ended = ended;
             keeper.run(part);
         });
-        if config.begins_at_the_end() {
-            blocking(config, place::begin_at_the_end).await?;
-        }
         let (membership, closed) = Membership::join(config, Context(Arc::clone(&shared)))?;
         let membership = Arc::new(membership);
         let mut tasks = Vec::with_capacity(3);

@@ -58,7 +58,7 @@ impl Default for ServerConfig {
             max_requests_per_second: 1_000,
             max_inferences: None,
             max_waiting: 64,
-            max_wait_ms: 500,
+            max_wait_ms: 1_000,
             max_streams: 100,
             max_connections: 1_000,
             read_timeout_ms: 30_000,

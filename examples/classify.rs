@@ -51,7 +51,11 @@ const UNREAD: u8 = 128 + 13;
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    match run(&arguments, &mut io::stdout().lock(), &mut io::stderr().lock()) {
+    exit(run(&arguments, &mut io::stdout().lock(), &mut io::stderr().lock()))
+}
+
+fn exit(ended: Result<bool>) -> Result<ExitCode> {
+    match ended {
         // Of what it touches, stdout and stderr alone are pipes.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_unread) => {
             Ok(ExitCode::from(UNREAD))
@@ -172,6 +176,22 @@ mod tests {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let all_classified = run(&arguments, &mut out, &mut err).unwrap();
         (all_classified, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn it_ends_without_a_word_where_nobody_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = folder.path().join("a.png");
+        fs::write(&picture, trouser().to_png()).unwrap();
+        let picture = picture.to_str().unwrap();
+        for words in [&["--model-info"][..], &[picture, picture], &["--json", picture]] {
+            let arguments = Arguments::try_parse_from([&["classify"], words].concat()).unwrap();
+            let (reader, mut closed) = io::pipe().unwrap();
+            drop(reader);
+            let mut err = Vec::new();
+            let code = exit(run(&arguments, &mut closed, &mut err)).unwrap();
+            assert_eq!((code, &err[..]), (ExitCode::from(141), &b""[..]), "{words:?}");
+        }
     }
 
     #[test]

@@ -298,7 +298,11 @@ fn is_in_memory(url: &str) -> bool {
 /// Another program may be making the same tables.
 fn is_in_the_way(error: &DatabaseError) -> bool {
     match error {
-        DatabaseError::Open { source, .. } => source.to_string().contains("locked"),
+        DatabaseError::Open { source, .. } => {
+            let database = source.downcast_ref().and_then(sqlx::Error::as_database_error);
+            database.is_some_and(|error| error.is_unique_violation())
+                || source.to_string().contains("locked")
+        }
         DatabaseError::Migrate { .. } => !error.is_outage(),
         _ => false,
     }

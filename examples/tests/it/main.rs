@@ -7,6 +7,11 @@ mod deploy;
 mod draft7;
 mod figures;
 #[cfg(unix)]
+#[path = "../support/limit.rs"]
+mod limit;
+#[cfg(unix)]
+mod memory;
+#[cfg(unix)]
 mod obeyed;
 #[cfg(unix)]
 mod observed;
@@ -22,7 +27,5 @@ mod schema;
 mod start;
 #[cfg(unix)]
 mod stdio;
-#[cfg(unix)]
-mod unread;
 #[path = "../support/written.rs"]
 mod written;

@@ -198,13 +198,13 @@ fn sigterm_with_slow_messages_in_flight_settles_what_it_answers_and_exits_with_0
     let cluster = cluster();
     let servers = cluster.bootstrap_servers();
     const MESSAGES: usize = 8;
-    send(&servers, &[r#"{"start_idx": 0, "end_idx": 1000}"#; MESSAGES]);
+    send(&servers, &[r#"{"start_idx": 0, "end_idx": 200}"#; MESSAGES]);
     let start = || {
         Program::start(
             example("kafka_consumer")
                 .env("FMNIST_KAFKA__BOOTSTRAP_SERVERS", &servers)
-                // A tenth of `fused`'s speed; images of all messages share the batches, so that the
-                // first answer comes while the others are worked on.
+                // A tenth of `fused`'s speed, so that the first answer comes while the others are
+                // worked on.
                 .env("FMNIST_MODEL__ENGINE", "flex")
                 .env("FMNIST_BATCH__MAX_IMAGES", "64"),
         )

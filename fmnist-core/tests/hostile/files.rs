@@ -31,11 +31,12 @@ fn write(folder: &Path, images: &[u8], labels: &[u8]) {
 }
 
 #[test]
-fn a_gzip_bomb_of_images_stops_at_the_most_images_there_may_be() {
+fn a_gzip_bomb_behind_the_images_is_counted_and_not_kept() {
     let alone = Alone::wait();
     let folder = tempfile::tempdir().unwrap();
-    let (_, labels) = idx(3);
+    let (images, labels) = idx(3);
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&images).unwrap();
     let block = vec![0; MIB];
     for _ in 0..512 {
         encoder.write_all(&block).unwrap();
@@ -43,8 +44,22 @@ fn a_gzip_bomb_of_images_stops_at_the_most_images_there_may_be() {
     write(folder.path(), &encoder.finish().unwrap(), &labels);
     let (found, peak) = alone.measured(|| dataset::open(Some(folder.path()), Split::Test));
     let error = found.expect_err("refused").to_string();
-    assert!(error.contains("at most"), "{error}");
-    assert!(peak <= 256 * MIB, "{peak} bytes");
+    let bytes = 3 * 784 + 512 * MIB;
+    assert!(error.contains(&format!("found {bytes} bytes")), "{error}");
+    assert!(peak <= MIB, "{peak} bytes");
+}
+
+#[test]
+fn a_header_that_claims_more_images_than_there_may_be_is_refused_before_they_are_read() {
+    let alone = Alone::wait();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut images, labels) = idx(3);
+    images[4..8].copy_from_slice(&1_000_001_u32.to_be_bytes());
+    write(folder.path(), &images, &labels);
+    let (found, peak) = alone.measured(|| dataset::open(Some(folder.path()), Split::Test));
+    let error = found.expect_err("refused").to_string();
+    assert!(error.contains("at most 1000000 images"), "{error}");
+    assert!(peak <= MIB, "{peak} bytes");
 }
 
 #[test]

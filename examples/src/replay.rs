@@ -73,7 +73,10 @@ fn agrees(
     let again = model.classify(share)?;
     let same = |(number, (prediction, recorded)): (usize, (_, &PredictionRecord))| {
         let index = first + offset + number;
-        let now = PredictionRecord::new(index, prediction, model.labels(), recorded.top.len());
+        let now = PredictionRecord {
+            blank: share[number].is_blank(),
+            ..PredictionRecord::new(index, prediction, model.labels(), recorded.top.len())
+        };
         now == *recorded && now.probability.to_bits() == recorded.probability.to_bits()
     };
     Ok(again.iter().zip(&result.predictions).enumerate().all(same))

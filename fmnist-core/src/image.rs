@@ -1,15 +1,20 @@
 //! Pictures as the model sees them: 28×28 grey, 0 = background.
 
 mod decode;
+mod format;
 mod garment;
 mod ground;
+mod lines;
 mod prepare;
+mod reduction;
 
 use std::fmt;
 
 use ::image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 
-pub use decode::{ImageError, UploadLimits, decode_upload, decode_upload_within, is_picture};
+pub use decode::{
+    DECODED_BYTES, ImageError, UploadLimits, decode_upload, decode_upload_within, is_picture,
+};
 pub use prepare::prepare;
 
 /// One 28×28 grey picture, row-major, `u8`, 0 = background, 255 = brightest garment.
@@ -37,6 +42,19 @@ impl Image {
     /// The row-major pixels.
     pub const fn pixels(&self) -> &[u8; Self::PIXELS] {
         &self.0
+    }
+
+    /// Whether there is nothing to see: no pixel differs from another by more than noise.
+    ///
+    /// A class is the most probable one of a blank image, too, and means nothing.
+    pub fn is_blank(&self) -> bool {
+        /// Every one of the data set's 70,000 images has a pixel that differs from the first by 239 or more.
+        const NOISE: u8 = 15;
+        let differs = |block: &[u8; 56]| {
+            let most = block.iter().fold(0, |most, pixel| most.max(pixel.abs_diff(self.0[0])));
+            most > NOISE
+        };
+        !self.0.as_chunks().0.iter().any(differs)
     }
 
     /// A grey PNG file of 28×28 pixels; [`decode_upload`] gives the same image back.

@@ -85,8 +85,9 @@ function truthWords(record, prediction) {
 
 function tile(record, prediction, picture) {
   const [best, ...others] = prediction.top?.length ? prediction.top : [prediction];
-  const words = element("div", { className: "words" }, ...probabilityBar(best), ...truthWords(record, prediction));
-  words.append(...others.flatMap(probabilityBar));
+  const words = element("div", { className: "words" });
+  if (prediction.blank) words.append("nothing to see");
+  else words.append(...probabilityBar(best), ...truthWords(record, prediction), ...others.flatMap(probabilityBar));
   const made = element("li", { className: "tile" }, picture, words);
   if (isRange(record)) made.title = `image ${prediction.index}`;
   return made;

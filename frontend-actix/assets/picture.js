@@ -28,7 +28,12 @@ export async function choose(blob, name) {
     if (chosen !== mine) return;
     mine.prepared = prepared;
     show(bitmap ?? prepared, prepared, name);
-    const bars = predictions[0].top.map((top) => element("li", {}, ...probabilityBar(top)));
+    const [prediction] = predictions;
+    if (prediction.blank) {
+      say(answer, "Nothing stands out from the ground: there is no garment to name. Try one that differs more from what it lies on.");
+      return;
+    }
+    const bars = prediction.top.map((top) => element("li", {}, ...probabilityBar(top)));
     say(answer, element("ol", { className: "bars", ariaLabel: "Most probable classes" }, ...bars));
   } catch (error) {
     if (chosen !== mine) return;

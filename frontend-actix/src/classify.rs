@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use fmnist_core::{Infer, ModelIdentity, Prediction, message::PredictionRecord};
+use fmnist_core::{Image, Infer, ModelIdentity, Prediction, message::PredictionRecord};
 use serde::Serialize;
 
 use crate::{error::ApiError, site::Site, upload};
@@ -27,10 +27,14 @@ pub(crate) async fn classify(
     let place = site.limits.place()?;
     let read = move || uploads.iter().map(upload::Upload::image).collect::<Result<Vec<_>, _>>();
     let images = place.read(read).await?;
-    let answer = |model: &dyn Infer, predictions: &[Prediction]| Answer {
+    let blank: Vec<bool> = images.iter().map(Image::is_blank).collect();
+    let answer = move |model: &dyn Infer, predictions: &[Prediction]| Answer {
         predictions: (0..)
-            .zip(predictions)
-            .map(|(index, p)| PredictionRecord::new(index, p, model.labels(), TOP))
+            .zip(predictions.iter().zip(blank))
+            .map(|(index, (prediction, blank))| PredictionRecord {
+                blank,
+                ..PredictionRecord::new(index, prediction, model.labels(), TOP)
+            })
             .collect(),
         model: Arc::clone(model.identity()),
     };

@@ -201,5 +201,7 @@ fn prediction(row: &AnyRow, id: &str) -> Result<PredictionRecord, DatabaseError>
         label: row.try_get("label")?,
         probability: row.try_get::<f64, _>("probability")? as f32,
         top: top.map_err(|source| DatabaseError::Row { id: id.to_owned(), source })?,
+        // Not kept: a table has what a class is counted by.
+        blank: false,
     })
 }

@@ -263,6 +263,7 @@ mod tests {
             label: String::new(),
             probability: 1.0,
             top: Vec::new(),
+            blank: false,
         };
         let record = ResultRecord {
             schema: ResultRecord::SCHEMA,

@@ -19,6 +19,7 @@ fn result(partition: i32, offset: i64, classes: &[usize]) -> ResultRecord {
         label: LABELS[class].to_owned(),
         probability: 1.0,
         top: Vec::new(),
+        blank: false,
     };
     ResultRecord {
         schema: ResultRecord::SCHEMA,

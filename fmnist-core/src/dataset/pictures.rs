@@ -146,7 +146,7 @@ fn read(path: &Path) -> Result<Image, DatasetError> {
     file.take(most).read_to_end(&mut bytes).map_err(unreadable)?;
     let image = decode_upload(&bytes)
         .map_err(|source| DatasetError::Picture { path: path.to_owned(), source })?;
-    if image.pixels().iter().all(|&pixel| pixel == 0) {
+    if image.is_blank() {
         return Err(other("something that stands out from its ground", "a plain picture"));
     }
     Ok(image)

@@ -1,7 +1,5 @@
 //! Which pixels of a photo are garment.
 
-use ::image::GrayImage;
-
 /// Columns and rows that a garment takes, half-open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
@@ -19,11 +17,10 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    /// Takes the pixels that stand out.
-    pub(super) fn of(picture: &GrayImage, stands_out: impl Fn(u32, u32, u8) -> bool) -> Self {
-        let (width, height) = picture.dimensions();
-        let flags = picture.enumerate_pixels().map(|(x, y, luma)| stands_out(x, y, luma.0[0]));
-        Self { width: width as usize, height: height as usize, flags: flags.collect() }
+    /// Takes the pixels that differ by more than `least` from their ground.
+    pub(super) fn of(width: u32, differences: &[f32], least: f32) -> Self {
+        let flags: Vec<bool> = differences.iter().map(|&difference| difference > least).collect();
+        Self { width: width as usize, height: flags.len() / width as usize, flags }
     }
 
     /// Leaves out the specks: connected pixels that are fewer than one in fifty of the largest
@@ -63,6 +60,27 @@ impl Mask {
         pieces
     }
 
+    /// Adds what it encloses.
+    pub(super) fn filled(&self) -> Self {
+        let mut outside = vec![false; self.flags.len()];
+        let edge = |at: usize| {
+            let (row, column) = (at / self.width, at % self.width);
+            row == 0 || column == 0 || row + 1 == self.height || column + 1 == self.width
+        };
+        let mut next: Vec<usize> =
+            (0..self.flags.len()).filter(|&at| edge(at) && !self.flags[at]).collect();
+        next.iter().for_each(|&at| outside[at] = true);
+        while let Some(at) = next.pop() {
+            for neighbour in self.around(at) {
+                if !self.flags[neighbour] && !outside[neighbour] {
+                    outside[neighbour] = true;
+                    next.push(neighbour);
+                }
+            }
+        }
+        Self { flags: outside.iter().map(|outside| !outside).collect(), ..*self }
+    }
+
     /// Adds the pixels beside it, where an edge is soft.
     pub(super) fn grown(&self) -> Self {
         let mut flags = self.flags.clone();
@@ -83,8 +101,9 @@ impl Mask {
         })
     }
 
-    pub(super) fn has(&self, column: u32, row: u32) -> bool {
-        self.flags[row as usize * self.width + column as usize]
+    /// Whether a pixel is in it, by its place in row-major order.
+    pub(super) fn has(&self, at: usize) -> bool {
+        self.flags[at]
     }
 
     /// The smallest box around it; `None` if nothing is in it.
@@ -107,9 +126,14 @@ fn extent(lines: &[bool]) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use ::image::Luma;
-
     use super::*;
+
+    fn mask(width: u32, height: u32, inside: impl Fn(u32, u32) -> bool) -> Mask {
+        let places = (0..width * height).map(|at| (at % width, at / width));
+        let differences: Vec<f32> =
+            places.map(|(x, y)| if inside(x, y) { 50.0 } else { 10.0 }).collect();
+        Mask::of(width, &differences, 10.0)
+    }
 
     /// A block of 20×30 from column 10 and row 5, another of 5×4, and a speck of 2×2.
     fn picture() -> Mask {
@@ -119,8 +143,7 @@ mod tests {
             let speck = (70..72).contains(&x) && (2..4).contains(&y);
             block || strap || speck
         };
-        let picture = GrayImage::from_fn(80, 60, |x, y| Luma([u8::from(inside(x, y))]));
-        Mask::of(&picture, |_, _, luma| luma == 1)
+        mask(80, 60, inside)
     }
 
     #[test]
@@ -133,14 +156,24 @@ mod tests {
 
     #[test]
     fn it_grows_by_one_pixel_and_not_over_the_edge() {
-        let corner = GrayImage::from_fn(9, 9, |x, y| Luma([u8::from(x == 0 && y == 4)]));
-        let grown = Mask::of(&corner, |_, _, luma| luma == 1).grown();
+        let grown = mask(9, 9, |x, y| x == 0 && y == 4).grown();
         assert_eq!(grown.bounds(), Some(Bounds { left: 0, top: 3, right: 2, bottom: 6 }));
-        assert!(grown.has(1, 5) && !grown.has(2, 4) && !grown.has(8, 3));
+        let has = |x: usize, y: usize| grown.has(y * 9 + x);
+        assert!(has(1, 5) && !has(2, 4) && !has(8, 3));
     }
 
     #[test]
     fn nothing_has_no_box() {
-        assert_eq!(Mask::of(&GrayImage::new(5, 5), |_, _, luma| luma == 1).bounds(), None);
+        assert_eq!(mask(5, 5, |_, _| false).bounds(), None);
+    }
+
+    #[test]
+    fn what_is_enclosed_is_filled_and_what_is_open_is_not() {
+        let ring = |x: u32, y: u32| (2..8).contains(&x) && (2..8).contains(&y);
+        let hole = |x: u32, y: u32| (4..6).contains(&x) && (4..6).contains(&y);
+        let filled = mask(10, 10, |x, y| ring(x, y) && !hole(x, y)).filled();
+        assert!(filled.has(44) && !filled.has(0));
+        let open = mask(10, 10, |x, y| ring(x, y) && !(hole(x, y) || x >= 6 && y == 4)).filled();
+        assert!(!open.has(44));
     }
 }

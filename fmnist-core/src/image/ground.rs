@@ -1,135 +1,233 @@
 //! The background of a photo, as its border shows it.
 
-use ::image::GrayImage;
+use ::image::RgbImage;
 
-/// A plane of grey levels, because light falls from one side.
+use super::garment::Mask;
+
+/// The colours of a ground without a garment: a quadratic surface for each channel, because light
+/// falls from one side and lenses darken corners.
 pub(super) struct Ground {
-    /// Luma at the upper left corner, and what a column and a row add to it.
-    plane: [f64; 3],
-    light: bool,
+    /// Of each channel the factors of the terms.
+    surfaces: [[f32; TERMS]; 3],
     /// Differences up to here are texture, not garment: grey levels, 0.0–255.0.
-    pub(super) texture: f64,
+    pub(super) texture: f32,
 }
 
-/// Column, row and luma of a pixel.
-type Point = [f64; 3];
+/// 1, x, y, x², xy and y²; x and y go from -1 to 1.
+const TERMS: usize = 6;
+/// Compression and sensor noise of a plain ground, grey levels.
+const LEAST_TEXTURE: f32 = 4.0;
+const MOST_TEXTURE: f32 = 64.0;
+
+/// A pixel's terms and its colour.
+type Point = ([f32; TERMS], [u8; 3]);
 
 impl Ground {
-    /// Fits the border of a photo that was smoothed, whatever touches it in places.
-    pub(super) fn measure(smooth: &GrayImage) -> Self {
-        /// Compression and sensor noise of a plain ground, grey levels.
-        const LEAST_TEXTURE: f64 = 12.0;
-        const MOST_TEXTURE: f64 = 64.0;
+    /// Measures a photo that was smoothed: begins with what its corners show, and takes in whatever
+    /// looks like it.
+    ///
+    /// Least squares, fitted again without what stands out: a garment counts for nothing as soon
+    /// as it is seen, wherever it touches the border.
+    pub(super) fn measure(smooth: &RgbImage) -> Self {
+        /// A surface is smooth: so many columns and rows are enough to know it.
+        const ENOUGH: u32 = 100;
         const ROUNDS: usize = 4;
-        let border = border(smooth);
-        let mut plane = [median(border.iter().map(|point| point[2]).collect()), 0.0, 0.0];
-        let mut deviation = deviation(&border, plane);
+        let step = smooth.width().max(smooth.height()).div_ceil(ENOUGH);
+        let [width, height] = [smooth.width(), smooth.height()].map(|side| side.div_ceil(step));
+        let small = RgbImage::from_fn(width, height, |x, y| *smooth.get_pixel(x * step, y * step));
+
+        let all: Vec<Point> = points(&small).collect();
+        let corners: Vec<Point> = all
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| is_corner(*at as u32, width, height))
+            .map(|(_, point)| *point)
+            .collect();
+        let middle = [0, 1, 2].map(|channel| {
+            quantile(corners.iter().map(|(_, colour)| f32::from(colour[channel])).collect(), 0.5)
+        });
+        let mut ground =
+            Self { surfaces: middle.map(|level| [level, 0.0, 0.0, 0.0, 0.0, 0.0]), texture: 0.0 };
+        ground.texture = ground.texture_of(&corners, typical);
+        for terms in [3, 3, TERMS, TERMS] {
+            ground.fit(&corners, terms);
+            ground.texture = ground.texture_of(&corners, typical);
+        }
         for _ in 0..ROUNDS {
-            let limit = (4.0 * deviation).max(4.0);
-            let near = border.iter().filter(|point| residual(plane, point).abs() <= limit);
-            plane = fit(near).unwrap_or(plane);
-            deviation = self::deviation(&border, plane);
+            let differences: Vec<f32> = all.iter().map(|point| ground.difference(point)).collect();
+            let seen = Mask::of(width, &differences, ground.texture).grown();
+            let rest = all.iter().enumerate().filter(|(at, _)| !seen.has(*at));
+            let rest: Vec<Point> = rest.map(|(_, point)| *point).collect();
+            if rest.len() * 20 < all.len() {
+                break;
+            }
+            ground.fit(&rest, TERMS);
+            ground.texture = ground.texture_of(&rest, nearly_all);
         }
-        let (width, height) = smooth.dimensions();
-        let middle = level(plane, f64::from(width) / 2.0, f64::from(height) / 2.0);
-        // Of normal noise the median deviation is 0.67 σ: four of them leave 0.7 % of the ground.
-        let texture = (4.0 * deviation).clamp(LEAST_TEXTURE, MOST_TEXTURE);
-        Self { plane, light: middle >= 128.0, texture }
+        ground
     }
 
-    /// How far a pixel stands out: what is darker on a light ground, brighter on a dark one; grey
-    /// levels, negative on the other side.
-    pub(super) fn difference(&self, column: u32, row: u32, luma: u8) -> f64 {
-        let above = f64::from(luma) - level(self.plane, f64::from(column), f64::from(row));
-        if self.light { -above } else { above }
+    /// What a picture of this ground has beside it.
+    pub(super) fn residue(&self, picture: &RgbImage) -> Residue {
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        Residue {
+            width,
+            height,
+            pixels: points(picture).map(|point| self.beside(&point)).collect(),
+        }
     }
 
-    /// How far a pixel can stand out there: 1.0–255.0 grey levels.
-    pub(super) fn range(&self, column: u32, row: u32) -> f64 {
-        let level = level(self.plane, f64::from(column), f64::from(row)).clamp(0.0, 255.0);
-        (if self.light { level } else { 255.0 - level }).max(1.0)
+    fn beside(&self, (terms, colour): &Point) -> [f32; 3] {
+        let level = |factors: &[f32; TERMS]| -> f32 {
+            factors.iter().zip(terms).map(|(factor, term)| factor * term).sum()
+        };
+        [0, 1, 2].map(|channel| f32::from(colour[channel]) - level(&self.surfaces[channel]))
+    }
+
+    fn difference(&self, point: &Point) -> f32 {
+        farthest(self.beside(point))
+    }
+
+    /// Fits the first `count` terms to the points that look like the ground so far.
+    fn fit(&mut self, points: &[Point], count: usize) {
+        /// Keeps at zero what the points do not tell.
+        const RIDGE: f64 = 1e-4;
+        let mut sums = [[0.0_f64; TERMS + 3]; TERMS];
+        let near = points.iter().filter(|point| self.difference(point) <= self.texture);
+        for (terms, colour) in near {
+            let colour = colour.map(f32::from);
+            for (line, factor) in sums.iter_mut().zip(terms) {
+                for (sum, value) in line.iter_mut().zip(terms.iter().chain(&colour)) {
+                    *sum += f64::from(factor * value);
+                }
+            }
+        }
+        let weight = sums[0][0];
+        if weight == 0.0 {
+            return;
+        }
+        for (index, line) in sums.iter_mut().enumerate().skip(1) {
+            line[index] += RIDGE * weight;
+        }
+        for pivot in 0..count {
+            let line = sums[pivot];
+            for (_, other) in sums.iter_mut().enumerate().filter(|(index, _)| *index != pivot) {
+                let factor = other[pivot] / line[pivot];
+                other.iter_mut().zip(line).for_each(|(value, term)| *value -= factor * term);
+            }
+        }
+        for (channel, factors) in self.surfaces.iter_mut().enumerate() {
+            for (term, factor) in factors.iter_mut().enumerate().take(count) {
+                *factor = (sums[term][TERMS + channel] / sums[term][term]) as f32;
+            }
+        }
+    }
+
+    fn texture_of(&self, points: &[Point], judge: impl Fn(Vec<f32>) -> f32) -> f32 {
+        judge(points.iter().map(|point| self.difference(point)).collect())
     }
 }
 
-fn level(plane: [f64; 3], column: f64, row: f64) -> f64 {
-    plane[0] + plane[1] * column + plane[2] * row
+/// The texture of differences of which up to a half may be a garment's.
+fn typical(differences: Vec<f32>) -> f32 {
+    // Of normal noise the median deviation is 0.67 σ: four of them leave 0.7 % of the ground.
+    (4.0 * quantile(differences, 0.5)).clamp(LEAST_TEXTURE, MOST_TEXTURE)
 }
 
-fn residual(plane: [f64; 3], [column, row, luma]: &Point) -> f64 {
-    luma - level(plane, *column, *row)
+/// The texture of differences that are nearly all of a ground.
+pub(super) fn nearly_all(differences: Vec<f32>) -> f32 {
+    // Of normal noise 1.96 σ: as above, and half as much where a pattern goes up and down evenly.
+    (1.4 * quantile(differences, 0.95)).clamp(LEAST_TEXTURE, MOST_TEXTURE)
 }
 
-/// The median distance from the plane.
-fn deviation(border: &[Point], plane: [f64; 3]) -> f64 {
-    median(border.iter().map(|point| residual(plane, point).abs()).collect())
+/// What a picture has beside its ground: each channel's difference in grey levels, row-major.
+pub(super) struct Residue {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) pixels: Vec<[f32; 3]>,
 }
 
-fn border(picture: &GrayImage) -> Vec<Point> {
+/// How far it is: the channel that differs most.
+pub(super) fn farthest(differences: [f32; 3]) -> f32 {
+    differences.into_iter().fold(0.0, |most, difference| difference.abs().max(most))
+}
+
+/// Each pixel in row-major order.
+fn points(picture: &RgbImage) -> impl Iterator<Item = Point> {
+    let scale = |at: u32, side: u32| 2.0 * (at as f32 + 0.5) / side as f32 - 1.0;
     let (width, height) = picture.dimensions();
-    let rows = (0..width).flat_map(|x| [(x, 0), (x, height - 1)]);
-    let columns = (0..height).flat_map(|y| [(0, y), (width - 1, y)]);
-    let point = |(x, y)| [f64::from(x), f64::from(y), f64::from(picture.get_pixel(x, y).0[0])];
-    rows.chain(columns).map(point).collect()
+    picture.enumerate_pixels().map(move |(column, row, colour)| {
+        let (x, y) = (scale(column, width), scale(row, height));
+        ([1.0, x, y, x * x, x * y, y * y], colour.0)
+    })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+/// Whether a pixel is on the border and within a quarter of its side from a corner: garments touch
+/// the middle of a side more often.
+fn is_corner(at: u32, width: u32, height: u32) -> bool {
+    let (column, row) = (at % width, at / width);
+    let near = |at: u32, side: u32| at <= side / 4 || at + 1 + side / 4 >= side;
+    let ends = |at: u32, side: u32| at == 0 || at + 1 == side;
+    (ends(row, height) && near(column, width)) || (ends(column, width) && near(row, height))
 }
 
-/// The plane of least squares, by Gauss's elimination; `None` where the points lie on a line.
-fn fit<'a>(points: impl Iterator<Item = &'a Point>) -> Option<[f64; 3]> {
-    let mut sums = [[0.0; 4]; 3];
-    for [column, row, luma] in points {
-        let terms = [1.0, *column, *row, *luma];
-        for (line, factor) in sums.iter_mut().zip(terms) {
-            line.iter_mut().zip(terms).for_each(|(sum, term)| *sum += factor * term);
-        }
-    }
-    for pivot in 0..3 {
-        let line = sums[pivot];
-        if line[pivot].abs() < 1e-6 {
-            return None;
-        }
-        for (_, other) in sums.iter_mut().enumerate().filter(|(index, _)| *index != pivot) {
-            let factor = other[pivot] / line[pivot];
-            other.iter_mut().zip(line).for_each(|(value, term)| *value -= factor * term);
-        }
-    }
-    Some([0, 1, 2].map(|axis| sums[axis][3] / sums[axis][axis]))
+fn quantile(mut values: Vec<f32>, share: f32) -> f32 {
+    let at = (values.len() as f32 * share) as usize;
+    if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(at, f32::total_cmp).1 }
 }
 
 #[cfg(test)]
 mod tests {
-    use ::image::Luma;
+    use ::image::Rgb;
 
     use super::*;
 
-    #[test]
-    fn a_slope_is_found_beneath_what_touches_the_border() {
-        let lit = GrayImage::from_fn(100, 80, |x, y| {
-            let garment = (30..60).contains(&x) && y > 20;
-            Luma([if garment { 20 } else { (150 + x / 2 + y / 4) as u8 }])
-        });
-        let ground = Ground::measure(&lit);
-        let [corner, across, down] = ground.plane;
-        assert!((corner - 149.6).abs() < 1.0, "{corner}");
-        assert!((across - 0.5).abs() < 0.01 && (down - 0.25).abs() < 0.01, "{across}, {down}");
-        assert!((ground.difference(40, 40, 20) - 160.0).abs() < 1.0);
-        assert_eq!(ground.texture, 12.0);
+    fn at(ground: &Ground, picture: &RgbImage, x: usize, y: usize) -> [f32; 3] {
+        ground.residue(picture).pixels[y * picture.width() as usize + x]
     }
 
     #[test]
-    fn a_dark_ground_turns_the_difference_round() {
-        let ground = Ground::measure(&GrayImage::from_pixel(20, 10, Luma([55])));
-        assert_eq!((ground.difference(3, 3, 155), ground.range(3, 3)), (100.0, 200.0));
-        assert_eq!(ground.difference(3, 3, 35), -20.0);
+    fn light_from_one_side_is_found_beneath_what_touches_the_border() {
+        let lit = RgbImage::from_fn(100, 80, |x, y| {
+            let garment = (30..60).contains(&x) && y > 20;
+            let level = if garment { 20 } else { 150 + x / 2 + y / 4 };
+            Rgb([level as u8; 3])
+        });
+        let ground = Ground::measure(&lit);
+        let [red, _, blue] = at(&ground, &lit, 40, 40);
+        assert!((red + 160.0).abs() < 1.0 && red == blue, "{red}");
+        assert!(farthest(at(&ground, &lit, 90, 70)) < 1.0);
+        assert_eq!(ground.texture, 4.0);
+    }
+
+    #[test]
+    fn corners_that_a_lens_darkens_are_ground() {
+        let dark_corners = RgbImage::from_fn(120, 90, |x, y| {
+            let (x, y) = (f64::from(x) / 60.0 - 1.0, f64::from(y) / 45.0 - 1.0);
+            let ground = 200.0 * (1.0 - 0.2 * (x * x + y * y));
+            let garment = x.abs() < 0.4 && y.abs() < 0.6;
+            Rgb([if garment { 250 } else { ground as u8 }; 3])
+        });
+        let ground = Ground::measure(&dark_corners);
+        let farthest_at = |x, y| farthest(at(&ground, &dark_corners, x, y));
+        assert!(farthest_at(0, 0) < 3.0 && farthest_at(60, 8) < 3.0 && farthest_at(20, 45) < 3.0);
+        assert!(farthest_at(60, 45) > 45.0);
+    }
+
+    #[test]
+    fn a_channel_alone_tells_a_garment_from_its_ground() {
+        let red = RgbImage::from_fn(60, 60, |x, y| {
+            let garment = (20..40).contains(&x) && (20..40).contains(&y);
+            if garment { Rgb([160, 30, 70]) } else { Rgb([200, 30, 30]) }
+        });
+        let ground = Ground::measure(&red);
+        assert_eq!(at(&ground, &red, 30, 30).map(f32::round), [-40.0, 0.0, 40.0]);
     }
 
     #[test]
     fn a_coarse_ground_has_a_larger_texture() {
-        let coarse = GrayImage::from_fn(90, 90, |x, y| Luma([120 + ((x * 7 + y * 5) % 17) as u8]));
+        let coarse = RgbImage::from_fn(90, 90, |x, y| Rgb([120 + ((x * 7 + y * 5) % 17) as u8; 3]));
         let texture = Ground::measure(&coarse).texture;
-        assert!((14.0..=18.0).contains(&texture), "{texture}");
+        assert!((10.0..=14.0).contains(&texture), "{texture}");
     }
 }

@@ -5,110 +5,104 @@
 //! the background is measured.
 
 use ::image::{
-    DynamicImage, GrayImage, Luma,
+    DynamicImage, GrayImage, RgbImage, RgbaImage,
     imageops::{self, FilterType},
 };
 
 use super::{
     Image,
     garment::{Bounds, Mask},
-    ground::Ground,
+    ground::{Ground, farthest, nearly_all},
+    lines::Lines,
+    reduction::{flattened, reduced},
 };
 
-/// A longest edge above this is reduced to it first: eight pixels for each of the model's.
-const LARGEST_EDGE: u32 = 224;
 /// Deviation of the Gaussian that takes noise away before pixels are judged, in pixels.
 const SMOOTHING: f32 = 1.0;
-/// A faint garment is made so many times as bright at most.
-const MOST_STRETCH: f32 = 4.0;
+/// What differs less from its ground is not seen, grey levels of the channel that differs most.
+const LEAST_CONTRAST: f32 = 16.0;
+/// What differs less than this share of a garment's contrast is its shine on the ground.
+const FAINTEST: f32 = 0.06;
 
 /// Makes a photo look like the data set: grey, background black, garment cropped, its aspect kept,
 /// longest edge 28 pixels, centred, its brightest pixel white as in 99 of 100 images of the data set.
 ///
 /// 28×28 pixels on a dark background are taken as they are. A picture without anything that
-/// stands out from its border comes back black.
+/// stands out from its ground comes back black, which [is blank](Image::is_blank).
 pub fn prepare(photo: &DynamicImage) -> Image {
-    let grey = flatten(photo);
-    if grey.width() == 0 || grey.height() == 0 {
-        return Image::new([0; Image::PIXELS]);
-    }
-    if is_native(&grey) {
-        return Image::from_fn(|row, column| grey.get_pixel(column as u32, row as u32).0[0]);
-    }
-    let grey = reduced(grey);
-    let smooth = imageops::blur(&grey, SMOOTHING);
-    let ground = Ground::measure(&smooth);
-    // Noise stands out before it is smoothed only, the rim of a sharp edge afterwards only.
-    let stands_out = |x, y, luma| {
-        let lumas = [luma, grey.get_pixel(x, y).0[0]];
-        lumas.iter().all(|&luma| ground.difference(x, y, luma) > ground.texture)
-    };
-    let mask = Mask::of(&smooth, stands_out).without_specks();
-    let Some(bounds) = mask.bounds() else { return Image::new([0; Image::PIXELS]) };
-    let mask = mask.grown();
-    let garment = GrayImage::from_fn(grey.width(), grey.height(), |x, y| {
-        let difference = ground.difference(x, y, grey.get_pixel(x, y).0[0]);
-        let value = if mask.has(x, y) { difference * 255.0 / ground.range(x, y) } else { 0.0 };
-        Luma([value.round() as u8]) // saturates
-    });
-    stretched(&fit(&garment, bounds))
+    prepare_small(&reduced(photo))
 }
 
-/// Averages a large photo down, which also takes noise away.
-fn reduced(grey: GrayImage) -> GrayImage {
-    let longest = grey.width().max(grey.height());
-    if longest <= LARGEST_EDGE {
-        return grey;
+/// [Prepares](prepare()) a picture that was reduced.
+pub(super) fn prepare_small(photo: &RgbaImage) -> Image {
+    const BLANK: Image = Image::new([0; Image::PIXELS]);
+    if photo.is_empty() {
+        return BLANK;
     }
-    let side = |side: u32| {
-        let scaled = u64::from(side) * u64::from(LARGEST_EDGE) / u64::from(longest);
-        (scaled as u32).max(1)
+    let photo = flattened(photo);
+    if let Some(image) = native(&photo) {
+        return image;
+    }
+    let smooth = imageops::blur(&photo, SMOOTHING);
+    let ground = Ground::measure(&smooth);
+    let (raw, smooth) = (ground.residue(&photo), ground.residue(&smooth));
+    let lines = Lines::of(&smooth);
+    // Noise stands out before it is smoothed only, the rim of a sharp edge afterwards only.
+    let certain = lines.differences(&smooth).into_iter().zip(lines.differences(&raw));
+    let certain: Vec<f32> = certain.map(|(smooth, raw)| smooth.min(raw)).collect();
+    let garment = Mask::of(photo.width(), &certain, ground.texture).grown();
+    let outside = certain.iter().enumerate().filter(|(at, _)| !garment.has(*at));
+    let texture = nearly_all(outside.map(|(_, difference)| *difference).collect());
+    let seen = |least| Mask::of(photo.width(), &certain, least).without_specks();
+    let garment = seen(texture);
+    let inside = certain.iter().enumerate().filter(|(at, _)| garment.has(*at));
+    let Some((brightest, &contrast)) = inside.max_by(|(_, a), (_, b)| a.total_cmp(b)) else {
+        return BLANK;
     };
-    imageops::thumbnail(&grey, side(grey.width()), side(grey.height()))
+    if contrast < LEAST_CONTRAST {
+        return BLANK;
+    }
+    let garment = seen(texture.max(FAINTEST * contrast));
+    let Some(bounds) = garment.bounds() else { return BLANK };
+    let garment = garment.grown().filled();
+    // In the shade a garment differs less from its ground than in the light: what counts is its share
+    // of the way from the ground to the colour that differs most.
+    let colours: Vec<[f32; 3]> = photo.pixels().map(|pixel| pixel.0.map(f32::from)).collect();
+    let full = colours[brightest];
+    let values = colours.iter().zip(&raw.pixels).enumerate().map(|(at, (colour, beside))| {
+        let way = [0, 1, 2].map(|channel| colour[channel] - beside[channel] - full[channel]);
+        let share = farthest(*beside) / farthest(way).max(contrast / 4.0);
+        if garment.has(at) { (255.0 * share).round() as u8 } else { 0 } // saturates
+    });
+    let values = GrayImage::from_raw(photo.width(), photo.height(), values.collect());
+    stretched(&fit(&values.expect("a value for each pixel"), bounds))
 }
 
 /// Makes the brightest pixel white.
 fn stretched(image: &Image) -> Image {
     let brightest = image.pixels().iter().copied().max().unwrap_or(0).max(1);
-    let factor = (255.0 / f32::from(brightest)).min(MOST_STRETCH);
+    let factor = 255.0 / f32::from(brightest);
     let pixel = |at: usize| (f32::from(image.pixels()[at]) * factor).round() as u8;
     Image::from_fn(|row, column| pixel(row * Image::WIDTH + column))
 }
 
-/// Whether it has 28×28 pixels and a dark background already.
+/// The picture itself, if it has 28×28 pixels and a dark background already.
 ///
 /// Garments of the data set touch the border; of its 70,000 images the fullest leaves 34 of the
 /// 108 border pixels dark, and of their negatives none has more than 22.
-fn is_native(grey: &GrayImage) -> bool {
+fn native(photo: &RgbImage) -> Option<Image> {
     const LEAST_DARK: usize = 28;
-    grey.dimensions() == (Image::WIDTH as u32, Image::HEIGHT as u32)
-        && border(grey).filter(|&luma| luma < 32).count() >= LEAST_DARK
-}
-
-/// The luma of each pixel of the border.
-fn border(grey: &GrayImage) -> impl Iterator<Item = u8> {
-    let (width, height) = grey.dimensions();
-    let rows = (0..width).flat_map(move |x| [(x, 0), (x, height - 1)]);
-    let columns = (1..height.saturating_sub(1)).flat_map(move |y| [(0, y), (width - 1, y)]);
-    rows.chain(columns).map(|(x, y)| grey.get_pixel(x, y).0[0])
-}
-
-/// To grey; what is transparent is laid on white or black, whichever differs from the garment.
-fn flatten(photo: &DynamicImage) -> GrayImage {
-    if !photo.color().has_alpha() {
-        return photo.to_luma8();
+    if photo.dimensions() != (Image::WIDTH as u32, Image::HEIGHT as u32) {
+        return None;
     }
-    let grey = photo.to_luma_alpha8();
-    let (sum, weight) = grey.pixels().fold((0_u64, 0_u64), |(sum, weight), pixel| {
-        let [luma, alpha] = pixel.0.map(u64::from);
-        (sum + luma * alpha, weight + alpha)
-    });
-    let white = sum < weight * 128;
-    let ground = if white { 255_u32 } else { 0 };
-    GrayImage::from_fn(grey.width(), grey.height(), |x, y| {
-        let [luma, alpha] = grey.get_pixel(x, y).0.map(u32::from);
-        Luma([((luma * alpha + ground * (255 - alpha) + 127) / 255) as u8])
-    })
+    let grey = imageops::grayscale(photo);
+    let image = Image::from_fn(|row, column| grey.get_pixel(column as u32, row as u32).0[0]);
+    let on_border = |at: &usize| {
+        let (row, column) = (at / Image::WIDTH, at % Image::WIDTH);
+        [0, Image::HEIGHT - 1].contains(&row) || [0, Image::WIDTH - 1].contains(&column)
+    };
+    let dark = (0..Image::PIXELS).filter(on_border).filter(|&at| image.pixels()[at] < 32);
+    (dark.count() >= LEAST_DARK).then_some(image)
 }
 
 /// Scales the box so that its longest edge is 28 and centres it.

@@ -1,7 +1,7 @@
 use std::{env, io::Cursor};
 
 use ::image::{
-    DynamicImage, GrayImage, ImageFormat, Luma, LumaA, RgbImage, Rgba, RgbaImage, imageops,
+    DynamicImage, GrayImage, ImageFormat, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage, imageops,
     imageops::FilterType,
 };
 use proptest::prelude::*;
@@ -147,14 +147,178 @@ fn transparent_ground_is_laid_under_dark_and_light_garments_alike() {
     }
 }
 
+/// A bag of one colour on a ground of another.
+fn coloured(ground: [u8; 3], garment: [u8; 3]) -> DynamicImage {
+    let small = GrayImage::from_raw(28, 28, bag().pixels().to_vec()).unwrap();
+    let large = imageops::resize(&small, 140, 140, FilterType::Triangle);
+    let photo = RgbImage::from_fn(210, 190, |x, y| {
+        let inside = (30..170).contains(&x) && (20..160).contains(&y);
+        let ink =
+            if inside { f64::from(large.get_pixel(x - 30, y - 20).0[0]) / 255.0 } else { 0.0 };
+        let mixed = |channel: usize| {
+            f64::from(ground[channel]) * (1.0 - ink) + f64::from(garment[channel]) * ink
+        };
+        Rgb([0, 1, 2].map(|channel| mixed(channel).round() as u8))
+    });
+    photo.into()
+}
+
 #[test]
-fn a_plain_picture_comes_back_black() {
-    let plain = RgbImage::from_pixel(90, 60, ::image::Rgb([200, 180, 170]));
-    assert_eq!(prepare(&plain.into()), Image::new([0; 784]));
-    let empty = RgbaImage::from_pixel(90, 60, Rgba([0; 4]));
-    assert_eq!(prepare(&empty.into()), Image::new([0; 784]));
-    assert_eq!(prepare(&GrayImage::new(0, 5).into()), Image::new([0; 784]));
-    assert_eq!(prepare(&GrayImage::new(1, 1).into()), Image::new([0; 784]));
+fn a_garment_is_seen_by_how_it_differs_from_its_ground_whatever_the_level() {
+    for ground in (0..=255).step_by(5) {
+        let (darker, lighter) = (ground as i32 - 40, ground as i32 + 40);
+        for garment in [0, darker, lighter, 255] {
+            if !(0..=255).contains(&garment) || (garment - ground as i32).abs() < 40 {
+                continue;
+            }
+            let found = prepare(&coloured([ground as u8; 3], [garment as u8; 3]));
+            let difference = mean_difference(&found, &bag());
+            assert!(difference < 12.0, "{garment} on {ground}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn a_garment_is_seen_on_saturated_grounds() {
+    let [red, blue, lawn] = [[200, 30, 30], [30, 60, 200], [60, 140, 50]];
+    let [wood, beige, sky] = [[120, 80, 50], [225, 205, 170], [130, 180, 235]];
+    for ground in [red, blue, lawn, wood, beige, sky] {
+        let mut near = ground;
+        near[1] = if near[1] < 128 { near[1] + 40 } else { near[1] - 40 };
+        for garment in [[0; 3], [255; 3], near] {
+            let difference = mean_difference(&prepare(&coloured(ground, garment)), &bag());
+            assert!(difference < 12.0, "{garment:?} on {ground:?}: {difference}");
+        }
+    }
+}
+
+#[test]
+fn a_ground_without_a_garment_is_blank() {
+    let plain = |x: u32, _: u32| if x % 97 == 5 { [201, 180, 170] } else { [200, 180, 170] };
+    let lit = |x: u32, y: u32| [(120 + x / 4 + y / 8) as u8; 3];
+    let dark_corners = |x: u32, y: u32| {
+        let (x, y) = (f64::from(x) / 150.0 - 1.0, f64::from(y) / 100.0 - 1.0);
+        [(180.0 * (1.0 - 0.2 * (x * x + y * y))) as u8; 3]
+    };
+    let lawn = |x: u32, y: u32| [60, 120 + ((x * 7919 + y * 104_729) % 61) as u8, 40];
+    let boards =
+        |x: u32, _: u32| if x % 50 < 3 { [60, 40, 25] } else { [125, 85, 55 + (x / 50) as u8] };
+    let grounds: [fn(u32, u32) -> [u8; 3]; 5] = [plain, lit, dark_corners, lawn, boards];
+    for (index, ground) in grounds.into_iter().enumerate() {
+        let photo = RgbImage::from_fn(300, 200, |x, y| Rgb(ground(x, y)));
+        assert!(prepare(&photo.into()).is_blank(), "ground {index}");
+    }
+}
+
+#[test]
+fn what_is_transparent_or_has_no_pixels_to_speak_of_is_blank() {
+    let empty = RgbaImage::from_pixel(90, 60, Rgba([200, 10, 10, 0]));
+    assert!(prepare(&empty.into()).is_blank());
+    assert!(prepare(&GrayImage::new(0, 5).into()).is_blank());
+    assert!(prepare(&GrayImage::from_pixel(1, 1, Luma([77])).into()).is_blank());
+    assert!(prepare(&GrayImage::from_pixel(28, 28, Luma([3])).into()).is_blank());
+}
+
+#[test]
+fn raw_pixels_are_blank_if_they_differ_by_no_more_than_noise() {
+    let noise = |most: usize| Image::from_fn(|row, column| (100 + (row * 7 + column) % most) as u8);
+    assert!(Image::new([255; 784]).is_blank());
+    assert!(noise(16).is_blank());
+    assert!(!noise(17).is_blank());
+    assert!(!bag().is_blank());
+}
+
+#[test]
+fn with_the_official_files_no_image_is_blank() {
+    let Some(test) = official() else { return };
+    assert_eq!(test.images.iter().filter(|image| image.is_blank()).count(), 0);
+}
+
+/// Files of every format, and their names: an animation among them.
+fn files() -> Vec<(&'static str, Vec<u8>)> {
+    let photo = photo(&bag(), Scene { ground: 235, texture: 4, scale: 4, left: 20, top: 10 });
+    let colour = DynamicImage::ImageRgb8(photo.to_rgb8());
+    let mut animation = Vec::new();
+    let frame = || ::image::Frame::new(colour.to_rgba8());
+    let mut encoder = ::image::codecs::gif::GifEncoder::new(&mut animation);
+    encoder.encode_frames([frame(), frame()]).unwrap();
+    drop(encoder);
+    vec![
+        ("PNG", encode(&colour, ImageFormat::Png)),
+        ("PNG of 16 bits", encode(&photo.to_rgb16().into(), ImageFormat::Png)),
+        ("JPEG", encode(&colour, ImageFormat::Jpeg)),
+        ("grey JPEG", encode(&photo, ImageFormat::Jpeg)),
+        ("progressive JPEG", include_bytes!("../../tests/hostile/progressive.jpg").to_vec()),
+        ("WebP", encode(&colour, ImageFormat::WebP)),
+        ("BMP", encode(&colour, ImageFormat::Bmp)),
+        ("GIF", encode(&colour, ImageFormat::Gif)),
+        ("animated GIF", animation),
+    ]
+}
+
+#[test]
+fn a_file_that_was_cut_off_anywhere_is_damaged() {
+    for (name, file) in files() {
+        assert!(decode_upload(&file).is_ok(), "{name}");
+        let tenths = (1..10).map(|tenth| file.len() * tenth / 10);
+        for length in tenths.chain([file.len() - 5, file.len() - 1]) {
+            let found = decode_upload(&file[..length]);
+            let damaged = matches!(found, Err(ImageError::Undecodable { .. }));
+            assert!(damaged, "{name}, {length} of {} bytes: {found:?}", file.len());
+        }
+    }
+}
+
+#[test]
+fn a_file_whose_rest_was_never_written_is_damaged() {
+    for (name, mut file) in files() {
+        if ["BMP", "WebP"].contains(&name) {
+            continue; // Zeros are pixels, and nothing in the file says otherwise.
+        }
+        let middle = file.len() / 2;
+        file[middle..].fill(0);
+        assert!(decode_upload(&file).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn what_follows_the_end_of_a_picture_does_not_harm_it() {
+    for (name, file) in files() {
+        let longer = [&file[..], &[0; 999], &file[..file.len() / 2]].concat();
+        assert_eq!(decode_upload(&longer).unwrap(), decode_upload(&file).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_bitmap_whose_alpha_is_nowhere_set_is_opaque() {
+    let mut picture = photo(&bag(), Scene { ground: 240, texture: 0, scale: 4, left: 20, top: 10 });
+    let expected = prepare(&picture);
+    let mut clear = picture.to_rgba8();
+    clear.pixels_mut().for_each(|pixel| pixel.0[3] = 0);
+    picture = clear.into();
+    assert_eq!(decode_upload(&encode(&picture, ImageFormat::Bmp)).unwrap(), expected);
+    assert!(decode_upload(&encode(&picture, ImageFormat::Png)).unwrap().is_blank());
+}
+
+#[test]
+fn formats_that_are_not_taken_are_refused_by_name() {
+    let files: [(&str, &[u8]); 6] = [
+        ("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
+        ("HEIC", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"),
+        ("AVIF", b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf"),
+        ("AVIF", b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif"),
+        ("TIFF", b"II*\0\x08\0\0\0"),
+        ("TIFF", b"MM\0*\0\0\0\x08"),
+    ];
+    for (name, file) in files {
+        assert!(is_picture(file), "{name}");
+        assert_eq!(
+            decode_upload(file).unwrap_err().to_string(),
+            format!("the file is {name}, which is not taken: send PNG, JPEG, WebP, BMP or GIF")
+        );
+    }
+    let film = decode_upload(b"\0\0\0\x18ftypisom\0\0\0\0isommp42").unwrap_err();
+    assert!(matches!(film, ImageError::UnknownFormat), "{film}");
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub struct PredictionRecord {
     /// The most probable classes with label and probability, when `results.top_k` asks for them.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub top: Vec<TopClass>,
+    /// Present, and true, if there was nothing to see: the class of a blank image means nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub blank: bool,
 }
 
 /// One of the most probable classes.
@@ -70,7 +73,8 @@ pub struct TopClass {
 }
 
 impl PredictionRecord {
-    /// What `prediction` says of the image at `index`, with the `top_k` most probable classes.
+    /// What `prediction` says of the image at `index`, with the `top_k` most probable classes; whether
+    /// the image was blank is for the caller to say.
     ///
     /// # Panics
     /// If `labels` are not those of the model that predicted.
@@ -86,7 +90,7 @@ impl PredictionRecord {
             0 => Vec::new(),
             _ => prediction.top(top_k).into_iter().map(named).collect(),
         };
-        Self { index, class, label, probability, top }
+        Self { index, class, label, probability, top, blank: false }
     }
 }
 
@@ -245,6 +249,17 @@ mod tests {
                 r#""received_at":"2026-11-24T03:55:31.123Z","inferred_at":"2026-11-24T03:55:32.000Z"}"#,
             ))
         );
+    }
+
+    #[test]
+    fn only_a_blank_image_says_so() {
+        let mut record = record(2);
+        record.predictions[1].blank = true;
+        let [json] = &record.encode(900_000)[..] else { panic!("one part") };
+        let text = std::str::from_utf8(json).expect("JSON");
+        assert_eq!(text.matches(r#""blank":true}"#).count(), 1, "{text}");
+        assert!(!text.contains("false"), "{text}");
+        assert_eq!(decoded(json), record);
     }
 
     #[test]

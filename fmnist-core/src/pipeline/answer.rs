@@ -37,6 +37,7 @@ impl Answer {
     pub(super) fn push<M: Infer>(
         &mut self,
         answer: Result<Prediction, String>,
+        blank: bool,
         model: &M,
         top_k: usize,
     ) {
@@ -50,7 +51,7 @@ impl Answer {
                     self.predictions.reserve_exact(self.images);
                 }
                 let record = PredictionRecord::new(index, &prediction, model.labels(), top_k);
-                self.predictions.push(record);
+                self.predictions.push(PredictionRecord { blank, ..record });
             }
             Err(reason) => {
                 let found = || Rejection::new(Stage::Infer, format!("image {index}: {reason}"));

@@ -338,19 +338,20 @@ impl<T: Transport, M: Infer, S: Sink> Runner<T, M, S> {
 
     fn inferred(&mut self, inferred: Inferred) -> Result<(), PipelineError> {
         crate::fail_point!(AfterInfer);
-        let Inferred { shares, answers, at, took } = inferred;
+        let Inferred { shares, answers, blank, at, took } = inferred;
         self.pace.observe(answers.len(), took);
         self.batches_ahead -= 1;
         self.pulse.leave(Place::Infer, 1);
         self.report.images += answers.len();
         self.answers += answers.len();
-        let mut answers = answers.into_iter();
+        let mut answers = answers.into_iter().zip(blank);
         let model = Arc::clone(&self.model);
         let top_k = self.config.results.top_k;
         for (sequence, count) in shares {
             let share = answers.by_ref().take(count);
             let complete = self.in_flight.answer(sequence, |answer| {
-                share.for_each(|prediction| answer.push(prediction, &*model, top_k));
+                share
+                    .for_each(|(prediction, blank)| answer.push(prediction, blank, &*model, top_k));
             });
             let Some((received, answer)) = complete else { continue };
             let images = answer.images();

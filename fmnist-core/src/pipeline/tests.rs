@@ -154,6 +154,21 @@ async fn a_range_is_answered_with_its_indices_and_classes() {
 }
 
 #[tokio::test]
+async fn only_a_blank_image_is_answered_with_a_sign() {
+    let broker = MemoryBroker::new("m");
+    let mut spot = [7_u8; Image::PIXELS];
+    spot[100] = 200;
+    let payload = [[7; Image::PIXELS], spot].concat().into();
+    broker.send(Outbound { payload, ..Outbound::default() });
+    let run = pipeline(&broker, &FirstPixel::new(), PipelineConfig::default());
+    run_through(&broker, run).await.expect("drained");
+    let record: ResultRecord =
+        serde_json::from_slice(&broker.results()[0].payload).expect("a result");
+    let found: Vec<_> = record.predictions.iter().map(|p| (p.class, p.blank)).collect();
+    assert_eq!(found, [(7, true), (7, false)]);
+}
+
+#[tokio::test]
 async fn waiting_messages_share_batches_and_no_batch_is_above_the_limit() {
     let (broker, model) = (MemoryBroker::new("m"), FirstPixel::new());
     (0..60).for_each(|i| drop(broker.send(raw(i + 1))));

@@ -40,6 +40,8 @@ pub(super) struct Decoded<T> {
 pub(crate) struct Inferred {
     pub(crate) shares: Vec<(Sequence, usize)>,
     pub(crate) answers: Vec<Result<Prediction, String>>,
+    /// Whether each image [is blank](Image::is_blank).
+    pub(super) blank: Vec<bool>,
     pub(super) at: Timestamp,
     /// What computing it took.
     pub(crate) took: Duration,
@@ -125,7 +127,8 @@ pub(crate) fn classify<M: Infer>(batch: Batch, model: &M) -> Inferred {
     let begun = Instant::now();
     let mut answers = Vec::with_capacity(batch.images.len());
     infer(model, &batch.images, &mut answers);
-    Inferred { shares: batch.shares, answers, at: Timestamp::now(), took: begun.elapsed() }
+    let blank = batch.images.iter().map(Image::is_blank).collect();
+    Inferred { shares: batch.shares, answers, blank, at: Timestamp::now(), took: begun.elapsed() }
 }
 
 /// Infers, and bisects what fails down to the images that fail.

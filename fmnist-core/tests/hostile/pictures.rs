@@ -1,7 +1,9 @@
 use std::io::{Cursor, Write};
 
 use flate2::{Compression, Crc, write::ZlibEncoder};
-use fmnist_core::image::{ImageError, UploadLimits, decode_upload, decode_upload_within};
+use fmnist_core::image::{
+    DECODED_BYTES, ImageError, UploadLimits, decode_upload, decode_upload_within,
+};
 use image::{DynamicImage, GrayImage, ImageFormat};
 
 use crate::{Alone, MIB, mutation::damaged};
@@ -16,7 +18,11 @@ fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
 
 /// A PNG that says it has so many pixels, of 8-bit RGBA.
 fn png(width: u32, height: u32, between: &[u8], pixels: &[u8]) -> Vec<u8> {
-    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 6, 0, 0, 0]].concat();
+    png_of_depth(8, width, height, between, pixels)
+}
+
+fn png_of_depth(depth: u8, width: u32, height: u32, between: &[u8], pixels: &[u8]) -> Vec<u8> {
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[depth, 6, 0, 0, 0]].concat();
     let parts = [
         b"\x89PNG\r\n\x1a\n".to_vec(),
         chunk(b"IHDR", &header),
@@ -104,12 +110,66 @@ fn a_picture_at_the_limit_costs_what_the_limit_allows() {
     wide.write_to(&mut bytes, ImageFormat::Png).unwrap();
     let (found, peak) = alone.measured(|| decode_upload_within(bytes.get_ref(), limits));
     assert!(found.is_ok());
-    assert!(peak <= 40 * (SIDE * SIDE) as usize, "{peak} bytes");
+    assert!(peak <= 16 * MIB, "{peak} bytes");
     let (found, peak) = alone.measured(|| {
         decode_upload_within(bytes.get_ref(), UploadLimits { max_pixels: 999_999, ..limits })
     });
     assert!(matches!(found, Err(ImageError::TooManyPixels { .. })));
     assert!(peak <= MIB, "{peak} bytes");
+}
+
+/// What decoding holds at most, and 16 MiB for the reduced picture beside it.
+const PEAK: usize = DECODED_BYTES as usize + 16 * MIB;
+
+#[test]
+fn a_png_of_any_size_and_depth_is_never_in_memory_as_a_whole() {
+    let alone = Alone::wait();
+    let rows = zlib(5_000 * (1 + 8 * 5_000));
+    let bomb = png_of_depth(16, 5_000, 5_000, b"", &rows);
+    let (found, peak) = alone.measured(|| decode_upload(&bomb));
+    assert!(found.unwrap().is_blank());
+    assert!(peak <= 16 * MIB, "{peak} bytes");
+}
+
+#[test]
+fn large_pictures_are_decoded_one_at_a_time() {
+    let alone = Alone::wait();
+    let mut file = Cursor::new(Vec::new());
+    DynamicImage::new_rgb8(4_000, 3_000).write_to(&mut file, ImageFormat::Jpeg).unwrap();
+    let file = file.into_inner();
+    let ((), peak) = alone.measured(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert!(decode_upload(&file).unwrap().is_blank()));
+            }
+        });
+    });
+    assert!(peak <= 4_000 * 3_000 * 3 + 8 * 16 * MIB && peak <= PEAK, "{peak} bytes");
+}
+
+#[test]
+fn a_picture_that_needs_more_memory_than_there_is_in_its_format_is_refused_by_its_size() {
+    let alone = Alone::wait();
+    let mut progressive = include_bytes!("progressive.jpg").to_vec();
+    assert!(decode_upload(&progressive).is_ok());
+    let size = progressive.windows(2).position(|pair| pair == [0xff, 0xc2]).unwrap() + 5;
+    progressive[size..size + 4].copy_from_slice(&[0x1b, 0x58, 0x1b, 0x58]); // 7000×7000
+    let (found, peak) = alone.measured(|| decode_upload(&progressive));
+    assert!(matches!(found, Err(ImageError::TooManyPixels { width: 7_000, .. })), "{found:?}");
+    assert!(peak <= MIB, "{peak} bytes");
+}
+
+#[test]
+fn an_animation_costs_its_first_frame() {
+    let alone = Alone::wait();
+    let mut file = Vec::new();
+    let mut encoder = image::codecs::gif::GifEncoder::new(&mut file);
+    let frame = || image::Frame::new(image::RgbaImage::new(1_000, 1_000));
+    encoder.encode_frames((0..5).map(|_| frame())).unwrap();
+    drop(encoder);
+    let (found, peak) = alone.measured(|| decode_upload(&file));
+    assert!(found.is_ok());
+    assert!(peak <= 8 * 1_000_000 + 16 * MIB, "{peak} bytes");
 }
 
 #[test]

@@ -376,6 +376,20 @@ async fn an_upload_is_classified_as_form_and_as_body() {
 }
 
 #[actix_web::test]
+async fn only_a_picture_of_nothing_is_answered_with_a_sign() {
+    let world = World::new();
+    let spot = |level: u8| {
+        let image = Image::from_fn(|row, column| if row + column == 20 { level } else { 7 });
+        TestRequest::post().uri("/classify").set_payload(image.pixels().to_vec())
+    };
+    let (status, body) = answer(world.call(spot(9)).await).await;
+    assert_eq!((status, &body["predictions"][0]["blank"]), (StatusCode::OK, &json!(true)));
+    let (status, body) = answer(world.call(spot(200)).await).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body["predictions"][0].get("blank").is_none(), "{body}");
+}
+
+#[actix_web::test]
 async fn an_image_goes_into_the_stream_as_it_was_sent() {
     let world = World::new();
     let png = test_set().images[0].to_png();

@@ -27,6 +27,7 @@ pub(crate) fn answered(offset: i64, images: usize) -> Answered {
         label: label.to_owned(),
         probability: 0.1 + index as f32 / 1e6,
         top: vec![TopClass { class: 1, label: label.to_owned(), probability: 1.0 / 3.0 }],
+        blank: false,
     };
     let record = ResultRecord {
         schema: ResultRecord::SCHEMA,

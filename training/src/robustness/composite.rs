@@ -22,11 +22,34 @@ pub(super) enum Ground {
     Textured,
     /// A sheet that is lit from one side.
     Shaded,
+    /// Any grey; the garment is well darker or lighter.
+    Grey,
+    /// Any grey; the garment is a little darker or lighter.
+    Faint,
+    /// Red, blue, lawn, wood, beige or sky; the garment has another colour.
+    Saturated,
+    /// Planks with dark joints between them.
+    Boards,
+    /// Any grey, with corners that the lens darkens and the garment's shadow.
+    Vignetted,
+    /// Any grey; the garment touches one side of the picture.
+    Cropped,
 }
 
 impl Ground {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Light, Self::Dark, Self::Coloured, Self::Textured, Self::Shaded];
+    pub(super) const ALL: [Self; 11] = [
+        Self::Light,
+        Self::Dark,
+        Self::Coloured,
+        Self::Textured,
+        Self::Shaded,
+        Self::Grey,
+        Self::Faint,
+        Self::Saturated,
+        Self::Boards,
+        Self::Vignetted,
+        Self::Cropped,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -35,6 +58,12 @@ impl Ground {
             Self::Coloured => "coloured",
             Self::Textured => "textured",
             Self::Shaded => "shaded",
+            Self::Grey => "grey",
+            Self::Faint => "faint",
+            Self::Saturated => "saturated",
+            Self::Boards => "boards",
+            Self::Vignetted => "vignetted",
+            Self::Cropped => "cropped",
         }
     }
 
@@ -47,6 +76,30 @@ impl Ground {
             Self::Shaded => {
                 "light sheet, by up to 40 grey levels darker from one end of the garment to the other"
             }
+            Self::Grey => {
+                "any grey from black to white, the garment 80 to 255 levels darker or lighter"
+            }
+            Self::Faint => {
+                "any grey from black to white, the garment 40 to 60 levels darker or lighter"
+            }
+            Self::Saturated => {
+                "red, blue, lawn, wood, beige or sky, garment black, white or 40 levels away in one channel"
+            }
+            Self::Boards => {
+                "planks with dark joints, each of its own shade, garment black or white"
+            }
+            Self::Vignetted => {
+                "any grey, corners a third darker, the garment's own shadow beside it"
+            }
+            Self::Cropped => "any grey, the garment touches a side of the picture",
+        }
+    }
+
+    /// How far composites may fall behind their garments, as they are in the test set, in points.
+    pub(super) const fn goal_points(self) -> f64 {
+        match self {
+            Self::Textured | Self::Boards | Self::Vignetted => 10.0,
+            _ => 5.0,
         }
     }
 
@@ -58,16 +111,31 @@ impl Ground {
         let large = imageops::resize(&small, edge, edge, FilterType::CatmullRom);
 
         let mut margin = || (f64::from(edge) * random.random_range(0.06..0.6)).ceil() as u32;
-        let [left, top, right, bottom] = std::array::from_fn(|_| margin());
+        let mut margins: [u32; 4] = std::array::from_fn(|_| margin());
+        if self == Self::Cropped {
+            margins[random.random_range(0..4)] = 0;
+        }
+        let [left, top, right, bottom] = margins;
+        let (width, height) = (left + edge + right, top + edge + bottom);
         let paint = Paint::of(self, random);
-        let noise = Normal::new(0.0, 2.0).expect("a deviation of 2");
-        RgbImage::from_fn(left + edge + right, top + edge + bottom, |x, y| {
+        let ink_at = |x: u32, y: u32| {
             let inside = (left..left + edge).contains(&x) && (top..top + edge).contains(&y);
-            let ink = if inside { large.get_pixel(x - left, y - top).0[0] } else { 0 };
+            if inside { large.get_pixel(x - left, y - top).0[0] } else { 0 }
+        };
+        let noise = Normal::new(0.0, 2.0).expect("a deviation of 2");
+        RgbImage::from_fn(width, height, |x, y| {
             let ground = paint.ground(f64::from(x), f64::from(y), f64::from(edge), random);
-            let share = f64::from(ink) / 255.0;
+            let [across, down] = [(x, width), (y, height)]
+                .map(|(at, side)| 2.0 * f64::from(at) / f64::from(side) - 1.0);
+            let mut light = 1.0 - paint.vignette / 2.0 * (across * across + down * down);
+            // Light comes from above: the shadow lies below.
+            if paint.shadow > 0.0 && y > edge / 12 && ink_at(x, y - edge / 12) > 12 {
+                light *= 1.0 - paint.shadow;
+            }
+            let share = f64::from(ink_at(x, y)) / 255.0;
             let mut colour = |channel: usize| {
-                let value = ground[channel] * (1.0 - share) + paint.garment[channel] * share;
+                let ground = ground[channel] * light;
+                let value = ground * (1.0 - share) + paint.garment[channel] * share;
                 (value + noise.sample(random)).round() as u8 // saturates
             };
             Rgb([colour(0), colour(1), colour(2)])
@@ -88,6 +156,37 @@ struct Paint {
     frequency: [f64; 2],
     /// How much darker it becomes along both axes for each edge of the garment, grey levels.
     fall: [f64; 2],
+    /// How much darker the corners are, 0.0–1.0.
+    vignette: f64,
+    /// How much darker the garment's shadow is, 0.0–1.0.
+    shadow: f64,
+    planks: Option<Planks>,
+}
+
+/// Planks side by side.
+struct Planks {
+    /// Of one of them, in edges of the garment.
+    width: f64,
+    are_vertical: bool,
+    /// By how much each is lighter than the ground's colour, grey levels.
+    shades: [f64; 16],
+}
+
+impl Planks {
+    /// Width of a joint, in edges of the garment, and how dark it is.
+    const JOINT: f64 = 1.0 / 60.0;
+    const JOINT_LIGHT: f64 = 0.45;
+
+    /// What a ground's channel becomes at a place in edges of the garment.
+    fn on(&self, channel: f64, [x, y]: [f64; 2]) -> f64 {
+        let (across, along) = if self.are_vertical { (x, y) } else { (y, x) };
+        let plank = (across / self.width).floor();
+        if across - plank * self.width < Self::JOINT {
+            return channel * Self::JOINT_LIGHT;
+        }
+        let grain = 3.0 * (along * 5.0 + plank).sin();
+        channel + self.shades[plank as usize % self.shades.len()] + grain
+    }
 }
 
 impl Paint {
@@ -101,6 +200,21 @@ impl Paint {
             grain: 0.0,
             frequency: [0.0; 2],
             fall: [0.0; 2],
+            vignette: 0.0,
+            shadow: 0.0,
+            planks: None,
+        };
+        // A ground's level, and one that is so far away on either side, where there is room.
+        let apart = |between: &mut dyn FnMut(f64, f64) -> f64, least: f64, most: f64| {
+            let ground = between(0.0, 255.0);
+            let far = between(least, most);
+            let lighter = if ground + least > 255.0 {
+                false
+            } else {
+                ground < least || between(0.0, 1.0) < 0.5
+            };
+            let garment = if lighter { ground + far } else { ground - far };
+            (garment.clamp(0.0, 255.0), ground)
         };
         let light = |between: &mut dyn FnMut(f64, f64) -> f64| {
             (grey(between(0.0, 40.0)), grey(between(200.0, 250.0)))
@@ -132,6 +246,43 @@ impl Paint {
                 let fall = [between(-20.0, 20.0), between(-20.0, 20.0)];
                 Self { fall, ..plain(garment, ground) }
             }
+            Ground::Grey | Ground::Cropped => {
+                let (garment, ground) = apart(&mut between, 80.0, 255.0);
+                plain(grey(garment), grey(ground))
+            }
+            Ground::Faint => {
+                let (garment, ground) = apart(&mut between, 40.0, 60.0);
+                plain(grey(garment), grey(ground))
+            }
+            Ground::Saturated => {
+                const COLOURS: [[f64; 3]; 6] = [
+                    [200.0, 30.0, 30.0],
+                    [30.0, 60.0, 200.0],
+                    [60.0, 140.0, 50.0],
+                    [120.0, 80.0, 50.0],
+                    [225.0, 205.0, 170.0],
+                    [130.0, 180.0, 235.0],
+                ];
+                let ground = COLOURS[between(0.0, 6.0) as usize];
+                let mut near = ground;
+                near[1] += if near[1] < 128.0 { 40.0 } else { -40.0 };
+                plain([grey(0.0), grey(255.0), near][between(0.0, 3.0) as usize], ground)
+            }
+            Ground::Boards => {
+                let garment = if between(0.0, 1.0) < 0.5 { grey(10.0) } else { grey(245.0) };
+                let brown = between(0.8, 1.2);
+                let planks = Planks {
+                    width: between(0.2, 0.6),
+                    are_vertical: between(0.0, 1.0) < 0.5,
+                    shades: [0; 16].map(|_| between(-12.0, 12.0)),
+                };
+                let ground = [150.0, 110.0, 75.0].map(|channel| channel * brown);
+                Self { planks: Some(planks), ..plain(garment, ground) }
+            }
+            Ground::Vignetted => {
+                let (garment, ground) = apart(&mut between, 80.0, 255.0);
+                Self { vignette: 0.33, shadow: 0.12, ..plain(grey(garment), grey(ground)) }
+            }
         }
     }
 
@@ -145,7 +296,8 @@ impl Paint {
             0.0
         };
         let change = self.waves * wave / 2.0 + grain + self.fall[0] * x + self.fall[1] * y;
-        self.ground.map(|channel| channel + change)
+        let planks = |channel| self.planks.as_ref().map_or(channel, |all| all.on(channel, [x, y]));
+        self.ground.map(|channel| planks(channel) + change)
     }
 }
 

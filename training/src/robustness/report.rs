@@ -10,7 +10,7 @@ use image::{
 };
 use plotters::prelude::*;
 
-use super::{GOAL_POINTS, Outcome, corrupt::SEVERITIES};
+use super::{Outcome, corrupt::SEVERITIES};
 use crate::{
     plot::{FONT, drawing},
     report, sheet,
@@ -110,14 +110,17 @@ fn markdown(outcome: &Outcome) -> Result<String> {
     )?;
     writeln!(
         text,
-        "The goal is to lose at most {GOAL_POINTS} points against the same garments as they are.\n"
+        "The goal is how many points may be lost at most against the same garments as they are.\n"
     )?;
-    writeln!(text, "| ground | accuracy | as they are | lost | what |\n|---|---:|---:|---:|---|")?;
+    writeln!(
+        text,
+        "| ground | accuracy | as they are | lost | goal | what |\n|---|---:|---:|---:|---:|---|"
+    )?;
     for kind in &outcome.composites {
         let (name, what) = (kind.ground.name(), kind.ground.description());
         let (accuracy, clean) = (100.0 * kind.accuracy, 100.0 * kind.clean);
-        let lost = kind.lost_points();
-        writeln!(text, "| {name} | {accuracy:.1} | {clean:.1} | {lost:.1} | {what} |")?;
+        let (lost, goal) = (kind.lost_points(), kind.ground.goal_points());
+        writeln!(text, "| {name} | {accuracy:.1} | {clean:.1} | {lost:.1} | {goal} | {what} |")?;
     }
     writeln!(
         text,

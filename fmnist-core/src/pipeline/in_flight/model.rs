@@ -189,7 +189,8 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
                 if model.messages[message].images == 0 {
                     continue;
                 }
-                let answer = |answer: &mut Answer| answer.push(Err(String::new()), &*classifier, 0);
+                let answer =
+                    |answer: &mut Answer| answer.push(Err(String::new()), false, &*classifier, 0);
                 let answered = in_flight.answer(message as Sequence, answer);
                 prop_assert_eq!(answered.is_some(), model.answer(message));
                 if let Some((received, _)) = answered {

@@ -49,7 +49,7 @@ Results are read from --from to the present end, so wait until the window's mess
 same kind of processor.
 
 Exit codes: 0 every message has exactly one end and every replay agrees, 1 an error, 2 wrong
-arguments, 3 something is missing, incomplete, doubled, orphaned or different.";
+arguments, 3 something is missing, incomplete, doubled, orphaned or different, 141 stdout was closed.";
 
 /// Ids that are printed of each kind; the JSON report has all.
 const SHOWN: usize = 10;

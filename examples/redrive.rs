@@ -73,7 +73,7 @@ that is left is delivered again.
 
 Exit codes: 0 every chosen letter was sent again, 1 an error, 2 wrong arguments, 3 some were left,
 because of --max-redrives, because the broker had not taken them whole as letters, or because it does
-not take the message.";
+not take the message, 141 stdout was closed.";
 
 /// What became of the letters.
 #[derive(Default)]

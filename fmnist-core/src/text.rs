@@ -73,9 +73,18 @@ pub fn differences(expected: &[String], found: &[String]) -> String {
             None if expected.len() == found.len() => String::new(),
             None => format!("{} names and not {}", found.len(), expected.len()),
         },
-        (missing, []) => format!("without {}", missing.join(", ")),
-        ([], more) => format!("with {} besides", more.join(", ")),
-        (missing, more) => format!("with {} and without {}", more.join(", "), missing.join(", ")),
+        (missing, []) => format!("without {}", listed(missing)),
+        ([], more) => format!("with {} besides", listed(more)),
+        (missing, more) => format!("with {} and without {}", listed(more), listed(missing)),
+    }
+}
+
+/// The first names of a list that may be long.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    match names.split_at_checked(SHOWN) {
+        Some((first, rest @ [_, ..])) => format!("{} and {} more", first.join(", "), rest.len()),
+        _ => names.join(", "),
     }
 }
 
@@ -124,6 +133,7 @@ mod tests {
         assert_eq!(differ("a b c", "a B c"), "with B and without b");
         assert_eq!(differ("a b c", "a c b"), "in another order: 1 is c and not b");
         assert_eq!(differ("a b", "a b b"), "3 names and not 2");
+        assert_eq!(differ("a b c d e f g", "g"), "without a, b, c, d, e and 1 more");
         assert_eq!(
             differ("Coat", "\u{421}oat"),
             "with \u{421}oat (\"\\u{421}oat\") and without Coat"

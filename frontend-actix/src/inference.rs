@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use fmnist_core::{
     Infer, Prediction,
     message::{InferenceRequest, OUTPUTS, Output},
+    text,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -132,7 +133,7 @@ pub(crate) async fn infer(
 fn named(site: &Site, path: &ModelPath) -> Result<Arc<dyn Infer>, ApiError> {
     let model = site.model().ok_or(ApiError::ModelMissing)?;
     let identity = model.identity();
-    let is_asked_for = path.name == identity.name
+    let is_asked_for = text::name(&path.name) == identity.name
         && path.version.as_ref().is_none_or(|version| *version == identity.version);
     if is_asked_for {
         return Ok(model);

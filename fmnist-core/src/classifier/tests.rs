@@ -134,6 +134,8 @@ fn a_model_is_called_as_its_file_says_else_as_its_file_is() {
         Classifier::load(&path).unwrap().identity().name.clone()
     };
     assert_eq!(name(&weights), "my shoes.v2");
+    weights.metadata.name = Some("Stu\u{308}hle".to_owned());
+    assert_eq!(name(&weights), "St\u{fc}hle");
     weights.metadata.name = Some("Schuhe".to_owned());
     assert_eq!(name(&weights), "Schuhe");
     let from_bytes = Classifier::from_bytes(&weights.to_bytes(), Engine::default()).unwrap();

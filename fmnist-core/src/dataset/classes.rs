@@ -2,12 +2,15 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use super::DatasetError;
-use crate::{label::LABELS, text};
+use crate::{
+    label::LABELS,
+    text::{self, TextError},
+};
 
 const FILE: &str = "labels.txt";
 /// As many as a byte can tell apart.
@@ -18,9 +21,13 @@ pub(super) fn of_folder(folder: &Path) -> Result<Vec<String>, DatasetError> {
     let path = folder.join(FILE);
     match fs::read(&path) {
         Ok(bytes) => {
-            let text = text::read(&bytes).map_err(|error| DatasetError::File {
+            let text = text::read(&bytes).map_err(|error| DatasetError::Content {
                 path: path.clone(),
-                source: io::Error::new(ErrorKind::InvalidData, error),
+                expected: "text in UTF-8".to_owned(),
+                found: match error {
+                    TextError::Encoding { encoding } => format!("{encoding}, by its mark"),
+                    TextError::Bytes { position } => format!("other bytes from {position} on"),
+                },
             })?;
             let names: Vec<String> = text.lines().map(text::name).collect();
             check(&names, &path)?;

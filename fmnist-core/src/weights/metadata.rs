@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, path::Path};
 
-use crate::{classifier::Prediction, model::Normalisation};
+use crate::{classifier::Prediction, model::Normalisation, text};
 
 /// What a weights file says of itself; its one metadata entry, as JSON.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -51,8 +51,7 @@ impl Metadata {
     /// file's, else by its network's.
     pub fn name_at(&self, path: &Path) -> String {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_name(stem));
-        let name = self.name.as_deref().or(stem);
-        name.unwrap_or(&self.architecture).to_owned()
+        text::name(self.name.as_deref().or(stem).unwrap_or(&self.architecture))
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn fail_points(hits: usize, random: &mut ChaCha8Rng) -> anyhow::Resul
     Ok(Row::new("memory, at least once".to_owned(), hit, &account, begun.elapsed()))
 }
 
-/// Refuses what is settled, then confirms nothing, each time until the pulse has told it for what it is:
+/// Confirms nothing, then refuses what is settled, each time until the pulse has told it for what it is:
 /// a stall, in words, of a consumer that is alive.
 pub(crate) fn outage(random: &mut ChaCha8Rng) -> anyhow::Result<Row> {
     let begun = Instant::now();
@@ -70,7 +70,7 @@ pub(crate) fn outage(random: &mut ChaCha8Rng) -> anyhow::Result<Row> {
         .map(|payload| broker.send(Outbound { payload: payload.into(), ..Outbound::default() }))
         .collect();
     let account = Runtime::new()?.block_on(async {
-        broker.abort_settlements(usize::MAX);
+        let hold = broker.hold_confirmations();
         let pulse = Pulse::new(Duration::from_secs(1));
         let (stop, stopped) = oneshot::channel::<()>();
         let run = pipeline(broker.consumer())?.with_pulse(pulse.clone());
@@ -79,17 +79,18 @@ pub(crate) fn outage(random: &mut ChaCha8Rng) -> anyhow::Result<Row> {
             let reason = vitals.reason.as_deref().unwrap_or_default();
             vitals.is_stalled && vitals.is_alive() && reason.contains(words)
         };
-        shows(&pulse, |vitals| is_told(vitals, "were handed back")).await?;
-        let hold = broker.hold_confirmations();
-        broker.abort_settlements(0);
         shows(&pulse, |vitals| is_told(vitals, "the broker has confirmed nothing")).await?;
+        // What is in flight is answered; the rest is refused.
+        broker.abort_settlements(usize::MAX);
         drop(hold);
+        shows(&pulse, |vitals| is_told(vitals, "were handed back")).await?;
+        broker.abort_settlements(0);
         shows(&pulse, |vitals| vitals.is_well() && broker.unsettled_messages() == 0).await?;
         drop(stop);
         running.await??;
         account(&broker, &ids)
     })?;
-    let what = "results refused, then not confirmed, until it was told".to_owned();
+    let what = "results not confirmed, then refused, until it was told".to_owned();
     Ok(Row::new("memory, at least once".to_owned(), what, &account, begun.elapsed()))
 }
 

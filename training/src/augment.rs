@@ -6,7 +6,10 @@ use fmnist_core::Image;
 use rand::{Rng, RngExt};
 use rand_distr::{Beta, Distribution};
 
-use crate::{recipe::Augmentation, robustness::Corruption};
+use crate::{
+    recipe::{Augmentation, Flip},
+    robustness::Corruption,
+};
 
 impl Augmentation {
     /// Changes one image at random, but for whether it is `mirrored` where that is known.
@@ -41,6 +44,18 @@ impl Augmentation {
             let beta = Beta::new(self.mixup, self.mixup).expect("mixup is a positive number");
             beta.sample(random) as f32
         })
+    }
+}
+
+impl Flip {
+    /// Whether an image is mirrored in an epoch, if that is known: `first` says it of the first one
+    /// where flips alternate (Jordan 2024, "94 % on CIFAR-10 in 3.29 seconds").
+    pub(crate) fn mirrored(self, first: bool, epoch: usize) -> Option<bool> {
+        match self {
+            Self::None => Some(false),
+            Self::Random => None,
+            Self::Alternating => Some(first != (epoch % 2 == 1)),
+        }
     }
 }
 
@@ -119,7 +134,7 @@ mod tests {
     use super::*;
     use crate::{
         recipe::Recipe,
-        sampling::{Stream, generator},
+        sampling::{Stream, coins, generator},
     };
 
     #[test]
@@ -159,6 +174,20 @@ mod tests {
         let (dark, bright) = (Image::new([10; Image::PIXELS]), Image::new([110; Image::PIXELS]));
         assert_eq!(mix(&bright, &dark, 0.3), Image::new([40; Image::PIXELS]));
         assert_eq!(mix(&bright, &dark, 1.0), bright);
+    }
+
+    #[test]
+    fn alternating_flips_show_each_side_in_every_second_epoch_half_of_them_at_first() {
+        let first = coins(1, Stream::Flip, 1000);
+        assert_eq!(first, coins(1, Stream::Flip, 1000));
+        assert_ne!(first, coins(2, Stream::Flip, 1000));
+        assert!((450..550).contains(&first.iter().filter(|first| **first).count()));
+        for first in first {
+            let sides = [0, 1, 2, 3].map(|epoch| Flip::Alternating.mirrored(first, epoch));
+            assert_eq!(sides, [first, !first, first, !first].map(Some));
+        }
+        assert_eq!(Flip::None.mirrored(true, 0), Some(false));
+        assert_eq!(Flip::Random.mirrored(true, 0), None);
     }
 
     #[test]

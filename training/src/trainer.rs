@@ -23,7 +23,7 @@ use crate::{
     augment, average,
     checkpoint::{self, Plan, State},
     objective::{Targets, Teacher},
-    recipe::{Flip, Optimiser, Recipe},
+    recipe::{Optimiser, Recipe},
     run::Epoch,
     sampling::{self, Stream},
     schedule::{Plateau, one_cycle},
@@ -246,11 +246,7 @@ impl<'a> Trainer<'a> {
         self.device.seed(random.random()); // of dropout
 
         let augmentation = &recipe.augmentation;
-        let mirrored = |index: usize| match augmentation.flip {
-            Flip::None => Some(false),
-            Flip::Random => None,
-            Flip::Alternating => Some(self.mirrored[index] != (epoch % 2 == 1)),
-        };
+        let mirrored = |index: usize| augmentation.flip.mirrored(self.mirrored[index], epoch);
         let changed = |&i: &usize| augmentation.apply(&data.images[i], mirrored(i), &mut random);
         let mut images: Vec<Image> = indices.iter().map(changed).collect();
         let labels = indices.iter().map(|&i| data.labels[i]);

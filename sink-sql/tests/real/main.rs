@@ -77,8 +77,8 @@ async fn write_over_a_fail_over(fail: impl AsyncFnOnce(&Server, &Proxy)) {
     Database::open(&at(new.url())).await.unwrap();
     proxy.point_to(new.port());
     fail(&old, &proxy).await;
-    let written =
-        tokio::time::timeout(Duration::from_secs(30), database.write(&[answered(100, 1)]));
+    let results = [answered(100, 1)];
+    let written = tokio::time::timeout(Duration::from_secs(30), database.write(&results));
     written.await.unwrap().unwrap();
     let there = Database::open(&at(new.url())).await.unwrap();
     let page = there.results(&newest(10)).await.unwrap();

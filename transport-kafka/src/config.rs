@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_under_its_other_name_holds_instead_of_this_librarys_value() {
+    fn a_property_under_its_other_name_holds_instead_of_the_value_of_this_library() {
         let mut config = exactly_once(None);
         for (ours, alias) in ALIASES {
             config.properties.insert(alias.to_owned(), "45".to_owned());

@@ -77,12 +77,10 @@ impl DatabaseError {
             Self::Open { source, .. } => {
                 source.downcast_ref::<sqlx::Error>().is_some_and(is_outage)
             }
-            Self::Migrate { source, .. } => match source {
-                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                    is_outage(error)
-                }
-                _ => false,
-            },
+            Self::Migrate {
+                source: MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+                ..
+            } => is_outage(error),
             _ => false,
         }
     }

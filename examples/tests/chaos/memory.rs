@@ -1,5 +1,5 @@
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -38,9 +38,16 @@ const POINTS: [FailPoint; 6] = [
 const MESSAGES_A_DEATH: usize = 300;
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Fail points are of the whole process: one armed for one test would end another's consumer.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// As [`crate::cell::fail_points`], with a broker that lives in this process: the pipeline dies,
 /// and what it held is let go.
 pub(crate) fn fail_points(hits: usize, random: &mut ChaCha8Rng) -> anyhow::Result<Row> {
+    let _alone = alone();
     let begun = Instant::now();
     let runtime = Runtime::new()?;
     let broker = MemoryBroker::new("MEMORY");
@@ -63,6 +70,7 @@ pub(crate) fn fail_points(hits: usize, random: &mut ChaCha8Rng) -> anyhow::Resul
 /// Confirms nothing, then refuses what is settled, each time until the pulse has told it for what it is:
 /// a stall, in words, of a consumer that is alive.
 pub(crate) fn outage(random: &mut ChaCha8Rng) -> anyhow::Result<Row> {
+    let _alone = alone();
     let begun = Instant::now();
     let broker = MemoryBroker::new("OUTAGE");
     let ids: Vec<String> = payloads(MESSAGES_A_DEATH, random)
@@ -105,6 +113,7 @@ async fn shows(pulse: &Pulse, expected: impl Fn(&Vitals) -> bool) -> anyhow::Res
 
 /// Ranges of the whole test set and ever less of it, at once: in turns the last would end first.
 pub(crate) fn large_ranges() -> anyhow::Result<Row> {
+    let _alone = alone();
     const RANGES: usize = 20;
     const IMAGES: usize = 2_000;
     let begun = Instant::now();
@@ -138,6 +147,7 @@ pub(crate) fn large_ranges() -> anyhow::Result<Row> {
 /// Acknowledges some messages without an end, as no consumer of this project does, and checks that
 /// the account names them: the judge of the other tests is not blind.
 pub(crate) fn careless(random: &mut ChaCha8Rng) -> anyhow::Result<Row> {
+    let _alone = alone();
     const MESSAGES: usize = 300;
     const LOST: usize = 3;
     let begun = Instant::now();

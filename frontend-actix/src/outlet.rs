@@ -218,10 +218,13 @@ mod tests {
 
     use super::*;
 
+    /// Writes of a test at most.
+    const ENOUGH: usize = 1_024;
+
     /// Takes a write only when it is let.
     struct Gate {
         let_through: mpsc::Receiver<()>,
-        seen: mpsc::Sender<Vec<u8>>,
+        seen: mpsc::SyncSender<Vec<u8>>,
     }
 
     impl Write for Gate {
@@ -236,8 +239,9 @@ mod tests {
         }
     }
 
-    fn gated(complaints: Complaints) -> (Outlet, mpsc::Sender<()>, mpsc::Receiver<Vec<u8>>) {
-        let ((gate, let_through), (seen, written)) = (mpsc::channel(), mpsc::channel());
+    fn gated(complaints: Complaints) -> (Outlet, mpsc::SyncSender<()>, mpsc::Receiver<Vec<u8>>) {
+        let ((gate, let_through), (seen, written)) =
+            (mpsc::sync_channel(ENOUGH), mpsc::sync_channel(ENOUGH));
         (Outlet::start(Gate { let_through, seen }, complaints), gate, written)
     }
 

@@ -65,6 +65,10 @@ pub fn shutdown_signal_or(early_code: u8) -> io::Result<impl Future<Output = ()>
 }
 
 /// Without the locks of the standard streams, which somebody who does not get on may hold.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "main may be where it does not come back from; what is in flight is delivered again"
+)]
 fn end(code: u8) -> ! {
     stdout().flush(LAST_WORDS);
     stderr().flush(LAST_WORDS);

@@ -165,10 +165,10 @@ fn coloured(ground: [u8; 3], garment: [u8; 3]) -> DynamicImage {
 
 #[test]
 fn a_garment_is_seen_by_how_it_differs_from_its_ground_whatever_the_level() {
-    for ground in (0..=255).step_by(5) {
-        let (darker, lighter) = (ground as i32 - 40, ground as i32 + 40);
+    for ground in (0..=255_i32).step_by(5) {
+        let (darker, lighter) = (ground - 40, ground + 40);
         for garment in [0, darker, lighter, 255] {
-            if !(0..=255).contains(&garment) || (garment - ground as i32).abs() < 40 {
+            if !(0..=255).contains(&garment) || (garment - ground).abs() < 40 {
                 continue;
             }
             let found = prepare(&coloured([ground as u8; 3], [garment as u8; 3]));

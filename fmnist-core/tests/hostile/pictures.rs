@@ -1,9 +1,7 @@
 use std::io::{Cursor, Write};
 
 use flate2::{Compression, Crc, write::ZlibEncoder};
-use fmnist_core::image::{
-    DECODED_BYTES, ImageError, UploadLimits, decode_upload, decode_upload_within,
-};
+use fmnist_core::image::{ImageError, UploadLimits, decode_upload, decode_upload_within};
 use image::{DynamicImage, GrayImage, ImageFormat};
 
 use crate::{Alone, MIB, mutation::damaged};
@@ -118,9 +116,6 @@ fn a_picture_at_the_limit_costs_what_the_limit_allows() {
     assert!(peak <= MIB, "{peak} bytes");
 }
 
-/// What decoding holds at most, and 16 MiB for the reduced picture beside it.
-const PEAK: usize = DECODED_BYTES as usize + 16 * MIB;
-
 #[test]
 fn a_png_of_any_size_and_depth_is_never_in_memory_as_a_whole() {
     let alone = Alone::wait();
@@ -144,7 +139,7 @@ fn large_pictures_are_decoded_one_at_a_time() {
             }
         });
     });
-    assert!(peak <= 4_000 * 3_000 * 3 + 8 * 16 * MIB && peak <= PEAK, "{peak} bytes");
+    assert!(peak <= 4_000 * 3_000 * 3 + 8 * 16 * MIB, "{peak} bytes");
 }
 
 #[test]

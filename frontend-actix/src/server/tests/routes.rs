@@ -108,17 +108,11 @@ async fn what_no_route_answers_is_as_closed_as_what_publishes() {
 #[actix_web::test]
 async fn everything_that_publishes_decodes_classifies_or_signs_in_is_counted() {
     let png = test_set().images[0].to_png();
-    let requests: [(&str, fn() -> TestRequest); 5] = [
-        ("/prepare", TestRequest::post),
-        ("/classify", TestRequest::post),
-        ("/kafka/images", TestRequest::post),
-        ("/v2/models/sneakers/infer", TestRequest::post),
-        ("/login", TestRequest::post),
-    ];
-    for (path, request) in requests {
+    let paths = ["/prepare", "/classify", "/kafka/images", "/v2/models/sneakers/infer", "/login"];
+    for path in paths {
         let settings = ServerConfig { max_requests_per_second: 1, ..ServerConfig::default() };
         let world = World::with(settings, |frontend| frontend);
-        let ask = || world.call(request().uri(path).set_payload(png.clone()));
+        let ask = || world.call(TestRequest::post().uri(path).set_payload(png.clone()));
         assert_ne!(ask().await.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
         assert_eq!(ask().await.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
         assert_eq!(world.get("/results").await.0, StatusCode::OK);

@@ -122,7 +122,7 @@ fn die(
 }
 
 pub(crate) fn survivor(cell: &dyn Cell, member: &str) -> Settings {
-    Settings { broker: cell.broker(member), death: None, holds: false }
+    Settings { broker: cell.broker(member), death: None }
 }
 
 fn is_aborted(status: std::process::ExitStatus) -> bool {

@@ -223,35 +223,6 @@ pub(crate) fn bad_weather(
     Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
 }
 
-/// The results topic confirms nothing for a while: what it did not take is held, and neither classified
-/// nor delivered again.
-pub(crate) fn results_are_not_confirmed(
-    way: Way,
-    away: Duration,
-    random: &mut ChaCha8Rng,
-    log: &Path,
-) -> anyhow::Result<Row> {
-    let begun = Instant::now();
-    let mut cell = Kafka::new(way)?;
-    // So that a consumer gives up waiting for a confirmation again and again.
-    cell.config.properties.insert("message.timeout.ms".to_owned(), "2000".to_owned());
-    let settings = Settings { holds: true, ..survivor(&cell, "a") };
-    let mut consumer = Kept::start(settings, log)?;
-    cell.confirm_results(false)?;
-    cell.send(payloads(500, random))?;
-    sleep(away);
-    let results = cell.results()?.len();
-    anyhow::ensure!(results == 0, "{results} results on a topic that takes none");
-    cell.confirm_results(true)?;
-    let account = all_ended(&mut cell, &mut consumer)?;
-    let restarts = consumer.end(PATIENCE)?;
-    anyhow::ensure!(restarts == 0, "an outage of the results topic ended {restarts} consumers");
-    anyhow::ensure!(account.is_exact(), "{} doubles of what was held", account.duplicates);
-    let seconds = away.as_secs();
-    let what = format!("results topic without enough replicas for {seconds} s");
-    Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
-}
-
 /// A second consumer takes the partition that fills the first one's buffer: what the first one keeps is
 /// read on.
 pub(crate) fn scaled_under_backlog(

@@ -11,7 +11,7 @@ use fmnist_core::{
 };
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
     producer::{FutureProducer, FutureRecord},
 };
@@ -93,22 +93,6 @@ impl Kafka {
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(10)));
         for deleted in self.runtime.block_on(admin.delete_topics(&topics, &options))? {
             deleted.map_err(|(_, code)| code)?;
-        }
-        Ok(())
-    }
-
-    /// Makes the results topic confirm, or not: one broker is too few for two replicas in sync.
-    pub(crate) fn confirm_results(&self, confirms: bool) -> anyhow::Result<()> {
-        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-            .set("bootstrap.servers", &self.config.bootstrap_servers)
-            .create()?;
-        let topic = self.config.results_topic().unwrap_or_default();
-        let replicas = if confirms { "1" } else { "2" };
-        let change =
-            AlterConfig::new(ResourceSpecifier::Topic(topic)).set("min.insync.replicas", replicas);
-        let altering = admin.alter_configs([&change], &AdminOptions::new());
-        for altered in self.runtime.block_on(altering)? {
-            altered.map_err(|(_, code)| code)?;
         }
         Ok(())
     }

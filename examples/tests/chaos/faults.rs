@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     cell::{Cell, SESSION_TIMEOUT, all_ended, end, payloads, survivor},
-    consumer::{Consumer, Kept, Settings},
+    consumer::{Consumer, Kept},
     kafka::{Kafka, Way},
     network::{Network, Weather},
     report::Row,

@@ -18,7 +18,7 @@ use fmnist_core::transport::{Crashes, Stage};
 
 /// A mark is renewed when half of its messages are handed out; it doubles each time that it held
 /// somebody up.
-const FIRST_WINDOW: i64 = 256;
+const FIRST_WINDOW: i64 = 2_048;
 const WIDEST_WINDOW: i64 = 8_192;
 
 /// What the metadata of a mark says.
@@ -181,9 +181,8 @@ impl Marks {
     }
 
     /// Of the message that is in flight alone: how often it was so at an unclean end.
-    pub(crate) fn crashes(&self, partition: i32, offset: i64) -> Option<Crashes> {
-        let (of, alone) = self.alone?;
-        ((of, alone.offset) == (partition, offset)).then_some(alone.crashes)
+    pub(crate) fn crashes(&self) -> Option<Crashes> {
+        self.alone.map(|(_, alone)| alone.crashes)
     }
 
     /// Wants to be marked that the message that is in flight alone enters `stage`.
@@ -427,11 +426,11 @@ mod tests {
         let mut next = Consumer::start(kept);
         for offset in 0..9 {
             assert_eq!(next.take(0), (offset, Admission::Alone));
-            assert_eq!(next.marks.crashes(0, offset).map(|crashes| crashes.count), Some(0));
+            assert_eq!(next.marks.crashes().map(|crashes| crashes.count), Some(0));
             assert_eq!(next.take(1).1, Admission::Wait, "something is in flight");
         }
         assert_eq!(next.take(0), (9, Admission::Free));
-        assert_eq!(next.marks.crashes(0, 9), None);
+        assert_eq!(next.marks.crashes(), None);
         assert_eq!(next.take(1), (10, Admission::Free));
     }
 
@@ -441,12 +440,12 @@ mod tests {
         for count in 0..3 {
             let mut consumer = Consumer::start(kept);
             while consumer.next < 4 {
-                let (offset, admission) = consumer.take(0);
+                let (_, admission) = consumer.take(0);
                 assert_eq!(admission, Admission::Alone);
-                assert_eq!(consumer.marks.crashes(0, offset).map(|c| c.count), Some(0));
+                assert_eq!(consumer.marks.crashes().map(|c| c.count), Some(0));
             }
             assert_eq!(consumer.take(0), (4, Admission::Alone));
-            let crashes = consumer.marks.crashes(0, 4).expect("it is alone");
+            let crashes = consumer.marks.crashes().expect("it is alone");
             assert_eq!(crashes.count, count);
             let stage = if count == 0 { Stage::Decode } else { Stage::Infer };
             assert_eq!(crashes.stage, stage);
@@ -475,7 +474,7 @@ mod tests {
         }
         let mut consumer = Consumer::start(kept);
         (0..2).for_each(|_| assert_eq!(consumer.take(0).1, Admission::Alone));
-        assert_eq!(consumer.marks.crashes(0, 4).map(|crashes| crashes.count), Some(2));
+        assert_eq!(consumer.marks.crashes().map(|crashes| crashes.count), Some(2));
         // It came to its end: what is left are suspects without a count.
         consumer.marks.rest();
         assert_eq!(consumer.end(5).mark, Mark { offset: 9, text: Text::Open });

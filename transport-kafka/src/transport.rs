@@ -54,6 +54,8 @@ pub struct KafkaTransport {
 pub struct KafkaToken {
     shared: Arc<Shared>,
     claim: Option<Claim>,
+    /// What is known of a message that is in flight alone after an unclean end.
+    crashes: Option<Crashes>,
 }
 
 impl KafkaToken {
@@ -177,7 +179,13 @@ impl KafkaTransport {
         self.shared.abort_transactions(count);
     }
 
-    fn deliver(&self, fetched: Fetched, claim: Claim, attempt: u32) -> Delivery<KafkaToken> {
+    fn deliver(
+        &self,
+        fetched: Fetched,
+        claim: Claim,
+        attempt: u32,
+        crashes: Option<Crashes>,
+    ) -> Delivery<KafkaToken> {
         let Fetched { partition, offset, key, attributes, payload } = fetched;
         let topic = &self.shared.topic;
         Delivery {
@@ -194,7 +202,7 @@ impl KafkaTransport {
             key,
             attributes,
             payload,
-            token: KafkaToken { shared: Arc::clone(&self.shared), claim: Some(claim) },
+            token: KafkaToken { shared: Arc::clone(&self.shared), claim: Some(claim), crashes },
         }
     }
 
@@ -209,7 +217,8 @@ impl KafkaTransport {
         }) {
             bytes += fetched.size_bytes();
             let (claim, attempt) = state.lanes.receive(fetched.partition, fetched.offset);
-            deliveries.push(self.deliver(fetched, claim, attempt));
+            let crashes = if is_alone { state.marks.crashes() } else { None };
+            deliveries.push(self.deliver(fetched, claim, attempt, crashes));
             if is_alone {
                 break;
             }
@@ -262,8 +271,7 @@ impl Transport for KafkaTransport {
     }
 
     fn crashes(&self, delivery: &Delivery<KafkaToken>) -> Option<Crashes> {
-        let Source { partition, offset, .. } = &delivery.source;
-        self.shared.state().marks.crashes((*partition)?, (*offset)?)
+        delivery.token.crashes
     }
 
     fn forget_crashes(&mut self) {

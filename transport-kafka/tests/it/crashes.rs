@@ -87,7 +87,7 @@ async fn what_is_in_flight_is_marked_before_and_a_drained_consumer_leaves_no_mar
     let mut transport = kafka.connect().await;
     let deliveries = receive(&mut transport, 3).await;
     assert!(deliveries.iter().all(|delivery| transport.crashes(delivery).is_none()));
-    assert_eq!(found(&kafka.0).await, (Offset::Offset(256), "open".to_owned()));
+    assert_eq!(found(&kafka.0).await, (Offset::Offset(2_048), "open".to_owned()));
     let batch = deliveries.into_iter().map(|delivery| (delivery, Outcome::Recorded)).collect();
     transport.settle(batch).await.expect("recorded");
     transport.drain(PATIENCE).await.expect("drained");

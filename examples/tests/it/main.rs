@@ -6,6 +6,7 @@ mod deploy;
 #[path = "../support/draft7.rs"]
 mod draft7;
 mod figures;
+mod golden;
 #[cfg(unix)]
 #[path = "../support/limit.rs"]
 mod limit;

@@ -14,6 +14,7 @@ use tokio::{
 
 /// Lines held at most; reading goes on when some have an end.
 pub(crate) const MOST_LINES: usize = 4_096;
+/// Keys and attributes counted.
 const MOST_BYTES: usize = 32 << 20;
 
 /// The held lines. Clones are the same lines.
@@ -42,7 +43,8 @@ struct State {
 struct Line {
     message: Outbound,
     lane: Lane,
-    attempts: u32,
+    /// How often it was given back by itself, and not for an earlier line of its lane.
+    failures: u32,
     /// Whoever has the line knows the number.
     lease: Option<u64>,
 }
@@ -81,8 +83,8 @@ impl Held {
         // One lane for all lines without a key: their results come in the order of the lines.
         let key = message.key.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
         let lane = Lane::Key(key.as_ref().into());
-        state.bytes += message.payload.len();
-        state.lines.insert(number, Line { message, lane, attempts: 0, lease: None });
+        state.bytes += message.size_bytes();
+        state.lines.insert(number, Line { message, lane, failures: 0, lease: None });
         state
     }
 
@@ -151,7 +153,7 @@ impl Held {
         let mut deliveries = Vec::new();
         let mut bytes = 0;
         while let Some(&number) = state.waiting.first() {
-            bytes += state.lines[&number].message.payload.len();
+            bytes += state.lines[&number].message.size_bytes();
             let fits = deliveries.len() < limits.max_messages && bytes <= limits.max_bytes;
             if !deliveries.is_empty() && !fits {
                 break;
@@ -167,7 +169,6 @@ impl Held {
         let lease = state.leases;
         let line = state.lines.get_mut(&number).expect("the caller has seen it");
         line.lease = Some(lease);
-        line.attempts += 1;
         let Outbound { key, attributes, payload } = line.message.clone();
         Delivery {
             id: format!("stdin/{number}"),
@@ -179,7 +180,7 @@ impl Held {
                 message_id: None,
             },
             lane: Some(line.lane.clone()),
-            attempt: Some(line.attempts),
+            attempt: Some(line.failures + 1),
             key,
             attributes,
             payload,
@@ -198,7 +199,7 @@ impl Held {
         if state.has(claim)
             && let Some(line) = state.lines.remove(&claim.number)
         {
-            state.bytes -= line.message.payload.len();
+            state.bytes -= line.message.size_bytes();
         }
         drop(state);
         self.0.room.notify_all();
@@ -215,6 +216,7 @@ impl Held {
         let State { lines, waiting, .. } = &mut *state;
         for (&number, line) in lines.range_mut(claim.number..) {
             if line.lane == lane && line.lease.take().is_some() {
+                line.failures += u32::from(number == claim.number);
                 waiting.insert(number);
             }
         }
@@ -242,7 +244,7 @@ impl State {
         let mut bytes = 0;
         let waiting = self.waiting.iter().enumerate();
         waiting.into_iter().any(|(messages, number)| {
-            bytes += self.lines.get(number).map_or(0, |line| line.message.payload.len());
+            bytes += self.lines.get(number).map_or(0, |line| line.message.size_bytes());
             messages + 1 >= limits.max_messages || bytes >= limits.max_bytes
         })
     }

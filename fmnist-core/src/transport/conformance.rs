@@ -99,6 +99,10 @@ pub async fn run<H: Harness>(capabilities: Capabilities, new: impl AsyncFn() -> 
     case!(messages_of_a_lane_keep_their_order if lanes, "the transport claims no lanes");
     case!(a_retry_pulls_back_later_messages_of_its_lane if lanes, "the transport claims no lanes");
     case!(a_retry_leaves_other_lanes_alone if lanes, "the transport claims no lanes");
+    case!(
+        a_message_that_its_neighbour_pulls_back_has_no_further_attempt if lanes,
+        "the transport claims no lanes"
+    );
     case!(attempts_are_counted if attempts, "the transport claims no attempt counts");
     macro_rules! exactly_once {
         ($($name:ident),* $(,)?) => {$(

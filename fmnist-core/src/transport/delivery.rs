@@ -14,7 +14,8 @@ pub struct Delivery<T> {
     pub source: Source,
     /// Its ordering domain; `None` when unordered.
     pub lane: Option<Lane>,
-    /// Counts from 1; `None` when the broker does not say.
+    /// Counts from 1, and one further for each time that this message itself failed, not for what an
+    /// earlier one of its lane pulled back; `None` when the broker does not say.
     pub attempt: Option<u32>,
     /// Record key or ordering key.
     pub key: Option<Bytes>,

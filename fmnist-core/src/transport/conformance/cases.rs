@@ -288,6 +288,25 @@ pub(super) async fn a_retry_leaves_other_lanes_alone<H: Harness>(h: &H) {
     assert_eq!(received.iter().filter(|i| **i == id).count(), 0);
 }
 
+pub(super) async fn a_message_that_its_neighbour_pulls_back_has_no_further_attempt<H: Harness>(
+    h: &H,
+) {
+    let sent = h.send(messages("a", 0..3)).await;
+    let mut transport = h.connect().await;
+    let counts = transport.capabilities().attempts;
+    for failures in 1..=3 {
+        let deliveries = receive(h, &mut transport, 3).await;
+        assert_eq!(ids(&deliveries), sent);
+        let attempts: Vec<_> = deliveries.iter().map(|delivery| delivery.attempt).collect();
+        let expected = [failures, 1, 1].map(|attempt| counts.then_some(attempt));
+        assert_eq!(attempts, expected, "the first one alone fails");
+        let mut verdicts: Vec<_> = deliveries.into_iter().map(publish).collect();
+        verdicts[0].1 = Outcome::Retry;
+        let settlement = settle::<H>(&mut transport, verdicts).await;
+        assert_eq!(settlement, Settlement { retried: 3, ..Settlement::default() });
+    }
+}
+
 pub(super) async fn attempts_are_counted<H: Harness>(h: &H) {
     h.send(messages("a", 0..1)).await;
     let mut transport = h.connect().await;

@@ -45,7 +45,8 @@ struct State {
 struct Stored {
     message: Outbound,
     lane: Option<Lane>,
-    attempts: u32,
+    /// How often it was handed back by itself, and not for an earlier one of its lane.
+    failures: u32,
     claim: Claim,
 }
 
@@ -95,7 +96,7 @@ impl MemoryBroker {
         let mut state = self.state();
         let index = state.sent;
         state.sent += 1;
-        state.log.insert(index, Stored { message, lane, attempts: 0, claim: Claim::None });
+        state.log.insert(index, Stored { message, lane, failures: 0, claim: Claim::None });
         state.ready.insert(index);
         drop(state);
         self.0.arrived.notify_waiters();
@@ -144,6 +145,7 @@ impl MemoryBroker {
         for (&index, stored) in log {
             if let Claim::Leased(_) = stored.claim {
                 stored.claim = Claim::None;
+                stored.failures += 1;
                 ready.insert(index);
             }
         }
@@ -201,7 +203,6 @@ impl MemoryBroker {
             *leases += 1;
             let lease = *leases;
             stored.claim = Claim::Leased(lease);
-            stored.attempts += 1;
             let Outbound { key, attributes, payload } = stored.message.clone();
             deliveries.push(Delivery {
                 id: self.id(index),
@@ -213,7 +214,7 @@ impl MemoryBroker {
                     message_id: Some(self.id(index)),
                 },
                 lane: stored.lane.clone(),
-                attempt: Some(stored.attempts),
+                attempt: Some(stored.failures + 1),
                 key,
                 attributes,
                 payload,
@@ -247,7 +248,10 @@ impl MemoryBroker {
             }
             match state.publishable(outcome) {
                 Outcome::Retry => {
-                    state.pull_back(index);
+                    match abort {
+                        true => state.pull_back(index),
+                        false => state.fail(index),
+                    }
                     settlement.retried += 1;
                     continue;
                 }
@@ -274,7 +278,7 @@ impl MemoryBroker {
         let mut state = self.state();
         let claim = state.log.get(&index).map(|stored| stored.claim);
         if claim == Some(Claim::Leased(lease)) {
-            state.pull_back(index);
+            state.fail(index);
             drop(state);
             self.0.arrived.notify_waiters();
         }
@@ -313,6 +317,14 @@ impl State {
                 _ => return letter,
             }
         }
+    }
+
+    /// As [`State::pull_back`], of a message that failed itself: its next attempt is a further one.
+    fn fail(&mut self, index: usize) {
+        if let Some(stored) = self.log.get_mut(&index) {
+            stored.failures += 1;
+        }
+        self.pull_back(index);
     }
 
     /// Delivers a message again, and after it every leased later one of its lane.

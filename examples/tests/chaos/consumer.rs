@@ -2,13 +2,14 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Lines},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use fmnist_core::{
     Classifier, Image,
     fail_points::{self, Death, FailPoint},
@@ -58,7 +59,8 @@ pub(crate) async fn consume(settings: Settings) -> anyhow::Result<()> {
 async fn run<T: Transport>(transport: T) -> anyhow::Result<()> {
     let shutdown = shutdown_signal()?;
     println!("{READY}");
-    pipeline(transport)?.run(shutdown).await?;
+    let report = pipeline(transport)?.run(shutdown).await?;
+    println!("{}", report.images);
     Ok(())
 }
 
@@ -85,7 +87,11 @@ impl Sink for Noted {
 }
 
 /// A running consumer; killed when dropped.
-pub(crate) struct Consumer(Child);
+pub(crate) struct Consumer {
+    child: Child,
+    /// [`READY`], and at a polite end how many images it classified.
+    lines: Lines<BufReader<ChildStdout>>,
+}
 
 impl Consumer {
     /// Waits until it is connected, or has ended before that. Its log is added to the file.
@@ -98,17 +104,17 @@ impl Consumer {
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()?;
-        let stdout = child.stdout.take().map(BufReader::new);
-        let ready = stdout.and_then(|stdout| stdout.lines().next());
-        drop(ready.transpose()?);
-        Ok(Self(child))
+        let stdout = child.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        drop(lines.next().transpose()?);
+        Ok(Self { child, lines })
     }
 
     /// Its exit status, within `patience`.
     pub(crate) fn ended(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
-            if let Some(status) = self.0.try_wait()? {
+            if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -121,13 +127,13 @@ impl Consumer {
     }
 
     pub(crate) fn kill(mut self) -> anyhow::Result<()> {
-        self.0.kill()?;
-        self.0.wait()?;
+        self.child.kill()?;
+        self.child.wait()?;
         Ok(())
     }
 
     fn signal(&self, signal: &str) -> anyhow::Result<()> {
-        let status = Command::new("kill").args([signal, &self.0.id().to_string()]).status()?;
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
         anyhow::ensure!(status.success(), "kill {signal} failed");
         Ok(())
     }
@@ -141,6 +147,14 @@ pub(crate) struct Kept<'l> {
     restarts: usize,
 }
 
+/// What a [`Kept`] consumer came to.
+pub(crate) struct Ended {
+    /// How often it was started again.
+    pub(crate) restarts: usize,
+    /// What it classified since its last start.
+    pub(crate) images: usize,
+}
+
 impl<'l> Kept<'l> {
     pub(crate) fn start(settings: Settings, log: &'l Path) -> anyhow::Result<Self> {
         let consumer = Consumer::start(&settings, log)?;
@@ -149,11 +163,11 @@ impl<'l> Kept<'l> {
 
     /// The process's number.
     pub(crate) fn process(&self) -> u32 {
-        self.consumer.0.id()
+        self.consumer.child.id()
     }
 
     pub(crate) fn revive(&mut self) -> anyhow::Result<()> {
-        if let Some(status) = self.consumer.0.try_wait()? {
+        if let Some(status) = self.consumer.child.try_wait()? {
             anyhow::ensure!(status.code() == Some(1), "a consumer ended with {status}");
             self.consumer = Consumer::start(&self.settings, self.log)?;
             self.restarts += 1;
@@ -161,20 +175,21 @@ impl<'l> Kept<'l> {
         Ok(())
     }
 
-    /// Ends it politely; answers how often it was started again.
-    pub(crate) fn end(mut self, patience: Duration) -> anyhow::Result<usize> {
+    /// Ends it politely.
+    pub(crate) fn end(mut self, patience: Duration) -> anyhow::Result<Ended> {
         self.revive()?;
         self.consumer.terminate()?;
         let status = self.consumer.ended(patience)?;
         anyhow::ensure!(status.success(), "SIGTERM ended a consumer with {status}");
-        Ok(self.restarts)
+        let images = self.consumer.lines.next().context("it says how many")??.parse()?;
+        Ok(Ended { restarts: self.restarts, images })
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
         // It may have ended by itself.
-        drop(self.0.kill());
-        drop(self.0.wait());
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }

@@ -15,9 +15,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     cell::{Cell, SESSION_TIMEOUT, all_ended, end, payloads, survivor},
-    consumer::{Consumer, Kept},
+    consumer::{Consumer, Ended, Kept},
     kafka::{Kafka, Way},
-    network::{Network, Weather},
+    network::Weather,
     report::Row,
 };
 
@@ -114,7 +114,7 @@ pub(crate) fn full_queue(
     const PAUSE: Duration = Duration::from_secs(4);
     let begun = Instant::now();
     let mut cell = Kafka::new(way)?;
-    cell.queue_messages = Some(QUEUE_MESSAGES);
+    cell.consumers_with = vec![("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())];
     let stop = |broker: &str| pause_broker(broker, PAUSE);
     let (account, restarts) = harm_broker(&mut cell, rounds, stop, random, log)?;
     anyhow::ensure!(restarts == 0, "a full queue ended {restarts} consumers");
@@ -169,7 +169,7 @@ fn harm_broker(
         all_ended(cell, &mut consumer)?;
     }
     let account = all_ended(cell, &mut consumer)?;
-    Ok((account, consumer.end(PATIENCE)?))
+    Ok((account, consumer.end(PATIENCE)?.restarts))
 }
 
 fn broker_folder() -> anyhow::Result<PathBuf> {
@@ -192,12 +192,7 @@ pub(crate) fn bad_weather(
     const CUTS: usize = 10;
     let begun = Instant::now();
     let mut cell = Kafka::new(way)?;
-    let variable =
-        |name| std::env::var(name).with_context(|| format!("{name}: kafka.sh --proxied"));
-    let proxy = variable("FMNIST_TEST_KAFKA_PROXY")?;
-    let behind = variable("FMNIST_TEST_KAFKA_BEHIND")?;
-    let network = cell.runtime.block_on(Network::start(&proxy, behind))?;
-    cell.consumers_at = proxy;
+    let network = cell.network()?;
     let mut consumer = Kept::start(survivor(&cell, "a"), log)?;
     for _ in 0..CUTS {
         cell.send(payloads(1_000, random))?;
@@ -214,12 +209,47 @@ pub(crate) fn bad_weather(
     sleep(black_hole);
     network.make(Weather::Fair);
     let account = all_ended(&mut cell, &mut consumer).context("after a black hole")?;
-    let restarts = consumer.end(PATIENCE)?;
+    let restarts = consumer.end(PATIENCE)?.restarts;
     let seconds = black_hole.as_secs();
     let what = format!(
         "network cut {CUTS}, delayed by 200 ms, a black hole for {seconds} s; consumer restarted \
          {restarts}"
     );
+    Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
+}
+
+/// The results topic takes nothing for a while, and the broker all else: what was confirmed stays, and
+/// what is in flight is held by the consumer that classified it, and published once.
+pub(crate) fn results_are_not_taken(
+    way: Way,
+    away: Duration,
+    random: &mut ChaCha8Rng,
+    log: &Path,
+) -> anyhow::Result<Row> {
+    let begun = Instant::now();
+    let mut cell = Kafka::new(way)?;
+    // So that a consumer's client gives a record up several times.
+    cell.consumers_with = vec![("message.timeout.ms", "2000".to_owned())];
+    let network = cell.network()?;
+    let mut consumer = Kept::start(survivor(&cell, "a"), log)?;
+    cell.send(payloads(1_000, random))?;
+    all_ended(&mut cell, &mut consumer).context("before the outage")?;
+    let confirmed = cell.results()?.len();
+    let results = cell.config.results_topic().unwrap_or_default();
+    network.make(Weather::TakesNothing(results.to_owned()));
+    cell.send(payloads(1_000, random))?;
+    sleep(away);
+    let found = cell.results()?.len();
+    anyhow::ensure!(found == confirmed, "{found} results, and none after the first {confirmed}");
+    network.make(Weather::Fair);
+    let account = all_ended(&mut cell, &mut consumer)?;
+    let Ended { restarts, images } = consumer.end(PATIENCE)?;
+    anyhow::ensure!(restarts == 0, "an outage of the results topic ended {restarts} consumers");
+    anyhow::ensure!(account.is_exact(), "{} doubles of what was held", account.duplicates);
+    let answered = account.inputs - account.dead_lettered;
+    anyhow::ensure!(images == answered, "{images} images classified for {answered} answers");
+    let seconds = away.as_secs();
+    let what = format!("results topic took nothing for {seconds} s, and each was classified once");
     Ok(Row::new(cell.name(), what, &account, begun.elapsed()))
 }
 
@@ -246,7 +276,7 @@ pub(crate) fn scaled_under_backlog(
     cell.send(payloads(400, random))?;
     let account = all_ended(&mut cell, &mut first)?;
     drop(second);
-    let restarts = first.end(PATIENCE)?;
+    let restarts = first.end(PATIENCE)?.restarts;
     let what = format!(
         "scaled from 1 to 2 under a backlog of {BACKLOG} in one partition; consumer restarted {restarts}"
     );

@@ -3,6 +3,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use fmnist_core::{
     audit::{Account, Ledger},
     fail_points::FailPoint,
@@ -23,6 +24,7 @@ use transport_kafka::{
 use crate::{
     cell::{Cell, SESSION_TIMEOUT},
     consumer::Broker,
+    network::Network,
 };
 
 pub(crate) const PARTITIONS: i32 = 4;
@@ -33,8 +35,8 @@ pub(crate) struct Kafka {
     pub(crate) config: KafkaConfig,
     /// Where consumers find the broker, if not where this process does.
     pub(crate) consumers_at: String,
-    /// Results that a consumer's client takes before the broker has confirmed some.
-    pub(crate) queue_messages: Option<usize>,
+    /// Properties of librdkafka that only consumers have.
+    pub(crate) consumers_with: Vec<(&'static str, String)>,
     pub(crate) ids: Vec<String>,
     publisher: KafkaPublisher,
     pub(crate) runtime: Runtime,
@@ -76,13 +78,22 @@ impl Kafka {
         runtime.block_on(create_topics(&config, PARTITIONS))?;
         let publisher = runtime.block_on(async { KafkaPublisher::new(&config) })?;
         let consumers_at = config.bootstrap_servers.clone();
-        let (ids, queue_messages) = (Vec::new(), None);
-        Ok(Self { way, config, consumers_at, queue_messages, ids, publisher, runtime })
+        let (ids, consumers_with) = (Vec::new(), Vec::new());
+        Ok(Self { way, config, consumers_at, consumers_with, ids, publisher, runtime })
     }
 
     /// Creates those that are not there.
     pub(crate) fn create_topics(&self) -> anyhow::Result<()> {
         Ok(self.runtime.block_on(create_topics(&self.config, PARTITIONS))?)
+    }
+
+    /// Puts a network between the broker and the consumers that are started from now on.
+    pub(crate) fn network(&mut self) -> anyhow::Result<Network> {
+        let variable =
+            |name| std::env::var(name).with_context(|| format!("{name}: kafka.sh --proxied"));
+        self.consumers_at = variable("FMNIST_TEST_KAFKA_PROXY")?;
+        let behind = variable("FMNIST_TEST_KAFKA_BEHIND")?;
+        self.runtime.block_on(Network::start(&self.consumers_at, behind))
     }
 
     pub(crate) fn delete_results_topic(&self) -> anyhow::Result<()> {
@@ -168,9 +179,8 @@ impl Cell for Kafka {
         let mut config = self.config.clone();
         config.group_instance_id = Some(member.to_owned());
         config.bootstrap_servers.clone_from(&self.consumers_at);
-        if let Some(messages) = self.queue_messages {
-            let name = "queue.buffering.max.messages".to_owned();
-            config.properties.insert(name, messages.to_string());
+        for (name, value) in &self.consumers_with {
+            config.properties.insert((*name).to_owned(), value.clone());
         }
         Broker::Kafka(config)
     }

@@ -175,6 +175,10 @@ fn faults(is_long: bool) -> Vec<Test> {
                 let black_hole = Duration::from_secs(if chaos.is_long { 30 } else { 10 });
                 faults::bad_weather(way, black_hole, &mut chaos.random(), &chaos.log)
             }),
+            Test::new(name("holds_what_the_results_topic_does_not_take"), move |chaos| {
+                let away = Duration::from_secs(if chaos.is_long { 60 } else { 8 });
+                faults::results_are_not_taken(way, away, &mut chaos.random(), &chaos.log)
+            }),
             Test::new(name("dead_letters_poison"), move |chaos| {
                 faults::poison_alone(&mut Kafka::new(way)?, 5_000, &chaos.log)
             }),

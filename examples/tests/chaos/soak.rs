@@ -117,7 +117,7 @@ pub(crate) fn run(
     is_over.store(true, Ordering::Relaxed);
     let samples = watching.join().map_err(|_| anyhow::anyhow!("the watch ended early"))??;
     let account = all_ended(&mut cell, &mut consumer)?;
-    let restarts = consumer.end(PATIENCE)?;
+    let restarts = consumer.end(PATIENCE)?.restarts;
 
     let quarter = samples.len() / 4;
     anyhow::ensure!(quarter > 1, "{} samples are too few to judge by", samples.len());

@@ -8,7 +8,7 @@ mod transport;
 mod written;
 
 use std::{
-    io::{self, BufReader, PipeWriter, Write},
+    io::{self, BufReader, PipeWriter, Read, Write},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -209,4 +209,44 @@ async fn a_line_whose_result_was_not_taken_has_no_end() {
     assert_eq!((&*again.id, again.attempt), ("stdin/1", Some(2)));
     let recorded = transport.settle(vec![(again, Outcome::Recorded)]).await.unwrap();
     assert_eq!(recorded, Settlement { recorded: 1, ..Settlement::default() });
+}
+
+/// A stream whose other end does what nobody thought of.
+struct Panics;
+
+impl Read for Panics {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        panic!("on purpose")
+    }
+}
+
+impl Write for Panics {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        panic!("on purpose")
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_thread_that_ends_early_ends_the_transport_and_is_named() {
+    let input = BufReader::new(Panics);
+    let lines = Lines::start(Format::Bare, 100, input, io::sink(), io::sink()).unwrap();
+    let received = timeout(PATIENCE, lines.consumer().recv(LIMITS)).await.expect("in time");
+    let error = received.expect_err("nobody reads").to_string();
+    assert!(error.contains("the thread that reads lines ended early"), "{error}");
+
+    let input = BufReader::new(&b"one\n"[..]);
+    let lines = Lines::start(Format::Bare, 100, input, Panics, io::sink()).unwrap();
+    let mut transport = lines.consumer();
+    let delivery = transport.recv(LIMITS).await.unwrap().remove(0);
+    let settled = transport.settle(vec![(delivery, Outcome::Publish(vec![Outbound::default()]))]);
+    let error = timeout(PATIENCE, settled).await.expect("in time").expect_err("nobody writes");
+    assert!(error.to_string().contains("the thread that writes lines ended early"), "{error}");
+    let received = timeout(PATIENCE, transport.recv(LIMITS)).await.expect("in time");
+    let error = received.expect_err("nothing would come of it").to_string();
+    assert!(error.contains("the thread that writes lines ended early"), "{error}");
+    assert_eq!(lines.held.first_without_end(), Some(1));
 }

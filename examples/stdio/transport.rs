@@ -8,9 +8,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use fmnist_core::transport::{
-    Capabilities, Delivery, Guarantee, Limits, Outbound, Outcome, Rejection, Settlement, Stage,
-    Transport, TransportError, dead_letter,
+use fmnist_core::{
+    Supervisor,
+    transport::{
+        Capabilities, Delivery, Guarantee, Limits, Outbound, Outcome, Rejection, Settlement, Stage,
+        Transport, TransportError, dead_letter,
+    },
 };
 use tokio::{sync::oneshot, time::timeout};
 
@@ -27,6 +30,7 @@ const BEGINNING_BYTES: usize = 1_024;
 pub(crate) struct Lines {
     pub(crate) held: Held,
     jobs: mpsc::SyncSender<Job>,
+    supervisor: Supervisor,
 }
 
 type Verdicts = Vec<(Delivery<Claim>, Outcome)>;
@@ -48,9 +52,10 @@ impl Lines {
     ) -> io::Result<Self> {
         // A settlement has at least one held line, so there is always room for its job.
         let (jobs, waiting) = mpsc::sync_channel(MOST_LINES);
-        let lines = Self { held: Held::default(), jobs };
+        let lines = Self { held: Held::default(), jobs, supervisor: Supervisor::new() };
         let held = lines.held.clone();
         let mut writer = Writer { format, results, dead_letters, held };
+        let part = lines.supervisor.part("thread that writes lines");
         thread::Builder::new().name("stdio-write".to_owned()).spawn(move || {
             for Job { verdicts, done } in waiting {
                 let settled = writer.carry_out(verdicts);
@@ -60,11 +65,13 @@ impl Lines {
                 // An error means that the caller went away, which cancels nothing.
                 let _ = done.map(|done| done.send(settled));
             }
+            part.done();
         })?;
-        let reader = lines.clone();
+        let (reader, part) = (lines.clone(), lines.supervisor.part("thread that reads lines"));
         thread::Builder::new().name("stdio-read".to_owned()).spawn(move || {
             let ended = reader.read(format, max_line_bytes, input);
             reader.held.end(ended);
+            part.done();
         })?;
         Ok(lines)
     }
@@ -130,7 +137,13 @@ impl Transport for StdioTransport {
     }
 
     async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<Claim>>, TransportError> {
-        self.0.held.lease(limits).await
+        let Lines { held, supervisor, .. } = &self.0;
+        tokio::select! {
+            // Without one of the threads nothing would come of what is received.
+            biased;
+            Some(reason) = supervisor.ended() => Err(fatal(reason.to_string(), None)),
+            received = held.lease(limits) => received,
+        }
     }
 
     fn settle(
@@ -138,17 +151,20 @@ impl Transport for StdioTransport {
         verdicts: Verdicts,
     ) -> impl Future<Output = Result<Settlement, TransportError>> + Send + use<> {
         let (done, settled) = oneshot::channel();
-        let accepted = self.0.jobs.try_send(Job { verdicts, done: Some(done) });
+        // An error drops `done`, too.
+        let _ = self.0.jobs.try_send(Job { verdicts, done: Some(done) });
+        let supervisor = self.0.supervisor.clone();
         async move {
-            let stopped = || io::Error::other("the writing thread has stopped");
-            let settled = match accepted {
-                Ok(()) => settled.await.unwrap_or_else(|_| Err(stopped())),
-                Err(_) => Err(stopped()),
-            };
-            settled.map_err(|error| {
-                let context = "results or dead letters can't be written".to_owned();
-                TransportError::Fatal { context, source: Some(error.into()) }
-            })
+            match settled.await {
+                Ok(settled) => settled.map_err(|error| {
+                    fatal("results or dead letters can't be written".to_owned(), Some(error))
+                }),
+                // Only the thread's end leaves a job without an answer; the part says so in a moment.
+                Err(_) => {
+                    let reason = supervisor.ended().await;
+                    Err(fatal(reason.as_deref().unwrap_or("nothing writes lines").to_owned(), None))
+                }
+            }
         }
     }
 
@@ -160,6 +176,10 @@ impl Transport for StdioTransport {
             source: None,
         })
     }
+}
+
+fn fatal(context: String, source: Option<io::Error>) -> TransportError {
+    TransportError::Fatal { context, source: source.map(Into::into) }
 }
 
 struct Writer<R, D> {

@@ -8,7 +8,7 @@ use std::{process::ExitCode, sync::Arc};
 use anyhow::{Context, bail};
 use clap::Parser;
 use fmnist_core::{
-    Batcher, Classifier,
+    Batcher, Classifier, Supervisor,
     message::ResultRecord,
     pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::Transport,
@@ -54,10 +54,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    run_program(|| demonstrate(arguments))
+    run_program(|parts| demonstrate(arguments, parts))
 }
 
-async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
+async fn demonstrate(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
     let shutdown = shutdown_signal()?;
     let mut config = arguments.config.read()?;
     if let Some(port) = arguments.port {
@@ -92,7 +92,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     let traces = Traces::from_env();
     let (results, _) = broadcast::channel(LIVE_RESULTS);
     let mut frontend = Frontend::new(config.server.clone())
-        .with_metrics(Metrics::install()?)
+        .with_metrics(Metrics::install(&parts)?)
         .with_model(model.clone())
         .with_batch(&config.batch)
         .with_test_set(&prepared.test_set)
@@ -101,7 +101,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
         frontend = frontend.with_database(database.clone());
     }
     let broker = match &toy {
-        Some(_) => toy_broker(&config.kafka, results.subscribe())?,
+        Some(_) => toy_broker(&config.kafka, results.subscribe(), &parts)?,
         None => kafka_broker(&config.kafka)?,
     };
     let (kafka_pulse, pubsub_pulse) = (Pulse::default(), Pulse::default());
@@ -115,9 +115,11 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
     }
 
     // The page comes first, because a busy port is the most likely trouble.
-    let running = frontend.start()?;
+    let running = frontend.start(&parts)?;
     let (stop, stopping) = watch::channel(false);
-    let consumer = Consumer { model, prepared, settings: config.pipeline(), results, stopping };
+    let settings = config.pipeline();
+    let watched = parts.clone();
+    let consumer = Consumer { model, prepared, settings, results, stopping, parts: watched };
     let mut consumers = JoinSet::new();
     let transport = KafkaTransport::connect(&config.kafka).await?.with_pulse(&kafka_pulse);
     let record_only = config.kafka.results_topic().is_none();
@@ -136,6 +138,7 @@ async fn demonstrate(arguments: Arguments) -> anyhow::Result<()> {
 
     let early = tokio::select! {
         () = shutdown => None,
+        _ = parts.ended() => None,
         ended = consumers.join_next() => ended,
     };
     running.stop().await;
@@ -189,10 +192,13 @@ async fn start_pubsub(config: &mut PubSubConfig) -> anyhow::Result<FakePubSub> {
 fn toy_broker(
     config: &KafkaConfig,
     mut results: broadcast::Receiver<Arc<ResultRecord>>,
+    parts: &Supervisor,
 ) -> anyhow::Result<Broker> {
     let backlog = Backlog::new(TOY_LIMIT_BYTES);
     let publisher = Bounded::new(KafkaPublisher::new(config)?, Arc::clone(&backlog));
+    let part = parts.part("task that counts the toy's backlog");
     tokio::spawn(async move {
+        let _part = part;
         use broadcast::error::RecvError;
         loop {
             match results.recv().await {
@@ -233,6 +239,7 @@ struct Consumer {
     settings: PipelineConfig,
     results: broadcast::Sender<Arc<ResultRecord>>,
     stopping: watch::Receiver<bool>,
+    parts: Supervisor,
 }
 
 impl Consumer {
@@ -243,7 +250,7 @@ impl Consumer {
         record_only: bool,
         pulse: Pulse,
     ) {
-        watch(&pulse);
+        watch(&pulse, &self.parts);
         let settings = PipelineConfig { record_only, ..self.settings.clone() };
         let images = Arc::clone(&self.prepared.test_set.images);
         let console = Console::from_env(self.prepared.is_synthetic);

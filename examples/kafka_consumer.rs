@@ -4,7 +4,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use fmnist_core::pipeline::{Pipeline, PipelineConfig};
+use fmnist_core::{
+    Supervisor,
+    pipeline::{Pipeline, PipelineConfig},
+};
 use fmnist_examples::{
     Backfill, Console, ConsumerArguments, ended, observe, prepare_consumer, wait_for,
 };
@@ -32,10 +35,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    run_program(|| consume(arguments))
+    run_program(|parts| consume(arguments, parts))
 }
 
-async fn consume(arguments: Arguments) -> anyhow::Result<()> {
+async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
     let shutdown = arguments.consumer.shutdown_signal()?;
     let mut config = arguments.consumer.config.read()?;
     // The model comes first: nothing is received before it can answer.
@@ -43,7 +46,7 @@ async fn consume(arguments: Arguments) -> anyhow::Result<()> {
     else {
         return Ok(());
     };
-    let (pulse, probes) = observe(&config)?;
+    let (pulse, probes) = observe(&config, "kafka", &parts)?;
     let traces = Traces::from_env();
     let database = wait_for(prepared.database, &pulse, &probes).await?;
     let end = arguments.backfill.prepare(&mut config.kafka).await?;
@@ -65,6 +68,7 @@ async fn consume(arguments: Arguments) -> anyhow::Result<()> {
             tokio::select! {
                 () = shutdown => {}
                 () = end.reached() => {}
+                _ = parts.ended() => {}
             }
             probes.draining();
         })

@@ -4,7 +4,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use fmnist_core::pipeline::{Pipeline, PipelineConfig};
+use fmnist_core::{
+    Supervisor,
+    pipeline::{Pipeline, PipelineConfig},
+};
 use fmnist_examples::{Console, ConsumerArguments, ended, observe, prepare_consumer, wait_for};
 use frontend_actix::{BrokerKind, Traces, run_program, stdout};
 use transport_pubsub::PubSubTransport;
@@ -28,17 +31,17 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse().consumer;
-    run_program(|| consume(arguments))
+    run_program(|parts| consume(arguments, parts))
 }
 
-async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
+async fn consume(arguments: ConsumerArguments, parts: Supervisor) -> anyhow::Result<()> {
     let shutdown = arguments.shutdown_signal()?;
     let config = arguments.config.read()?;
     // The model comes first: nothing is received before it can answer.
     let Some(prepared) = prepare_consumer(&config, &arguments, BrokerKind::PubSub).await? else {
         return Ok(());
     };
-    let (pulse, probes) = observe(&config)?;
+    let (pulse, probes) = observe(&config, "pubsub", &parts)?;
     let traces = Traces::from_env();
     let database = wait_for(prepared.database, &pulse, &probes).await?;
     let transport = PubSubTransport::connect_within(&config.pubsub, &config.batch).await?;
@@ -55,7 +58,10 @@ async fn consume(arguments: ConsumerArguments) -> anyhow::Result<()> {
         .with_sink((database, console))
         .with_pulse(pulse)
         .run(async {
-            shutdown.await;
+            tokio::select! {
+                () = shutdown => {}
+                _ = parts.ended() => {}
+            }
             probes.draining();
         })
         .await;

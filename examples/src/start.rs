@@ -2,7 +2,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use clap::Parser;
 use fmnist_core::{
-    Classifier,
+    Classifier, Supervisor,
     dataset::{Dataset, Origin},
     pipeline::{PipelineReport, Pulse},
 };
@@ -110,9 +110,10 @@ async fn load(config: &Config, survey: &mut Survey, is_check: bool) -> Option<Pr
 }
 
 /// Asks a pipeline every ten seconds whether it gets on, so that a stall is in the log.
-pub fn watch(pulse: &Pulse) {
-    let pulse = pulse.clone();
+pub fn watch(pulse: &Pulse, parts: &Supervisor) {
+    let (pulse, part) = (pulse.clone(), parts.part("task that looks for stalls"));
     tokio::spawn(async move {
+        let _part = part;
         let mut ticks = tokio::time::interval(Duration::from_secs(10));
         loop {
             ticks.tick().await;
@@ -121,14 +122,20 @@ pub fn watch(pulse: &Pulse) {
     });
 }
 
-/// The pulse of a consumer's pipeline, watched, and its probes, where there is a port for them.
+/// The pulse of a consumer's pipeline over this transport, watched and measured from now on, and its
+/// probes, where there is a port for them.
 ///
 /// # Errors
 /// When the port is taken.
-pub fn observe(config: &Config) -> anyhow::Result<(Pulse, Probes)> {
+pub fn observe(
+    config: &Config,
+    transport: &str,
+    parts: &Supervisor,
+) -> anyhow::Result<(Pulse, Probes)> {
     let pulse = Pulse::default();
-    watch(&pulse);
-    let probes = Probes::start(&config.server, &pulse)?;
+    watch(&pulse, parts);
+    let probes = Probes::start(&config.server, &pulse, parts)?;
+    pulse.measure(transport);
     if let Some(address) = probes.address() {
         stderr().line(format_args!("probes and metrics on http://{address}"));
     }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use fmnist_core::{message::ResultRecord, transport::PublishError};
+use fmnist_core::{Part, Supervisor, message::ResultRecord, transport::PublishError};
 use tokio::sync::broadcast;
 use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaResults, KafkaSetupError};
 use transport_pubsub::{PubSubConfig, PubSubError, PubSubPublisher, PubSubResults};
@@ -74,21 +74,31 @@ pub async fn connect_brokers(config: &Config) -> Result<Vec<Broker>, KafkaSetupE
 /// Reads the results that consumers publish, for a page in a process of its own: Kafka's results
 /// topic from its end, Pub/Sub's results subscription. `None` where neither is configured.
 ///
-/// The readers wait for brokers that are away, and end with the last receiver's runtime.
-pub fn read_results(config: &Config) -> Option<broadcast::Sender<Arc<ResultRecord>>> {
+/// The readers wait for brokers that are away, and end with the present runtime; they are among the
+/// program's `parts`.
+pub fn read_results(
+    config: &Config,
+    parts: &Supervisor,
+) -> Option<broadcast::Sender<Arc<ResultRecord>>> {
     let (results, _) = broadcast::channel(LIVE_RESULTS);
     let has_kafka = config.kafka.results_topic().is_some();
     if has_kafka {
-        tokio::spawn(read_kafka(config.kafka.clone(), results.clone()));
+        let part = parts.part("task that reads Kafka's results");
+        tokio::spawn(read_kafka(config.kafka.clone(), results.clone(), part));
     }
     let has_pubsub = has_pubsub(config) && config.pubsub.results_subscription_id.is_some();
     if has_pubsub {
-        tokio::spawn(read_pubsub(config.pubsub.clone(), results.clone()));
+        let part = parts.part("task that reads Pub/Sub's results");
+        tokio::spawn(read_pubsub(config.pubsub.clone(), results.clone(), part));
     }
     (has_kafka || has_pubsub).then_some(results)
 }
 
-async fn read_kafka(config: KafkaConfig, results: broadcast::Sender<Arc<ResultRecord>>) {
+async fn read_kafka(
+    config: KafkaConfig,
+    results: broadcast::Sender<Arc<ResultRecord>>,
+    _part: Part,
+) {
     let reader = loop {
         match KafkaResults::connect(&config).await {
             Ok(Some(reader)) => break reader,
@@ -101,7 +111,11 @@ async fn read_kafka(config: KafkaConfig, results: broadcast::Sender<Arc<ResultRe
     }
 }
 
-async fn read_pubsub(config: PubSubConfig, results: broadcast::Sender<Arc<ResultRecord>>) {
+async fn read_pubsub(
+    config: PubSubConfig,
+    results: broadcast::Sender<Arc<ResultRecord>>,
+    _part: Part,
+) {
     let mut reader = loop {
         match PubSubResults::connect(&config).await {
             Ok(Some(reader)) => break reader,
@@ -127,5 +141,39 @@ fn pass_on(payload: &[u8], results: &broadcast::Sender<Arc<ResultRecord>>) {
         // Without a page that listens there is no receiver, which is no error.
         Ok(record) => drop(results.send(Arc::new(record))),
         Err(error) => tracing::warn!(%error, "a message on the results topic is no result"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use transport_pubsub::Emulator;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_of_results_that_ends_early_is_named() {
+        let nobody = "127.0.0.1:1";
+        let mut kafka = Config::default();
+        kafka.kafka.bootstrap_servers = nobody.to_owned();
+        let mut pubsub = Config::default();
+        pubsub.kafka.results_topic = None;
+        pubsub.pubsub.emulator = Some(Emulator::new(nobody).expect("an address"));
+        pubsub.pubsub.results_subscription_id = Some("results".to_owned());
+        let ended = |config: &Config| {
+            let (parts, runtime) = (Supervisor::new(), tokio::runtime::Runtime::new().unwrap());
+            let reading = runtime.block_on(async { read_results(config, &parts) });
+            assert!(reading.is_some());
+            assert_eq!(parts.failure(), None);
+            runtime.shutdown_background();
+            tokio::runtime::Runtime::new().unwrap().block_on(parts.ended())
+        };
+        assert_eq!(
+            ended(&kafka).as_deref(),
+            Some("the task that reads Kafka's results ended early")
+        );
+        assert_eq!(
+            ended(&pubsub).as_deref(),
+            Some("the task that reads Pub/Sub's results ended early")
+        );
     }
 }

@@ -5,7 +5,10 @@ use std::{
 };
 
 use actix_web::{HttpResponse, web};
-use fmnist_core::pipeline::{Pulse, Vitals};
+use fmnist_core::{
+    Part,
+    pipeline::{Pulse, Vitals},
+};
 use futures_util::future::{OptionFuture, join_all};
 use serde_json::{Map, Value, json};
 use sink_sql::Database;
@@ -106,14 +109,14 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    pub(crate) fn new(brokers: Vec<Broker>, database: Option<Database>) -> Self {
+    pub(crate) fn new(brokers: Vec<Broker>, database: Option<Database>, part: Part) -> Self {
         let (finder, found) = watch::channel(None);
         let asked = Arc::new(Notify::new());
         let asks = Arc::clone(&asked);
         tokio::spawn(async move {
             loop {
                 tokio::select! {
-                    () = finder.closed() => return,
+                    () = finder.closed() => return part.done(),
                     () = asks.notified() => {}
                 }
                 let probed = probe(&brokers, database.as_ref()).await;

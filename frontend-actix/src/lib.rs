@@ -3,7 +3,7 @@
 //! ```
 //! use std::sync::Arc;
 //!
-//! use fmnist_core::{Classifier, dataset, transport::memory::MemoryBroker};
+//! use fmnist_core::{Classifier, Supervisor, dataset, transport::memory::MemoryBroker};
 //! use frontend_actix::{Broker, BrokerKind, Frontend, ServerConfig};
 //!
 //! # #[actix_web::main]
@@ -14,7 +14,8 @@
 //!     .with_model(Arc::new(Classifier::pretrained()?))
 //!     .with_test_set(&dataset::open_or_synthetic(None)?);
 //!
-//! let running = frontend.start()?;
+//! let parts = Supervisor::new();
+//! let running = frontend.start(&parts)?;
 //! println!("listening on {}", running.address());
 //! running.stop().await;
 //! # Ok(())

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use fmnist_core::{Batcher, dataset};
+use fmnist_core::{Batcher, Supervisor, dataset};
 use frontend_actix::{
     Config, ConfigArguments, Frontend, INTERRUPTED, Metrics, Role, Survey, SurveyArguments,
     connect_brokers, has_pubsub, read_results, run_program, shutdown_signal_or, stderr, stdout,
@@ -31,10 +31,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    run_program(|| serve(arguments))
+    run_program(|parts| serve(arguments, parts))
 }
 
-async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+async fn serve(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
     let asks = arguments.survey.check || arguments.survey.create;
     let shutdown = shutdown_signal_or(if asks { INTERRUPTED } else { 0 })?;
     let mut config = arguments.config.read()?;
@@ -59,14 +59,14 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let model = tokio::task::spawn_blocking(move || model.classifier()).await??;
     let model = Arc::new(Batcher::new(model, &config.batch));
     let mut frontend = Frontend::new(config.server.clone())
-        .with_metrics(Metrics::install()?)
+        .with_metrics(Metrics::install(&parts)?)
         .with_model(model)
         .with_batch(&config.batch)
         .with_test_set(&test_set);
     for broker in connect_brokers(&config).await? {
         frontend = frontend.with_broker(broker);
     }
-    if let Some(results) = read_results(&config) {
+    if let Some(results) = read_results(&config, &parts) {
         frontend = frontend.with_results(results);
     }
 
@@ -76,9 +76,12 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     }
     survey.conclude()?;
 
-    let running = frontend.start()?;
+    let running = frontend.start(&parts)?;
     stderr().line(format_args!("listening on http://{}", running.address()));
-    shutdown.await;
+    tokio::select! {
+        () = shutdown => {}
+        _ = parts.ended() => {}
+    }
     running.stop().await;
     Ok(())
 }

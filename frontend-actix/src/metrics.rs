@@ -8,6 +8,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
 };
+use fmnist_core::{Part, Supervisor};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -30,26 +31,19 @@ pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
     /// Makes this the recorder of everything that is measured in this process from now on, and
-    /// sums it up on the present runtime.
+    /// sums it up on the present runtime, in a task that is one of the program's `parts`.
     ///
     /// # Errors
     /// [`StartError::Recorder`] if there is one already.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
-    pub fn install() -> Result<Self, StartError> {
+    pub fn install(parts: &Supervisor) -> Result<Self, StartError> {
         let recorder = recorder();
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| StartError::Recorder)?;
         describe();
-        let summed = handle.clone();
-        tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(UPKEEP);
-            loop {
-                ticks.tick().await;
-                summed.run_upkeep();
-            }
-        });
+        tokio::spawn(sum_up(handle.clone(), parts.part("task that sums up metrics")));
         Ok(Self(handle))
     }
 
@@ -62,6 +56,14 @@ impl Metrics {
         HttpResponse::Ok()
             .content_type("text/plain; version=0.0.4; charset=utf-8")
             .body(self.text())
+    }
+}
+
+pub(crate) async fn sum_up(metrics: PrometheusHandle, _part: Part) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
     }
 }
 

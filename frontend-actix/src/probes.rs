@@ -8,7 +8,7 @@ use actix_web::{
     dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse},
     web::{self, ServiceConfig},
 };
-use fmnist_core::pipeline::Pulse;
+use fmnist_core::{Supervisor, pipeline::Pulse};
 use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -25,6 +25,7 @@ use crate::{
 pub struct Probes {
     unready: watch::Sender<Unready>,
     server: Option<Server>,
+    parts: Supervisor,
 }
 
 struct Server {
@@ -45,14 +46,19 @@ struct State {
 
 impl Probes {
     /// Installs the process's [`Metrics`] and serves, where there is a port: live at once, not
-    /// ready before [`Probes::ready`].
+    /// ready before [`Probes::ready`]. The tasks for that are among the program's `parts`.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(settings: &ServerConfig, pulse: &Pulse) -> Result<Self, StartError> {
+    pub fn start(
+        settings: &ServerConfig,
+        pulse: &Pulse,
+        parts: &Supervisor,
+    ) -> Result<Self, StartError> {
         let (unready, readiness) = watch::channel(Some("it starts".into()));
-        let Some(port) = settings.health_port else { return Ok(Self { unready, server: None }) };
-        let (metrics, pulse) = (Metrics::install()?, pulse.clone());
+        let probes = Self { unready, server: None, parts: parts.clone() };
+        let Some(port) = settings.health_port else { return Ok(probes) };
+        let (metrics, pulse) = (Metrics::install(parts)?, pulse.clone());
         let state = State { metrics, pulse, unready: readiness };
         let asked = SocketAddr::new(settings.bind, port);
         let server = HttpServer::new(move || app(state.clone()))
@@ -65,8 +71,12 @@ impl Probes {
         let address = server.addrs().first().copied().unwrap_or(asked);
         let server = server.run();
         let handle = server.handle();
-        let server = Some(Server { address, handle, serving: tokio::spawn(server) });
-        Ok(Self { unready, server })
+        let part = parts.part("task that serves the probes");
+        let serving = tokio::spawn(async move {
+            let _part = part;
+            server.await
+        });
+        Ok(Self { server: Some(Server { address, handle, serving }), ..probes })
     }
 
     /// Where it listens, if it does.
@@ -89,8 +99,9 @@ impl Probes {
         self.unready.send_replace(Some("it drains".into()));
     }
 
-    /// Stops answering.
+    /// Stops answering. The program's parts may end from now on.
     pub async fn stop(self) {
+        self.parts.close();
         let Some(Server { handle, serving, .. }) = self.server else { return };
         handle.stop(true).await;
         if let Ok(Err(error)) = serving.await {
@@ -222,9 +233,61 @@ mod tests {
         assert_eq!(ask("/readyz").await.0, StatusCode::OK);
     }
 
+    #[actix_web::test]
+    async fn a_wait_of_the_start_is_told_to_prometheus_before_a_pipeline_runs() {
+        let (recorder, metrics) = local();
+        let (_unready, readiness) = watch::channel(Some("it starts".into()));
+        let pulse = Pulse::new(Duration::ZERO);
+        metrics::with_local_recorder(&recorder, || pulse.measure("kafka"));
+        let state = State { metrics, pulse: pulse.clone(), unready: readiness };
+        let service = init_service(app(state)).await;
+        let ask = async |path: &str| {
+            let answer = call_service(&service, TestRequest::get().uri(path).to_request()).await;
+            let body = answer.map_into_boxed_body().into_body();
+            String::from_utf8(to_bytes(body).await.unwrap().to_vec()).unwrap()
+        };
+        let told = async |sample: &str| ask("/metrics").await.lines().any(|line| line == sample);
+        assert!(told(r#"fmnist_stalled{transport="kafka"} 0"#).await);
+        let waiting = pulse.waits_for("database sqlite:results.db");
+        assert!(told(r#"fmnist_stalled{transport="kafka"} 1"#).await);
+        let reason = ask("/readyz").await;
+        assert!(reason.contains("waits for database sqlite:results.db for 0 s"), "{reason}");
+        drop(waiting);
+        assert!(told(r#"fmnist_stalled{transport="kafka"} 0"#).await);
+    }
+
+    #[test]
+    fn a_part_of_the_probes_that_ends_early_is_named_and_one_that_ends_after_the_stop_is_not() {
+        let settings = ServerConfig { health_port: Some(0), ..ServerConfig::default() };
+        let (parts, runtime) = (Supervisor::new(), tokio::runtime::Runtime::new().unwrap());
+        let probes =
+            runtime.block_on(async { Probes::start(&settings, &Pulse::default(), &parts) });
+        let server = probes.unwrap().server.unwrap();
+        assert_eq!(parts.failure(), None);
+        server.serving.abort();
+        let ended = runtime.block_on(parts.ended());
+        assert_eq!(ended.as_deref(), Some("the task that serves the probes ended early"));
+
+        let parts = Supervisor::new();
+        let upkeep =
+            runtime.spawn(crate::metrics::sum_up(local().0.handle(), parts.part("upkeep")));
+        upkeep.abort();
+        assert_eq!(runtime.block_on(parts.ended()).as_deref(), Some("the upkeep ended early"));
+
+        let parts = Supervisor::new();
+        let without_port = ServerConfig::default();
+        let probes = Probes::start(&without_port, &Pulse::default(), &parts).unwrap();
+        let part = parts.part("task");
+        runtime.block_on(probes.stop());
+        drop(part);
+        assert_eq!(parts.failure(), None);
+    }
+
     #[tokio::test]
     async fn without_a_port_nothing_listens_and_nothing_is_recorded() {
-        let probes = Probes::start(&ServerConfig::default(), &Pulse::default()).expect("nothing");
+        let parts = Supervisor::new();
+        let probes = Probes::start(&ServerConfig::default(), &Pulse::default(), &parts);
+        let probes = probes.expect("nothing");
         assert_eq!(probes.address(), None);
         probes.ready();
         probes.stop().await;

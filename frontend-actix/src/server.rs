@@ -15,7 +15,7 @@ use actix_web::{
     middleware::from_fn,
     web,
 };
-use fmnist_core::message::ResultRecord;
+use fmnist_core::{Part, Supervisor, message::ResultRecord};
 use tokio::{
     sync::{
         broadcast::{Receiver, error::RecvError},
@@ -81,6 +81,7 @@ pub struct RunningFrontend {
     stop: watch::Sender<bool>,
     serving: JoinHandle<io::Result<()>>,
     recording: Option<JoinHandle<()>>,
+    parts: Supervisor,
 }
 
 impl RunningFrontend {
@@ -89,8 +90,10 @@ impl RunningFrontend {
         self.address
     }
 
-    /// Stops accepting, ends the streams, finishes what is being answered within ten seconds.
+    /// Stops accepting, ends the streams, finishes what is being answered within ten seconds. The
+    /// program's parts may end from now on.
     pub async fn stop(self) {
+        self.parts.close();
         self.stop.send_replace(true);
         self.handle.stop(true).await;
         if let Ok(Err(error)) = self.serving.await {
@@ -102,14 +105,14 @@ impl RunningFrontend {
     }
 }
 
-pub(crate) fn start(frontend: Frontend) -> Result<RunningFrontend, StartError> {
+pub(crate) fn start(frontend: Frontend, parts: &Supervisor) -> Result<RunningFrontend, StartError> {
     frontend.settings.check()?;
     let asked = SocketAddr::new(frontend.settings.bind, frontend.settings.port);
     let max_connections = frontend.settings.max_connections;
     let head_timeout = Duration::from_millis(frontend.settings.read_timeout_ms).min(HEAD_TIMEOUT);
     let write_timeout = frontend.settings.write_timeout();
     let (stop, stopping) = watch::channel(false);
-    let site = Site::new(frontend, stopping);
+    let site = Site::new(frontend, stopping, parts);
     let shared = site.clone();
     // Signals are the program's business: the pipeline beside this server drains on them, too.
     let server = HttpServer::new(move || app(shared.clone()))
@@ -124,17 +127,20 @@ pub(crate) fn start(frontend: Frontend) -> Result<RunningFrontend, StartError> {
     let address = server.addrs().first().copied().unwrap_or(asked);
     let server = server.run();
     let handle = server.handle();
-    let serving = tokio::spawn(server);
-    let recording = site
-        .frontend
-        .results
-        .as_ref()
-        .map(|results| tokio::spawn(record(results.subscribe(), Arc::clone(&site.history))));
-    Ok(RunningFrontend { address, handle, stop, serving, recording })
+    let part = parts.part("task that serves the page");
+    let serving = tokio::spawn(async move {
+        let _part = part;
+        server.await
+    });
+    let recording = site.frontend.results.as_ref().map(|results| {
+        let part = parts.part("task that keeps the latest results");
+        tokio::spawn(record(results.subscribe(), Arc::clone(&site.history), part))
+    });
+    Ok(RunningFrontend { address, handle, stop, serving, recording, parts: parts.clone() })
 }
 
 /// Keeps the latest results for pages that are opened later.
-async fn record(mut results: Receiver<Arc<ResultRecord>>, history: Arc<History>) {
+async fn record(mut results: Receiver<Arc<ResultRecord>>, history: Arc<History>, _part: Part) {
     loop {
         match results.recv().await {
             Ok(record) => history.push(record),

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::web;
 use fmnist_core::{
-    Infer,
+    Infer, Supervisor,
     dataset::{Dataset, Origin},
     message::ResultRecord,
     pipeline::{BatchConfig, Pulse},
@@ -108,20 +108,23 @@ impl Frontend {
         self
     }
 
-    /// Binds the port and serves on threads of its own.
+    /// Binds the port and serves on threads of its own. The tasks beside them are among the program's
+    /// `parts`.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(self) -> Result<RunningFrontend, StartError> {
+    pub fn start(self, parts: &Supervisor) -> Result<RunningFrontend, StartError> {
         if let Some(database) = self.database.clone() {
             // One that is away for now gets its tables once it is there.
+            let part = parts.part("task that waits for the database");
             tokio::spawn(async move {
                 if let Err(error) = database.wait().await {
                     tracing::error!(error = &error as &dyn std::error::Error, "no database");
                 }
+                part.done();
             });
         }
-        server::start(self)
+        server::start(self, parts)
     }
 }
 
@@ -136,9 +139,14 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(frontend: Frontend, stopping: watch::Receiver<bool>) -> web::Data<Self> {
+    pub(crate) fn new(
+        frontend: Frontend,
+        stopping: watch::Receiver<bool>,
+        parts: &Supervisor,
+    ) -> web::Data<Self> {
         let limits = Limits::new(&frontend.settings, frontend.latency_budget);
-        let readiness = Readiness::new(frontend.brokers.clone(), frontend.database.clone());
+        let part = parts.part("task that probes brokers and database");
+        let readiness = Readiness::new(frontend.brokers.clone(), frontend.database.clone(), part);
         web::Data::new(Self { frontend, history: Arc::default(), limits, readiness, stopping })
     }
 

@@ -6,6 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use fmnist_core::Supervisor;
 use frontend_actix::{Frontend, RunningFrontend, ServerConfig};
 use tokio::runtime::Runtime;
 
@@ -67,7 +68,7 @@ impl Served {
         let runtime = Runtime::new().unwrap();
         let guard = runtime.enter();
         let frontend = Frontend::new(ServerConfig { port: 0, ..settings });
-        let running = complete(frontend).start().unwrap();
+        let running = complete(frontend).start(&Supervisor::new()).unwrap();
         let url = format!("http://{}/", running.address());
         drop(guard);
         Self { runtime, running: Some(running), url }

@@ -59,6 +59,9 @@ fn a_consumer_waits_for_its_database_red_and_in_words_and_ends_when_it_is_asked_
     assert_eq!(status, 503);
     assert!(body.contains("waits for database postgres://me:(hidden)@127.0.0.1:1"), "{body}");
     assert_eq!(get(&address, "/livez").0, 200);
+    let (_, metrics) = get(&address, "/metrics");
+    // A minute later it is 1.
+    assert!(metrics.contains(r#"fmnist_stalled{transport="kafka"} 0"#), "{metrics}");
     assert_eq!(consumer.end("-TERM"), Some(0));
 
     let mut check = Program::start(command.arg("--check"));

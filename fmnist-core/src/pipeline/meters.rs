@@ -27,9 +27,6 @@ pub(super) struct Meters {
     turnaround: Histogram,
     in_flight_messages: Gauge,
     in_flight_bytes: Gauge,
-    pub(super) stalls: Counter,
-    pub(super) stalled: Gauge,
-    pub(super) cut_off: Gauge,
 }
 
 impl Meters {
@@ -70,9 +67,6 @@ impl Meters {
             turnaround: histogram!("fmnist_turnaround_seconds", own(&[])),
             in_flight_messages: gauge!("fmnist_in_flight_messages", own(&[])),
             in_flight_bytes: gauge!("fmnist_in_flight_bytes", own(&[])),
-            stalls: counter!("fmnist_stalls_total", own(&[])),
-            stalled: gauge!("fmnist_stalled", own(&[])),
-            cut_off: gauge!("fmnist_cut_off", own(&[])),
         }
     }
 
@@ -186,12 +180,6 @@ fn describe() {
     describe_gauge!(
         "fmnist_in_flight_bytes",
         "What they take: keys, headers, payloads, unpacked images."
-    );
-    describe_counter!("fmnist_stalls_total", "How often no message came to an end for a minute.");
-    describe_gauge!("fmnist_stalled", "1 while no message comes to an end; /readyz says why.");
-    describe_gauge!(
-        "fmnist_cut_off",
-        "1 while the broker has given this consumer's work to others."
     );
     describe_gauge!("fmnist_model_info", "The model that answers; always 1.");
     describe_histogram!("request_preprocess_seconds", "KServe's name of the stage decode.");

@@ -11,8 +11,6 @@ pub(super) use state::Place;
 use state::State;
 use tokio::time::Instant;
 
-use super::meters::Meters;
-
 /// Whether a pipeline gets on: what a watchdog, `/livez` and `/readyz` ask. Clones are the same pulse.
 ///
 /// A pipeline has *stalled* when for [`Pulse::patience`] no message has come to an end (published,
@@ -134,6 +132,13 @@ impl Pulse {
         Waiting { pulse: self.clone(), number }
     }
 
+    /// Tells the state to the series of a pipeline over this transport, too, from now on: those of the
+    /// present recorder. A pipeline that runs does so; call it before where there is something to wait
+    /// for until then. The label is what [`Transport::name`](crate::transport::Transport::name) answers.
+    pub fn measure(&self, transport: &str) {
+        self.state().measure(transport);
+    }
+
     /// Says that the broker has given this consumer's work to others.
     pub fn cut_off(&self) {
         self.state().connection(true);
@@ -142,11 +147,6 @@ impl Pulse {
     /// Says that this consumer has its place at the broker (again).
     pub fn connected(&self) {
         self.state().connection(false);
-    }
-
-    /// Tells the state to these series, too, from now on.
-    pub(super) fn measure(&self, meters: &Meters) {
-        self.state().measure(meters);
     }
 
     /// So many messages were received, and are with the decoder; so many are in flight now.

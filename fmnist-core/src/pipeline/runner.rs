@@ -59,7 +59,7 @@ pub(super) async fn run_with<T: Transport, M: Infer, S: Sink>(
     meters: Arc<Meters>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<PipelineReport, PipelineError> {
-    pipeline.pulse.measure(&meters);
+    pipeline.pulse.measure(pipeline.transport.name());
     let mut runner = Runner::new(pipeline, decoder, inference, meters);
     if runner.config.on_error.crashes == 0 {
         runner.transport.forget_crashes();

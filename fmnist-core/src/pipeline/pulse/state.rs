@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use metrics::{Counter, Gauge};
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use tokio::time::Instant;
 
 use super::Vitals;
-use crate::pipeline::meters::Meters;
 #[cfg(test)]
 use crate::pipeline::simulation;
 
@@ -131,6 +130,27 @@ struct Series {
     cut_off: Gauge,
 }
 
+impl Series {
+    /// Registers them with the present recorder.
+    fn new(transport: &str) -> Self {
+        describe_counter!(
+            "fmnist_stalls_total",
+            "How often no message came to an end for a minute."
+        );
+        describe_gauge!("fmnist_stalled", "1 while no message comes to an end; /readyz says why.");
+        describe_gauge!(
+            "fmnist_cut_off",
+            "1 while the broker has given this consumer's work to others."
+        );
+        let transport = [("transport", transport.to_owned())];
+        Self {
+            stalls: counter!("fmnist_stalls_total", &transport),
+            stalled: gauge!("fmnist_stalled", &transport),
+            cut_off: gauge!("fmnist_cut_off", &transport),
+        }
+    }
+}
+
 impl State {
     pub(super) fn new(now: Instant) -> Self {
         Self {
@@ -158,12 +178,9 @@ impl State {
         self.is_stalled
     }
 
-    pub(super) fn measure(&mut self, meters: &Meters) {
-        self.meters = Series {
-            stalls: meters.stalls.clone(),
-            stalled: meters.stalled.clone(),
-            cut_off: meters.cut_off.clone(),
-        };
+    pub(super) fn measure(&mut self, transport: &str) {
+        self.meters = Series::new(transport);
+        self.meters.stalled.set(f64::from(u8::from(self.is_stalled)));
         self.connection(self.is_cut_off);
     }
 

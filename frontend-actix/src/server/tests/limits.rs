@@ -75,7 +75,7 @@ pub(super) fn served_with(
         .with_model(model)
         .with_test_set(&test_set())
         .with_results(results)
-        .start()
+        .start(&Supervisor::new())
         .unwrap()
 }
 

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
-    let shutdown = arguments.consumer.shutdown_signal()?;
+    let shutdown = arguments.consumer.shutdown_signal(arguments.backfill.has_end())?;
     let mut config = arguments.consumer.config.read()?;
     // The model comes first: nothing is received before it can answer.
     let Some(prepared) = prepare_consumer(&config, &arguments.consumer, BrokerKind::Kafka).await?
@@ -60,6 +60,7 @@ async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> 
     let record_only = config.kafka.results_topic().is_none();
     let settings = PipelineConfig { record_only, ..config.pipeline() };
     let is_record = record_only && database.is_none();
+    let mut is_cut_short = arguments.backfill.has_end();
     let console = Console::from_env(prepared.is_synthetic).as_record(is_record);
     let report = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
         .with_sink((database, console))
@@ -67,7 +68,7 @@ async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> 
         .run(async {
             tokio::select! {
                 () = shutdown => {}
-                () = end.reached() => {}
+                () = end.reached() => is_cut_short = false,
                 _ = parts.ended() => {}
             }
             probes.draining();
@@ -75,5 +76,11 @@ async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> 
         .await?;
     probes.stop().await;
     traces.stop().await;
-    ended(&report)
+    ended(&report)?;
+    anyhow::ensure!(
+        !is_cut_short,
+        "stopped before the end of the topic; group {} goes on from here with --until-end, without --from",
+        config.kafka.group_id
+    );
+    Ok(())
 }

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 }
 
 async fn consume(arguments: ConsumerArguments, parts: Supervisor) -> anyhow::Result<()> {
-    let shutdown = arguments.shutdown_signal()?;
+    let shutdown = arguments.shutdown_signal(false)?;
     let config = arguments.config.read()?;
     // The model comes first: nothing is received before it can answer.
     let Some(prepared) = prepare_consumer(&config, &arguments, BrokerKind::PubSub).await? else {

@@ -18,7 +18,7 @@ pub struct Backfill {
     /// Begin there, in a new group: beginning, offset:N or time:RFC3339
     #[arg(long, value_name = "PLACE")]
     from: Option<From>,
-    /// Stop at the end that the topic has now, with exit code 0
+    /// Stop at the end that the topic has now, with exit code 0; stopped before, it is 1
     #[arg(long)]
     until_end: bool,
 }
@@ -57,6 +57,11 @@ impl Backfill {
             true => database.map(|database| database.with_run(config.kafka.group_id.clone())),
             false => database,
         }
+    }
+
+    /// Whether the consumer is to come to an end by itself.
+    pub const fn has_end(&self) -> bool {
+        self.until_end
     }
 
     /// Gives the consumer a group that begins where it was told to.

@@ -25,13 +25,16 @@ pub struct ConsumerArguments {
 
 impl ConsumerArguments {
     /// Listens for signals, which end the program at once as long as it has received nothing; with an
-    /// error where it was asked something.
+    /// error where it was asked something, or has an end to come to.
     ///
     /// # Errors
     /// When the operating system does not let this process listen.
-    pub fn shutdown_signal(&self) -> io::Result<impl Future<Output = ()> + Send> {
+    pub fn shutdown_signal(
+        &self,
+        has_end: bool,
+    ) -> io::Result<impl Future<Output = ()> + Send + use<>> {
         let asks = self.survey.check || self.survey.create;
-        shutdown_signal_or(if asks { INTERRUPTED } else { 0 })
+        shutdown_signal_or(if asks || has_end { INTERRUPTED } else { 0 })
     }
 }
 

@@ -35,7 +35,9 @@ fn wait_for(servers: &str, messages: usize) {
 fn a_consumer_that_waits_for_a_silent_broker_ends_at_once_and_a_check_ends_without_success() {
     let (_listener, address) = silent();
     for signal in ["-INT", "-TERM"] {
-        for (arguments, code) in [(&[][..], 0), (&["--check"], 130), (&["--create"], 130)] {
+        for (arguments, code) in
+            [(&[][..], 0), (&["--check"], 130), (&["--create"], 130), (&["--until-end"], 130)]
+        {
             let mut command = example("kafka_consumer");
             command.args(arguments).env("FMNIST_KAFKA__BOOTSTRAP_SERVERS", &address);
             let mut consumer = Program::start(&mut command);
@@ -68,6 +70,33 @@ fn a_consumer_waits_for_its_database_red_and_in_words_and_ends_when_it_is_asked_
     let line = check.logged("error: the database");
     assert!(line.contains("can't be opened") && !line.contains("s3cret"), "{line}");
     assert_eq!(check.code(), Some(1));
+}
+
+#[test]
+fn a_run_to_the_end_that_is_cut_short_has_not_succeeded_and_the_next_one_brings_it_to_the_end() {
+    const MESSAGES: usize = 16;
+    let cluster = cluster();
+    let servers = cluster.bootstrap_servers();
+    send(&servers, &[r#"{"start_idx": 0, "end_idx": 200}"#; MESSAGES]);
+    let mut command = consumer(&cluster);
+    // So slow, and so few at once, that most are not received when the first is answered.
+    command.arg("--until-end").env("FMNIST_MODEL__ENGINE", "flex");
+    command.env("FMNIST_BATCH__MAX_MESSAGES", "2");
+    // The mock waits for a member that has left as for one that is lost.
+    command.env("FMNIST_KAFKA__PROPERTIES__SESSION_TIMEOUT_MS", "6000");
+    let mut first = Program::start(&mut command);
+    first.printed();
+    assert_eq!(first.end("-TERM"), Some(1));
+    let line = first.logged("error: ");
+    assert!(line.contains("stopped before the end of the topic; group "), "{line}");
+    assert!(answered(&servers).len() < MESSAGES);
+
+    let mut second = Program::start(consumer(&cluster).arg("--until-end"));
+    assert_eq!(second.code(), Some(0));
+    let mut ids = answered(&servers);
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), MESSAGES);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod format;
 mod garment;
 mod ground;
 mod lines;
+mod pattern;
 mod prepare;
 mod reduction;
 

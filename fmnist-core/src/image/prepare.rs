@@ -12,13 +12,16 @@ use ::image::{
 use super::{
     Image,
     garment::{Bounds, Mask},
-    ground::{Ground, farthest, nearly_all},
+    ground::{Ground, Residue, farthest, nearly_all, quantile},
     lines::Lines,
+    pattern::repeated,
     reduction::{flattened, reduced},
 };
 
 /// Deviation of the Gaussian that takes noise away before pixels are judged, in pixels.
 const SMOOTHING: f32 = 1.0;
+/// A ground of less texture has no pattern to look for, grey levels.
+const PLAIN: f32 = 7.0;
 /// What differs less from its ground is not seen, grey levels of the channel that differs most.
 const LEAST_CONTRAST: f32 = 16.0;
 /// What differs less than this share of a garment's contrast is its shine on the ground.
@@ -46,13 +49,14 @@ pub(super) fn prepare_small(photo: &RgbaImage) -> Image {
     let smooth = imageops::blur(&photo, SMOOTHING);
     let ground = Ground::measure(&smooth);
     let (raw, smooth) = (ground.residue(&photo), ground.residue(&smooth));
-    let lines = Lines::of(&smooth);
-    // Noise stands out before it is smoothed only, the rim of a sharp edge afterwards only.
-    let certain = lines.differences(&smooth).into_iter().zip(lines.differences(&raw));
-    let certain: Vec<f32> = certain.map(|(smooth, raw)| smooth.min(raw)).collect();
+    let certain = differences(&smooth, &raw);
+    let (raw, certain) = if ground.texture > PLAIN {
+        without_pattern(ground.texture, &smooth, raw, certain)
+    } else {
+        (raw, certain)
+    };
     let garment = Mask::of(photo.width(), &certain, ground.texture).grown();
-    let outside = certain.iter().enumerate().filter(|(at, _)| !garment.has(*at));
-    let texture = nearly_all(outside.map(|(_, difference)| *difference).collect());
+    let texture = nearly_all(outside(&garment, &certain));
     let seen = |least| Mask::of(photo.width(), &certain, least).without_specks();
     let garment = seen(texture);
     let inside = certain.iter().enumerate().filter(|(at, _)| garment.has(*at));
@@ -76,6 +80,38 @@ pub(super) fn prepare_small(photo: &RgbaImage) -> Image {
     });
     let values = GrayImage::from_raw(photo.width(), photo.height(), values.collect());
     stretched(&fit(&values.expect("a value for each pixel"), bounds))
+}
+
+/// How far each pixel is from its ground for certain, in grey levels.
+fn differences(smooth: &Residue, raw: &Residue) -> Vec<f32> {
+    let lines = Lines::of(smooth);
+    // Noise stands out before it is smoothed only, the rim of a sharp edge afterwards only.
+    let both = lines.differences(smooth).into_iter().zip(lines.differences(raw));
+    both.map(|(smooth, raw)| smooth.min(raw)).collect()
+}
+
+/// Takes away what the ground repeats, if less of it stands out then.
+fn without_pattern(
+    texture: f32,
+    smooth: &Residue,
+    raw: Residue,
+    certain: Vec<f32>,
+) -> (Residue, Vec<f32>) {
+    /// The rims of a pattern are never quite alike, grey levels.
+    const RIM: f32 = 5.0;
+    let garment = Mask::of(smooth.width as u32, &certain, texture).without_specks();
+    let garment = garment.grown().grown().grown();
+    let Some(pattern) = repeated(smooth, &garment) else { return (raw, certain) };
+    let rest = raw.without(&pattern);
+    let left = differences(&smooth.without(&pattern), &rest);
+    let most = |differences: &[f32]| quantile(outside(&garment, differences), 0.98);
+    if most(&left) <= most(&certain).max(RIM) { (rest, left) } else { (raw, certain) }
+}
+
+/// The differences beside a garment.
+fn outside(garment: &Mask, differences: &[f32]) -> Vec<f32> {
+    let outside = differences.iter().enumerate().filter(|(at, _)| !garment.has(*at));
+    outside.map(|(_, difference)| *difference).collect()
 }
 
 /// Makes the brightest pixel white.

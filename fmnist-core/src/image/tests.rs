@@ -193,6 +193,30 @@ fn a_garment_is_seen_on_saturated_grounds() {
 }
 
 #[test]
+fn a_garment_is_seen_on_coarse_patterns() {
+    let patterns: [fn(u32, u32) -> u32; 4] = [
+        |x, y| (x / 12 + y / 12) % 2,                                 // a check
+        |x, y| ((2 * x + y) / 60) % 2,                                // slanting stripes
+        |x, y| u32::from(x % 40 < 6 || y % 40 < 6),                   // tiles
+        |x, y| u32::from((x + y) % 44 < 7 || (x + 300 - y) % 44 < 7), // a slanting grid
+    ];
+    for (index, pattern) in patterns.into_iter().enumerate() {
+        for (level, garment) in [(60, 200), (130, 20), (130, 240), (220, 60)] {
+            let plain = coloured([level; 3], [garment; 3]).to_rgb8();
+            let photo = RgbImage::from_fn(plain.width(), plain.height(), |x, y| {
+                let Rgb([value, ..]) = *plain.get_pixel(x, y);
+                let way = f64::from(garment) - f64::from(level);
+                let bare = (f64::from(garment) - f64::from(value)) / way;
+                let shown = bare * 24.0 * (f64::from(pattern(x, y)) - 0.5);
+                Rgb([(f64::from(value) + shown).round() as u8; 3])
+            });
+            let difference = mean_difference(&prepare(&photo.into()), &bag());
+            assert!(difference < 16.0, "{garment} on {level}, pattern {index}: {difference}");
+        }
+    }
+}
+
+#[test]
 fn a_ground_without_a_garment_is_blank() {
     let plain = |x: u32, _: u32| if x % 97 == 5 { [201, 180, 170] } else { [200, 180, 170] };
     let lit = |x: u32, y: u32| [(120 + x / 4 + y / 8) as u8; 3];
@@ -203,7 +227,10 @@ fn a_ground_without_a_garment_is_blank() {
     let lawn = |x: u32, y: u32| [60, 120 + ((x * 7919 + y * 104_729) % 61) as u8, 40];
     let boards =
         |x: u32, _: u32| if x % 50 < 3 { [60, 40, 25] } else { [125, 85, 55 + (x / 50) as u8] };
-    let grounds: [fn(u32, u32) -> [u8; 3]; 5] = [plain, lit, dark_corners, lawn, boards];
+    let check = |x: u32, y: u32| [120 + 24 * ((x / 25 + y / 25) % 2) as u8; 3];
+    let stripes = |x: u32, y: u32| [120 + 24 * ((2 * x + y) / 70 % 2) as u8; 3];
+    let grounds: [fn(u32, u32) -> [u8; 3]; 7] =
+        [plain, lit, dark_corners, lawn, boards, check, stripes];
     for (index, ground) in grounds.into_iter().enumerate() {
         let photo = RgbImage::from_fn(300, 200, |x, y| Rgb(ground(x, y)));
         assert!(prepare(&photo.into()).is_blank(), "ground {index}");

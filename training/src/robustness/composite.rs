@@ -34,10 +34,18 @@ pub(super) enum Ground {
     Vignetted,
     /// Any grey; the garment touches one side of the picture.
     Cropped,
+    /// Broad stripes of two greys.
+    Striped,
+    /// Squares of two greys in turns.
+    Checked,
+    /// Stripes across stripes: squares of three greys.
+    Gingham,
+    /// Squares of one grey with darker joints around them.
+    Tiled,
 }
 
 impl Ground {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Light,
         Self::Dark,
         Self::Coloured,
@@ -49,6 +57,10 @@ impl Ground {
         Self::Boards,
         Self::Vignetted,
         Self::Cropped,
+        Self::Striped,
+        Self::Checked,
+        Self::Gingham,
+        Self::Tiled,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -64,6 +76,10 @@ impl Ground {
             Self::Boards => "boards",
             Self::Vignetted => "vignetted",
             Self::Cropped => "cropped",
+            Self::Striped => "striped",
+            Self::Checked => "checked",
+            Self::Gingham => "gingham",
+            Self::Tiled => "tiled",
         }
     }
 
@@ -92,13 +108,25 @@ impl Ground {
                 "any grey, corners a third darker, the garment's own shadow beside it"
             }
             Self::Cropped => "any grey, the garment touches a side of the picture",
+            Self::Striped => {
+                "stripes 6 to 16 levels above and below any grey, fine to broad, upright or slanting"
+            }
+            Self::Checked => "squares in turns, as the stripes",
+            Self::Gingham => "stripes across stripes, as the stripes",
+            Self::Tiled => "squares with joints around them, as the stripes",
         }
     }
 
     /// How far composites may fall behind their garments, as they are in the test set, in points.
     pub(super) const fn goal_points(self) -> f64 {
         match self {
-            Self::Textured | Self::Boards | Self::Vignetted => 10.0,
+            Self::Textured
+            | Self::Boards
+            | Self::Vignetted
+            | Self::Striped
+            | Self::Checked
+            | Self::Gingham
+            | Self::Tiled => 10.0,
             _ => 5.0,
         }
     }
@@ -161,6 +189,56 @@ struct Paint {
     /// How much darker the garment's shadow is, 0.0–1.0.
     shadow: f64,
     planks: Option<Planks>,
+    pattern: Option<Pattern>,
+}
+
+/// What is woven, printed or laid in two or three levels.
+struct Pattern {
+    /// Striped, checked, gingham or tiled.
+    kind: Ground,
+    /// How far it goes up and down, grey levels.
+    depth: f64,
+    /// Side of a square, in edges of the garment.
+    side: f64,
+    /// Sine and cosine of how far it slants.
+    slant: (f64, f64),
+    /// Where it begins, in squares.
+    start: [f64; 2],
+}
+
+impl Pattern {
+    fn of(kind: Ground, between: &mut dyn FnMut(f64, f64) -> f64) -> Self {
+        let slants = between(0.0, 1.0) < 0.5;
+        let angle = if slants { between(0.1, 1.4) } else { 0.0 };
+        Self {
+            kind,
+            depth: between(6.0, 16.0),
+            side: between(0.05, 0.35),
+            slant: angle.sin_cos(),
+            start: [between(0.0, 2.0), between(0.0, 2.0)],
+        }
+    }
+
+    /// By how much it is lighter than the ground's colour at a place in edges of the garment.
+    fn at(&self, [x, y]: [f64; 2]) -> f64 {
+        /// Of a square with its joint.
+        const JOINT: f64 = 0.2;
+        let (sine, cosine) = self.slant;
+        let across = (x * cosine + y * sine) / self.side + self.start[0];
+        let down = (y * cosine - x * sine) / self.side + self.start[1];
+        let [stripe, other] =
+            [across, down].map(|at| if at.floor().rem_euclid(2.0) < 1.0 { 1.0 } else { -1.0 });
+        self.depth
+            * match self.kind {
+                Ground::Striped => stripe,
+                Ground::Gingham => (stripe + other) / 2.0,
+                Ground::Tiled => {
+                    let is_joint = [across, down].iter().any(|at| at.rem_euclid(1.0) < JOINT);
+                    if is_joint { -1.0 } else { 1.0 }
+                }
+                _ => stripe * other,
+            }
+    }
 }
 
 /// Planks side by side.
@@ -203,6 +281,7 @@ impl Paint {
             vignette: 0.0,
             shadow: 0.0,
             planks: None,
+            pattern: None,
         };
         // A ground's level, and one that is so far away on either side, where there is room.
         let apart = |between: &mut dyn FnMut(f64, f64) -> f64, least: f64, most: f64| {
@@ -283,6 +362,11 @@ impl Paint {
                 let (garment, ground) = apart(&mut between, 80.0, 255.0);
                 Self { vignette: 0.33, shadow: 0.12, ..plain(grey(garment), grey(ground)) }
             }
+            Ground::Striped | Ground::Checked | Ground::Gingham | Ground::Tiled => {
+                let (garment, ground) = apart(&mut between, 80.0, 255.0);
+                let pattern = Some(Pattern::of(kind, &mut between));
+                Self { pattern, ..plain(grey(garment), grey(ground)) }
+            }
         }
     }
 
@@ -295,7 +379,9 @@ impl Paint {
         } else {
             0.0
         };
-        let change = self.waves * wave / 2.0 + grain + self.fall[0] * x + self.fall[1] * y;
+        let pattern = self.pattern.as_ref().map_or(0.0, |pattern| pattern.at([x, y]));
+        let change =
+            self.waves * wave / 2.0 + grain + self.fall[0] * x + self.fall[1] * y + pattern;
         let planks = |channel| self.planks.as_ref().map_or(channel, |all| all.on(channel, [x, y]));
         self.ground.map(|channel| planks(channel) + change)
     }

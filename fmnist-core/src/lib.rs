@@ -39,42 +39,21 @@
 //! - `fail-points`: places where tests end the process
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod audit;
 pub mod batcher;
 pub mod classifier;
 pub mod dataset;
 pub mod engine;
-#[cfg(feature = "fail-points")]
-pub mod fail_points;
 pub mod image;
 pub mod label;
 pub mod message;
 pub mod model;
 pub mod pipeline;
-mod supervisor;
 pub mod text;
-pub mod transport;
 pub mod weights;
 
 pub use batcher::Batcher;
 pub use classifier::{Classifier, ClassifyError, Engine, Infer, ModelIdentity, Prediction};
 pub use image::Image;
-pub use supervisor::{Part, Supervisor};
-
-/// Passes a [`fail_points::FailPoint`], by its name.
 #[cfg(feature = "fail-points")]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! fail_point {
-    ($point:ident) => {
-        $crate::fail_points::pass($crate::fail_points::FailPoint::$point)
-    };
-}
-
-/// Nothing, without the feature `fail-points`.
-#[cfg(not(feature = "fail-points"))]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! fail_point {
-    ($point:ident) => {};
-}
+pub use stream_inference::fail_points;
+pub use stream_inference::{Part, Supervisor, audit, fail_point, transport};

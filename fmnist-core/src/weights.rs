@@ -14,10 +14,10 @@ use std::{borrow::Cow, collections::HashMap, fs, path::Path};
 
 use burn::tensor::Device;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use sha2::{Digest, Sha256};
 
 pub use error::WeightsError;
 pub use metadata::{Baseline, Metadata, NAME, Origin, Score, is_name};
+pub use stream_inference::sha256;
 pub use tensors::{NamedTensor, Tensors, ids_of, tensors_of, with_tensors};
 
 use crate::{
@@ -142,11 +142,6 @@ impl Weights {
             found: self.metadata.architecture.clone(),
         })
     }
-}
-
-/// SHA-256 of `bytes`, 64 lower-case hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read_metadata(bytes: &[u8]) -> Result<Metadata, WeightsError> {

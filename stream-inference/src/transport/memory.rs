@@ -3,7 +3,7 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use fmnist_core::transport::{Limits, Outbound, Publisher, Transport, memory::MemoryBroker};
+//! use stream_inference::transport::{Limits, Outbound, Publisher, Transport, memory::MemoryBroker};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -4,7 +4,7 @@ use super::{
     Attributes, Delivery, Outbound, Rejection,
     trace::{TRACEPARENT, TraceContext},
 };
-use crate::weights::sha256;
+use crate::sha256;
 
 /// The dead letter of `delivery`: key, payload and attributes untouched, and the reason added in
 /// the headers of Kafka Connect (KIP-298), which most tools read.

@@ -1,7 +1,7 @@
 //! Whether every input came to exactly one end: what audits and kill tests judge by.
 //!
 //! ```
-//! use fmnist_core::audit::Ledger;
+//! use stream_inference::audit::Ledger;
 //!
 //! let mut ledger = Ledger::default();
 //! for id in ["INFERENCE/0/7", "INFERENCE/0/8", "INFERENCE/0/9"] {

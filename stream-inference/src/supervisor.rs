@@ -8,7 +8,7 @@ use tokio::sync::watch;
 /// Clones are the same supervisor.
 ///
 /// ```
-/// use fmnist_core::Supervisor;
+/// use stream_inference::Supervisor;
 ///
 /// let supervisor = Supervisor::new();
 /// let part = supervisor.part("polling task");

@@ -38,7 +38,7 @@ impl Policy {
     fn batch(self) -> BatchConfig {
         let default = BatchConfig::default();
         match self {
-            Self::AtMost(max_images) => BatchConfig { max_images, ..default },
+            Self::AtMost(max_inputs) => BatchConfig { max_inputs, ..default },
             Self::BudgetMs(budget) => BatchConfig { latency_budget_ms: Some(budget), ..default },
         }
     }

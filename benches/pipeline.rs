@@ -56,7 +56,7 @@ struct Bench {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let bench = Bench {
-        test_images: synthetic(Split::Test, BatchConfig::default().max_images, 1).images,
+        test_images: synthetic(Split::Test, BatchConfig::default().max_inputs, 1).images,
         base: Arc::new(Classifier::pretrained()?),
         no_op: Arc::default(),
     };
@@ -180,7 +180,7 @@ fn shown(images: usize, subjects: &[Subject], bare: &Rounds) -> Table {
         "images/s ÷ bare engine",
     ];
     let mut table = Table::new(&heads, 3);
-    let batch = BatchConfig::default().max_images as f64;
+    let batch = BatchConfig::default().max_inputs as f64;
     table.row(&["bare engine", "–", "base", "–", &bare.to_string(), &grouped(batch), "1.00"]);
     for Subject { broker, form, model, is_metered, messages, batch } in subjects {
         let images = messages.scaled(images as f64);

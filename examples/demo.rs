@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use fmnist_core::{
     Batcher, Classifier, Supervisor,
-    message::ResultRecord,
+    message::{Requests, ResultRecord},
     pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::Transport,
 };
@@ -117,9 +117,10 @@ async fn demonstrate(arguments: Arguments, parts: Supervisor) -> anyhow::Result<
     // The page comes first, because a busy port is the most likely trouble.
     let running = frontend.start(&parts)?;
     let (stop, stopping) = watch::channel(false);
-    let settings = config.pipeline();
+    let (requests, settings) = (prepared.requests(&config), config.pipeline());
     let watched = parts.clone();
-    let consumer = Consumer { model, prepared, settings, results, stopping, parts: watched };
+    let consumer =
+        Consumer { model, prepared, requests, settings, results, stopping, parts: watched };
     let mut consumers = JoinSet::new();
     let transport = KafkaTransport::connect(&config.kafka).await?.with_pulse(&kafka_pulse);
     let record_only = config.kafka.results_topic().is_none();
@@ -236,6 +237,7 @@ async fn connect_pubsub(config: &Config) -> anyhow::Result<Option<(Broker, PubSu
 struct Consumer {
     model: Arc<Batcher<Classifier>>,
     prepared: Prepared,
+    requests: Requests,
     settings: PipelineConfig,
     results: broadcast::Sender<Arc<ResultRecord>>,
     stopping: watch::Receiver<bool>,
@@ -252,13 +254,13 @@ impl Consumer {
     ) {
         watch(&pulse, &self.parts);
         let settings = PipelineConfig { record_only, ..self.settings.clone() };
-        let images = Arc::clone(&self.prepared.test_set.images);
         let console = Console::from_env(self.prepared.is_synthetic);
         let database = self.prepared.database.clone().map(|found| found.with_pulse(&pulse));
-        let pipeline = Pipeline::new(transport, Arc::clone(&self.model), images, settings)
-            .with_sink((database, console))
-            .with_observer(self.results.clone())
-            .with_pulse(pulse);
+        let pipeline =
+            Pipeline::new(transport, Arc::clone(&self.model), self.requests.clone(), settings)
+                .with_sink((database, console))
+                .with_observer(self.results.clone())
+                .with_pulse(pulse);
         let mut stopping = self.stopping.clone();
         let mut stopped = self.stopping.clone();
         consumers.spawn(async move {

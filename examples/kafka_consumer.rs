@@ -48,6 +48,7 @@ async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> 
     };
     let (pulse, probes) = observe(&config, "kafka", &parts)?;
     let traces = Traces::from_env();
+    let requests = prepared.requests(&config);
     let database = wait_for(prepared.database, &pulse, &probes).await?;
     let end = arguments.backfill.prepare(&mut config.kafka).await?;
     let transport = KafkaTransport::connect_until(&config.kafka, end.spans()).await?;
@@ -62,7 +63,7 @@ async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> 
     let is_record = record_only && database.is_none();
     let mut is_cut_short = arguments.backfill.has_end();
     let console = Console::from_env(prepared.is_synthetic).as_record(is_record);
-    let report = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
+    let report = Pipeline::new(transport, prepared.model, requests, settings)
         .with_sink((database, console))
         .with_pulse(pulse)
         .run(async {

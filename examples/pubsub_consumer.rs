@@ -43,6 +43,7 @@ async fn consume(arguments: ConsumerArguments, parts: Supervisor) -> anyhow::Res
     };
     let (pulse, probes) = observe(&config, "pubsub", &parts)?;
     let traces = Traces::from_env();
+    let requests = prepared.requests(&config);
     let database = wait_for(prepared.database, &pulse, &probes).await?;
     let transport = PubSubTransport::connect_within(&config.pubsub, &config.batch).await?;
     let transport = transport.with_pulse(&pulse);
@@ -54,7 +55,7 @@ async fn consume(arguments: ConsumerArguments, parts: Supervisor) -> anyhow::Res
     let settings = PipelineConfig { record_only, ..config.pipeline() };
     let is_record = record_only && database.is_none();
     let console = Console::from_env(prepared.is_synthetic).as_record(is_record);
-    let report = Pipeline::new(transport, prepared.model, prepared.test_set.images, settings)
+    let report = Pipeline::new(transport, prepared.model, requests, settings)
         .with_sink((database, console))
         .with_pulse(pulse)
         .run(async {

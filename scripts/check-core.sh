@@ -1,21 +1,47 @@
 #!/usr/bin/env bash
-# Checks what fmnist-core promises: no network, broker, C compiler or autodiff among its
-# dependencies, and, as every library here, no Unix-only code outside `cfg(unix)`.
+# Checks what the libraries promise. fmnist-core: no network, broker, C compiler or autodiff among its
+# dependencies. stream-inference: none of these, and no model, no image, at most 60 crates. Transports: no
+# model. And, as every library here, no Unix-only code outside `cfg(unix)`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-crates=$(cargo tree --locked -p fmnist-core -e normal,build --all-features --prefix none |
-    awk '{ print $1 }' | sort -u)
+# of CRATE CARGO-TREE-OPTION…: the crates of its tree, itself included.
+of() {
+    cargo tree --locked -p "$1" -e normal,build --prefix none "${@:2}" | awk '{ print $1 }' | sort -u
+}
 
-banned=$(grep -xE 'cc|cmake|bindgen|pkg-config|vcpkg|.*-sys|burn-autodiff|rdkafka|google-cloud-.*|actix-.*|hyper.*|reqwest|ureq|tonic|rustls|openssl|socket2|mio' <<<"$crates" |
-    grep -vxE 'js-sys|web-sys|windows-sys|linux-raw-sys' || true)
-if [ -n "$banned" ]; then
-    printf 'fmnist-core must not depend on:\n%s\n' "$banned" >&2
+# refuse CRATE PATTERN CRATES: ends with those that match, but for what only names foreign functions.
+refuse() {
+    local banned
+    banned=$(grep -xE "$2" <<<"$3" | grep -vxE 'js-sys|web-sys|windows-sys|linux-raw-sys' || true)
+    if [ -n "$banned" ]; then
+        printf '%s must not depend on:\n%s\n' "$1" "$banned" >&2
+        exit 1
+    fi
+}
+
+c='cc|cmake|bindgen|pkg-config|vcpkg|.*-sys'
+network='rdkafka|google-cloud-.*|actix-.*|hyper.*|reqwest|ureq|tonic|rustls|openssl|socket2|mio'
+model='burn.*|image|png|zune-.*|safetensors|fmnist-core'
+most=60
+
+crates=$(of fmnist-core --all-features)
+refuse fmnist-core "$c|$network|burn-autodiff" "$crates"
+inference=$(of stream-inference --all-features)
+refuse stream-inference "$c|$network|$model" "$inference"
+if [ "$(wc -l <<<"$inference")" -gt "$most" ]; then
+    echo "stream-inference: more than $most crates" >&2
     exit 1
 fi
+for transport in transport-kafka transport-pubsub; do
+    refuse "$transport" "$model" "$(of "$transport" --all-features)"
+done
+# Words of one model in the library for any; `fmnist` is the default prefix of names, in one place.
+words=$(grep -rniwE 'images?|fmnist|784|28x28' stream-inference/src |
+    grep -vE '^stream-inference/src/names.rs:|max_images|#\[cfg\(test\)\]' || true)
 
 # A line that names a Unix-only module must have `cfg(unix)` within the six lines above it.
-unix=$(find fmnist-core/src transport-*/src frontend-*/src training/src -name '*.rs' -print0 |
+unix=$(find stream-inference/src fmnist-core/src transport-*/src frontend-*/src training/src -name '*.rs' -print0 |
     xargs -0 awk '
         FNR == 1 { guarded = -10 }
         /cfg\(unix\)|cfg!\(unix\)/ { guarded = FNR }
@@ -27,4 +53,5 @@ if [ -n "$unix" ]; then
     exit 1
 fi
 
-echo "fmnist-core: $(wc -l <<<"$crates") crates, none of them network, broker, C or autodiff; no Unix-only code"
+echo "fmnist-core: $(wc -l <<<"$crates") crates, none of them network, broker, C or autodiff"
+echo "stream-inference: $(wc -l <<<"$inference") crates, and no model either; no Unix-only code"

@@ -5,8 +5,9 @@ use std::{
 
 use anyhow::{Context, bail};
 use fmnist_core::{
-    ClassifyError, Image, Infer, ModelIdentity, Prediction,
+    Image, Infer, ModelIdentity, PredictError, Prediction, Predictor,
     label::LABELS,
+    message::{Requests, ResultRecord},
     pipeline::{Answered, Pipeline, PipelineConfig, Sink, SinkError},
     transport::{Outbound, Transport},
 };
@@ -31,8 +32,11 @@ impl Default for NoOp {
     }
 }
 
-impl Infer for NoOp {
-    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
+impl Predictor for NoOp {
+    type Input = Image;
+    type Output = Prediction;
+
+    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
         let prediction = |_: &Image| Prediction {
             class: 0,
             probabilities: [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0].into(),
@@ -41,12 +45,14 @@ impl Infer for NoOp {
         Ok(images.iter().map(prediction).collect())
     }
 
+    fn identity(&self) -> Arc<ModelIdentity> {
+        Arc::clone(&self.identity)
+    }
+}
+
+impl Infer for NoOp {
     fn labels(&self) -> &[String] {
         &self.labels
-    }
-
-    fn identity(&self) -> &Arc<ModelIdentity> {
-        &self.identity
     }
 }
 
@@ -110,7 +116,8 @@ pub async fn drive<T: Transport, M: Infer>(
 ) -> anyhow::Result<Speed> {
     let stopwatch = Stopwatch { messages, laps: Arc::default(), done: Arc::default() };
     let (laps, done) = (Arc::clone(&stopwatch.laps), Arc::clone(&stopwatch.done));
-    let pipeline = Pipeline::new(transport, model, test_images, config).with_sink(stopwatch);
+    let requests = Requests::new(&model, test_images);
+    let pipeline = Pipeline::new(transport, model, requests, config).with_sink(stopwatch);
     let run = pipeline.run(async move { done.notified().await });
     let report = tokio::time::timeout(LONGEST_RUN, run).await.context("the pipeline stalled")??;
     if report.settlement.published < messages {
@@ -120,7 +127,7 @@ pub async fn drive<T: Transport, M: Infer>(
     let (Some((first, start)), Some((last, end))) = (laps.start, laps.end) else {
         bail!("expected {messages} results, found {}", laps.results);
     };
-    let batch = report.images as f64 / report.batches as f64;
+    let batch = report.inputs as f64 / report.batches as f64;
     Ok(Speed { messages: (last - first) as f64 / (end - start).as_secs_f64(), batch })
 }
 
@@ -138,7 +145,7 @@ struct Laps {
     end: Option<(usize, Instant)>,
 }
 
-impl Sink for Stopwatch {
+impl Sink<ResultRecord, Image> for Stopwatch {
     async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
         let mut laps = self.laps.lock().expect("no sink panicked");
         laps.results += results.len();

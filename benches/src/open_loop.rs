@@ -7,6 +7,7 @@ use std::{
 use anyhow::{Context, bail};
 use fmnist_core::{
     Image, Infer,
+    message::{Requests, ResultRecord},
     pipeline::{Answered, Pipeline, PipelineConfig, Sink, SinkError},
     transport::memory::MemoryBroker,
 };
@@ -49,8 +50,8 @@ pub async fn open_loop<M: Infer>(
     let due = arrivals(rate, lasting)?;
     let stopwatch = Stopwatch(Arc::new(Mutex::new(vec![None; due.len()])));
     let answered = Arc::clone(&stopwatch.0);
-    let pipeline =
-        Pipeline::new(broker.consumer(), model, test_images, config).with_sink(stopwatch);
+    let requests = Requests::new(&model, test_images);
+    let pipeline = Pipeline::new(broker.consumer(), model, requests, config).with_sink(stopwatch);
 
     let (all_sent, sent) = oneshot::channel();
     let load = due.clone();
@@ -88,7 +89,7 @@ pub async fn open_loop<M: Infer>(
         throughput: answered.len() as f64 / end.duration_since(begun).as_secs_f64(),
         p50_ms: percentile(&latencies, 50.0),
         p99_ms: percentile(&latencies, 99.0),
-        batch: report.images as f64 / report.batches as f64,
+        batch: report.inputs as f64 / report.batches as f64,
     })
 }
 
@@ -110,7 +111,7 @@ fn arrivals(rate: f64, lasting: Duration) -> anyhow::Result<Vec<Duration>> {
 /// When each message was answered, by its place in the queue.
 struct Stopwatch(Arc<Mutex<Vec<Option<Instant>>>>);
 
-impl Sink for Stopwatch {
+impl Sink<ResultRecord, Image> for Stopwatch {
     async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
         let now = Instant::now();
         let mut answered = lock(&self.0);

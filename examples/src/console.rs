@@ -1,4 +1,5 @@
 use fmnist_core::{
+    Image,
     label::console_label,
     message::ResultRecord,
     pipeline::{Answered, Sink, SinkError},
@@ -58,7 +59,7 @@ impl Console {
     }
 }
 
-impl Sink for Console {
+impl Sink<ResultRecord, Image> for Console {
     async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
         for lines in results.iter().map(|result| self.lines(&result.record)) {
             if !self.is_record {

@@ -4,6 +4,7 @@ use clap::Parser;
 use fmnist_core::{
     Classifier, Supervisor,
     dataset::{Dataset, Origin},
+    message::Requests,
     pipeline::{PipelineReport, Pulse},
 };
 use frontend_actix::{
@@ -48,6 +49,14 @@ pub struct Prepared {
     pub is_synthetic: bool,
     /// The database of results, where one is configured; it may be away for now.
     pub database: Option<Database>,
+}
+
+impl Prepared {
+    /// The messages that are answered, and the form of their results.
+    pub fn requests(&self, config: &Config) -> Requests {
+        let test_images = Arc::clone(&self.test_set.images);
+        Requests::new(&self.model, test_images).with_results(config.results.clone())
+    }
 }
 
 /// Prints the effective configuration, then loads the model and the test set.
@@ -166,7 +175,7 @@ pub async fn wait_for(
 /// # Errors
 /// With what did not, and what becomes of it.
 pub fn ended(report: &PipelineReport) -> anyhow::Result<()> {
-    let PipelineReport { images, batches, settlement, unfinished } = report;
+    let PipelineReport { inputs: images, batches, settlement, unfinished } = report;
     stderr().line(format_args!("{images} images in {batches} batches; {settlement:?}"));
     anyhow::ensure!(
         *unfinished == 0,

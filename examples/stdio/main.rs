@@ -16,7 +16,6 @@ use std::{
     io::{self, BufReader, BufWriter, ErrorKind, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
 };
 
 use anyhow::{Context, bail};
@@ -24,7 +23,8 @@ use clap::Parser;
 use fmnist_core::{
     Classifier,
     dataset::{self, Origin},
-    pipeline::{Pipeline, PipelineConfig, ResultsConfig},
+    message::{Requests, ResultsConfig},
+    pipeline::{Pipeline, PipelineConfig},
 };
 use fmnist_examples::UNREAD;
 use frontend_actix::{finish, log_from_env, shutdown_signal_or};
@@ -85,7 +85,7 @@ async fn answer(arguments: Arguments) -> anyhow::Result<()> {
         let images = test_set.images.len();
         tracing::warn!(images, "Fashion-MNIST was not found: ranges are over synthetic images");
     }
-    let model = Arc::new(Classifier::pretrained()?);
+    let model = Classifier::pretrained()?;
 
     let format = if arguments.envelopes { Format::Envelope } else { Format::Bare };
     let lines = Lines::start(
@@ -97,8 +97,8 @@ async fn answer(arguments: Arguments) -> anyhow::Result<()> {
     )?;
     // No line is too long for a pipe, so no result is split.
     let results = ResultsConfig { max_result_bytes: usize::MAX, ..ResultsConfig::default() };
-    let config = PipelineConfig { results, ..PipelineConfig::default() };
-    let report = Pipeline::new(lines.consumer(), model, test_set.images, config)
+    let requests = Requests::new(&model, test_set.images).with_results(results);
+    let report = Pipeline::new(lines.consumer(), model, requests, PipelineConfig::default())
         .run(async {
             tokio::select! {
                 () = shutdown => {}
@@ -106,7 +106,7 @@ async fn answer(arguments: Arguments) -> anyhow::Result<()> {
             }
         })
         .await?;
-    tracing::info!(images = report.images, "{:?}", report.settlement);
+    tracing::info!(images = report.inputs, "{:?}", report.settlement);
     match lines.held.first_without_end() {
         Some(number) => bail!("stopped before line {number} was answered; a pipe keeps nothing"),
         None => Ok(()),

@@ -208,6 +208,7 @@ impl<R: Write, D: Write> Writer<R, D> {
                     settlement.published += 1;
                 }
                 Outcome::Recorded => settlement.recorded += 1,
+                Outcome::Filtered => settlement.filtered += 1,
                 Outcome::Reject(rejection) => {
                     let letter = dead_letter(&delivery, &rejection);
                     Format::Envelope.write(&mut self.dead_letters, &letter)?;

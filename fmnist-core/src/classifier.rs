@@ -16,9 +16,11 @@ pub use error::ClassifyError;
 pub use prediction::{ModelIdentity, Prediction};
 
 use crate::{
+    Batcher,
     engine::{Kernel, Plan, Threads},
     image::Image,
     model::Network,
+    predict::{PredictError, Predictor},
     weights::{Metadata, Weights, WeightsError, sha256},
 };
 
@@ -287,31 +289,62 @@ impl fmt::Debug for Classifier {
     }
 }
 
-/// What a pipeline needs of a model: batches in, predictions out, on its own thread.
+/// A model of images: what the page and the inference protocol need besides a [`Predictor`].
 ///
 /// [`Classifier`] is the real one; tests and benchmarks put failing, slow and no-op models here.
-pub trait Infer: Send + Sync + 'static {
+pub trait Infer: Predictor<Input = Image, Output = Prediction> {
+    /// The class names; the index is the class.
+    fn labels(&self) -> &[String];
+
     /// Classifies a batch of any length; the answers are in the order of the images.
     ///
     /// # Errors
-    /// When the batch as a whole fails; the pipeline then bisects it.
-    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError>;
-    /// The class names; the index is the class.
-    fn labels(&self) -> &[String];
-    /// The identity that every prediction carries.
-    fn identity(&self) -> &Arc<ModelIdentity>;
+    /// [`ClassifyError::Inference`] or [`ClassifyError::Unavailable`].
+    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
+        self.serve(images).map(|served| served.outputs).map_err(|error| match error {
+            PredictError::Input { reason } => {
+                ClassifyError::Inference { images: images.len(), reason }
+            }
+            PredictError::Unavailable { reason } => ClassifyError::Unavailable { reason },
+        })
+    }
+}
+
+impl<M: Infer + ?Sized> Infer for Arc<M> {
+    fn labels(&self) -> &[String] {
+        (**self).labels()
+    }
+}
+
+impl<M: Infer> Infer for Batcher<M> {
+    fn labels(&self) -> &[String] {
+        self.model().labels()
+    }
 }
 
 impl Infer for Classifier {
-    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
-        self.classify(images)
-    }
-
     fn labels(&self) -> &[String] {
         self.labels()
     }
+}
 
-    fn identity(&self) -> &Arc<ModelIdentity> {
-        self.identity()
+impl Predictor for Classifier {
+    type Input = Image;
+    type Output = Prediction;
+
+    fn predict(&self, batch: &[Image]) -> Result<Vec<Prediction>, PredictError> {
+        self.classify(batch).map_err(|error| PredictError::from(error.to_string()))
+    }
+
+    fn identity(&self) -> Arc<ModelIdentity> {
+        Arc::clone(self.identity())
+    }
+
+    fn warm_up(&self) -> Result<(), PredictError> {
+        self.predict(&[Image::new([0; Image::PIXELS])]).map(drop)
+    }
+
+    fn verify(&self, output: &Prediction) -> Result<(), String> {
+        output.check(self.labels().len())
     }
 }

@@ -39,7 +39,6 @@
 //! - `fail-points`: places where tests end the process
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod batcher;
 pub mod classifier;
 pub mod dataset;
 pub mod engine;
@@ -47,13 +46,26 @@ pub mod image;
 pub mod label;
 pub mod message;
 pub mod model;
-pub mod pipeline;
 pub mod text;
 pub mod weights;
 
-pub use batcher::Batcher;
 pub use classifier::{Classifier, ClassifyError, Engine, Infer, ModelIdentity, Prediction};
 pub use image::Image;
 #[cfg(feature = "fail-points")]
 pub use stream_inference::fail_points;
-pub use stream_inference::{Part, Supervisor, audit, fail_point, transport};
+pub use stream_inference::predict::{PredictError, Predictor};
+pub use stream_inference::{
+    Batcher, Part, Supervisor, audit, batcher, codec, fail_point, predict, transport,
+};
+
+/// The loop from delivery to acknowledged result, and what [`message::Requests`] is told in its
+/// configuration.
+pub mod pipeline {
+    pub use stream_inference::pipeline::*;
+
+    pub use crate::message::ResultsConfig;
+
+    /// A result, and the images that it was found on.
+    pub type Answered =
+        stream_inference::pipeline::Answered<crate::message::ResultRecord, crate::Image>;
+}

@@ -15,6 +15,7 @@
 //! Every form, with examples, is in `docs/messages.md`.
 
 mod cloud_event;
+mod codec;
 mod document;
 mod few;
 mod inference;
@@ -27,6 +28,7 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 
+pub use codec::{Asked, Images, Requests, ResultsConfig};
 pub use inference::{InferenceBody, InferenceRequest, OUTPUTS, Output};
 pub use request::{MAX_IMAGES, Request, decode};
 pub use result::{PredictionRecord, ResultRecord, TopClass, rfc3339};

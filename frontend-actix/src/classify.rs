@@ -36,7 +36,7 @@ pub(crate) async fn classify(
                 ..PredictionRecord::new(index, prediction, model.labels(), TOP)
             })
             .collect(),
-        model: Arc::clone(model.identity()),
+        model: model.identity(),
     };
     Ok(HttpResponse::Ok().json(place.infer(&model, images, answer).await?))
 }

@@ -118,7 +118,6 @@ impl Config {
     pub fn pipeline(&self) -> PipelineConfig {
         PipelineConfig {
             batch: self.batch.clone(),
-            results: self.results.clone(),
             on_error: self.on_error.clone(),
             ..PipelineConfig::default()
         }

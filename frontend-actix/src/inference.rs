@@ -115,7 +115,7 @@ pub(crate) async fn infer(
     let begun = Instant::now();
     let answer = move |model: &dyn Infer, predictions: &[Prediction]| {
         let inferred = Instant::now();
-        let answer = request.respond(predictions, model.labels(), model.identity());
+        let answer = request.respond(predictions, model.labels(), &model.identity());
         (answer, [reading, inferred - begun, inferred.elapsed()])
     };
     let (answer, stages) = place.infer(&model, images, answer).await?;

@@ -70,7 +70,7 @@ pub(crate) async fn show(site: web::Data<Site>, request: HttpRequest) -> HttpRes
         synthetic: frontend.is_synthetic,
         official,
         clothes: if labels.is_empty() { official } else { labels == LABELS },
-        model: model.map(|model| &**model.identity()),
+        model: model.map(|model| model.identity()).as_deref(),
         labels,
         brokers: broker_choice(&site),
         live: frontend.results.is_some(),

@@ -2,7 +2,7 @@ use std::{fmt::Write, time::Duration};
 
 use fmnist_core::{
     image::Image,
-    message::PredictionRecord,
+    message::{PredictionRecord, ResultRecord},
     pipeline::{Answered, Sink, SinkError},
 };
 use sqlx::{Any, AssertSqlSafe, Connection, Transaction, any::AnyArguments, query::Query};
@@ -47,8 +47,8 @@ pub(crate) const PREDICTIONS: Table = Table {
     columns: &["run", "id", "image_index", "class", "label", "probability", "top", "picture"],
 };
 
-impl Sink for Database {
-    fn keeps_images(&self) -> bool {
+impl Sink<ResultRecord, Image> for Database {
+    fn keeps_inputs(&self) -> bool {
         self.keeps_pictures
     }
 
@@ -190,7 +190,7 @@ struct Row<'a> {
 }
 
 fn rows(answered: &Answered) -> impl Iterator<Item = Row<'_>> {
-    let Answered { record, images } = answered;
+    let Answered { record, inputs: images } = answered;
     let row = |(place, prediction)| Row { id: &record.id, prediction, image: images.get(place) };
     record.predictions.iter().enumerate().map(row)
 }
@@ -286,7 +286,7 @@ mod tests {
             received_at: String::new(),
             inferred_at: String::new(),
         };
-        Answered { record, images: Vec::new() }
+        Answered { record, inputs: Vec::new() }
     }
 
     #[test]

@@ -2,7 +2,12 @@
 //!
 //! | module | has |
 //! |---|---|
+//! | [`predict`] | a model: a function of a batch |
+//! | [`codec`] | a message format, both ways |
+//! | [`pipeline`] | the loop from delivery to acknowledged result |
+//! | [`batcher`] | one model for requests and pipelines together |
 //! | [`transport`] | the trait that a broker implements, and one in memory |
+//! | [`names`] | what metrics and headers are called |
 //! | [`audit`] | the proof afterwards that every message came to one end |
 //!
 //! # Features
@@ -13,12 +18,20 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod audit;
+pub mod batcher;
+pub mod codec;
 #[cfg(feature = "fail-points")]
 pub mod fail_points;
+pub mod names;
+pub mod pipeline;
+pub mod predict;
 mod supervisor;
+#[cfg(test)]
+mod testing;
 pub mod text;
 pub mod transport;
 
+pub use batcher::Batcher;
 use sha2::{Digest, Sha256};
 pub use supervisor::{Part, Supervisor};
 

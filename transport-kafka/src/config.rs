@@ -5,6 +5,7 @@ use std::{
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel, error::KafkaError, types::RDKafkaConfRes};
 use serde::{Deserialize, Serialize};
+use stream_inference::names;
 
 use crate::KafkaSetupError;
 
@@ -197,7 +198,7 @@ impl KafkaConfig {
     pub(crate) fn reader(&self) -> Result<ClientConfig, KafkaSetupError> {
         let mut client = self.fetching_client();
         client
-            .set("group.id", "fmnist-reader")
+            .set("group.id", format!("{}-reader", names::prefix()))
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_committed");
         let mut client = self.with_properties(client)?;
@@ -263,7 +264,7 @@ impl KafkaConfig {
         let mut client = ClientConfig::new();
         client
             .set("bootstrap.servers", &self.bootstrap_servers)
-            .set("client.id", "fmnist-stream")
+            .set("client.id", names::program())
             .set_log_level(RDKafkaLogLevel::Warning);
         client
     }

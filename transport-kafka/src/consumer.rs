@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fmnist_core::Part;
 use rdkafka::{
     ClientContext, Offset,
     config::RDKafkaLogLevel,
@@ -10,6 +9,7 @@ use rdkafka::{
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     topic_partition_list::TopicPartitionList,
 };
+use stream_inference::Part;
 use tokio::time::Instant;
 
 use crate::{
@@ -71,7 +71,7 @@ impl ConsumerContext for Context {
                     self.0.farewell(&revoked, FAREWELL_WAIT);
                 }
                 let mut state = self.0.after_transaction(wait);
-                fmnist_core::fail_point!(InRevoke);
+                stream_inference::fail_point!(InRevoke);
                 state.member = None;
                 revoked.for_each(|partition| state.revoke(partition));
                 drop(state);
@@ -95,7 +95,7 @@ impl ConsumerContext for Context {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        fmnist_core::fail_point!(AfterCommit);
+        stream_inference::fail_point!(AfterCommit);
         if let Err(error) = result {
             tracing::warn!(%error, "offsets were not committed; messages may be answered twice");
         }

@@ -8,12 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fmnist_core::{
-    Part,
-    transport::{
-        DeadLetterForm, Delivery, Outbound, Outcome, Rejection, Settlement, TransportError,
-    },
-};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rdkafka::{
     Message,
@@ -21,6 +15,12 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::OwnedMessage,
     producer::{DeliveryFuture, FutureProducer, FutureRecord},
+};
+use stream_inference::{
+    Part,
+    transport::{
+        DeadLetterForm, Delivery, Outbound, Outcome, Rejection, Settlement, TransportError,
+    },
 };
 use tokio::sync::oneshot;
 
@@ -94,6 +94,7 @@ pub(crate) type Report = Result<DeliveryFuture, Box<Unconfirmed>>;
 
 pub(crate) enum Kind {
     Recorded,
+    Filtered,
     Results,
     DeadLetter(Rejection, DeadLetterForm),
 }
@@ -181,6 +182,7 @@ impl Courier {
         }
         let (kind, reports) = match outcome {
             Outcome::Retry | Outcome::Recorded => (Kind::Recorded, Vec::new()),
+            Outcome::Filtered => (Kind::Filtered, Vec::new()),
             Outcome::Publish(messages) => match self.enqueue_results(&messages).await {
                 Ok(reports) => (Kind::Results, reports),
                 Err(rejection) => self.enqueue_letter(&delivery, rejection).await,
@@ -295,10 +297,10 @@ impl Courier {
         if publishes {
             self.shared.meters.published(begun.elapsed());
         }
-        fmnist_core::fail_point!(BeforeCommit);
+        stream_inference::fail_point!(BeforeCommit);
         if self.commits_batches {
             self.commit().await;
-            fmnist_core::fail_point!(AfterCommit);
+            stream_inference::fail_point!(AfterCommit);
         }
         let Tally { settlement, refused } = tally;
         match refused {
@@ -379,6 +381,7 @@ impl Courier {
             (Standing::Stale, _) => settlement.stale += 1,
             (Standing::PulledBack, _) => settlement.retried += 1,
             (Standing::Valid, Kind::Recorded) => settlement.recorded += 1,
+            (Standing::Valid, Kind::Filtered) => settlement.filtered += 1,
             (Standing::Valid, Kind::Results) => settlement.published += 1,
             (Standing::Valid, Kind::DeadLetter(..)) => settlement.rejected += 1,
         }
@@ -388,7 +391,7 @@ impl Courier {
     pub(crate) fn destination(&self, kind: &Kind) -> String {
         match kind {
             Kind::DeadLetter(..) => format!("dead-letter topic {}", self.dead_letter_topic),
-            Kind::Recorded | Kind::Results => {
+            Kind::Recorded | Kind::Filtered | Kind::Results => {
                 format!("results topic {}", self.results_topic.as_deref().unwrap_or_default())
             }
         }

@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use fmnist_core::transport::Attributes;
 use rdkafka::{
     bindings::{
         rd_kafka_header_add, rd_kafka_header_get_all, rd_kafka_headers_t, rd_kafka_message_headers,
@@ -15,6 +14,7 @@ use rdkafka::{
     },
     message::{BorrowedHeaders, BorrowedMessage, OwnedHeaders},
 };
+use stream_inference::transport::Attributes;
 
 /// The headers of a message, in order. librdkafka ends a name at its first zero byte.
 pub(crate) fn read(message: &BorrowedMessage<'_>) -> Attributes {

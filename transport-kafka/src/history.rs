@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use fmnist_core::transport::Outbound;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
 };
+use stream_inference::transport::Outbound;
 
 use crate::{KafkaConfig, KafkaSetupError, log::Logged, topics, wire::Fetched};
 

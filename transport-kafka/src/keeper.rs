@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fmnist_core::Part;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
 };
+use stream_inference::Part;
 
 use crate::{
     KafkaConfig, KafkaSetupError,

@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use fmnist_core::Part;
 use metrics::Gauge;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::Consumer,
     error::{KafkaError, KafkaResult},
 };
+use stream_inference::Part;
 
 use crate::{membership::Membership, shared::Shared};
 

@@ -1,16 +1,20 @@
-//! Kafka for fmnist-core's pipelines: at least or exactly once, in order within a partition.
+//! Kafka for pipelines of [`stream_inference`]: at least or exactly once, in order within a partition.
 //!
 //! ```no_run
-//! use std::sync::Arc;
-//!
-//! use fmnist_core::{Classifier, dataset, pipeline::{Pipeline, PipelineConfig}};
+//! use stream_inference::{
+//!     codec::Json,
+//!     pipeline::{Pipeline, PipelineConfig},
+//!     predict::{ModelIdentity, PredictError, function},
+//! };
 //! use transport_kafka::{KafkaConfig, KafkaTransport};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let model = Arc::new(Classifier::pretrained()?);
-//! let test_set = dataset::open_or_synthetic(None)?;
+//! let model = function(ModelIdentity::of_code("doubled", "1"), |batch: &[f64]| {
+//!     Ok::<_, PredictError>(batch.iter().map(|x| 2.0 * x).collect())
+//! });
 //! let transport = KafkaTransport::connect(&KafkaConfig::default()).await?;
-//! let pipeline = Pipeline::new(transport, model, test_set.images, PipelineConfig::default());
+//! let codec = Json::<f64, f64>::new();
+//! let pipeline = Pipeline::new(transport, model, codec, PipelineConfig::default());
 //! pipeline.run(async { drop(tokio::signal::ctrl_c().await) }).await?;
 //! # Ok(())
 //! # }

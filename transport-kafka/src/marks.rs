@@ -14,7 +14,7 @@
 
 use std::{collections::HashMap, fmt};
 
-use fmnist_core::transport::{Crashes, Stage};
+use stream_inference::transport::{Crashes, Stage};
 
 /// A mark is renewed when half of its messages are handed out; it doubles each time that it held
 /// somebody up.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use stream_inference::names;
 
 /// The handles of one consumer's series, made once.
 pub(crate) struct Meters {
@@ -18,16 +19,16 @@ pub(crate) struct Meters {
 impl Meters {
     pub(crate) fn new(topic: &Arc<str>) -> Self {
         describe();
-        let rebalances = |change: &'static str| counter!("fmnist_rebalances_total", "transport" => "kafka", "change" => change);
+        let rebalances = |change: &'static str| counter!(names::metric("rebalances_total"), "transport" => "kafka", "change" => change);
         Self {
             publish: histogram!(
-                "fmnist_stage_seconds", "transport" => "kafka", "stage" => "publish"
+                names::metric("stage_seconds"), "transport" => "kafka", "stage" => "publish"
             ),
             assigned: rebalances("assigned"),
             revoked: rebalances("revoked"),
             lost: rebalances("lost"),
-            poll_breaches: counter!("fmnist_poll_breaches_total", "transport" => "kafka"),
-            queue_full: counter!("fmnist_queue_full_total", "transport" => "kafka"),
+            poll_breaches: counter!(names::metric("poll_breaches_total"), "transport" => "kafka"),
+            queue_full: counter!(names::metric("queue_full_total"), "transport" => "kafka"),
             topic: Arc::clone(topic),
         }
     }
@@ -39,7 +40,7 @@ impl Meters {
 
     pub(crate) fn lag(&self, partition: i32) -> Gauge {
         gauge!(
-            "fmnist_lag_messages",
+            names::metric("lag_messages"),
             "transport" => "kafka",
             "topic" => Arc::clone(&self.topic),
             "partition" => partition.to_string(),
@@ -49,17 +50,17 @@ impl Meters {
 
 fn describe() {
     use metrics::{describe_counter, describe_gauge};
-    describe_counter!("fmnist_rebalances_total", "Changes of this consumer's partitions.");
+    describe_counter!(names::metric("rebalances_total"), "Changes of this consumer's partitions.");
     describe_counter!(
-        "fmnist_poll_breaches_total",
+        names::metric("poll_breaches_total"),
         "How often nothing was polled for max.poll.interval.ms."
     );
     describe_counter!(
-        "fmnist_queue_full_total",
+        names::metric("queue_full_total"),
         "How often a result had to wait for room in the producer's queue."
     );
     describe_gauge!(
-        "fmnist_lag_messages",
+        names::metric("lag_messages"),
         "Messages of an assigned partition that are not acknowledged yet."
     );
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use fmnist_core::transport::{Delivery, Outcome, Settlement, TransportError};
+use stream_inference::transport::{Delivery, Outcome, Settlement, TransportError};
 use tokio::sync::{Notify, oneshot};
 
 use crate::{KafkaToken, shared::Shared};

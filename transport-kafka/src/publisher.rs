@@ -1,10 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
-use fmnist_core::transport::{Outbound, PublishError, Publisher};
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     producer::{FutureProducer, Producer},
 };
+use stream_inference::transport::{Outbound, PublishError, Publisher};
 
 use crate::{KafkaConfig, KafkaSetupError, log::Logged, wire};
 

@@ -3,8 +3,8 @@
 
 use std::{ops::AddAssign, time::Duration};
 
-use fmnist_core::transport::{Delivery, Outcome, Settlement};
 use rdkafka::{error::KafkaError, message::OwnedMessage};
+use stream_inference::transport::{Delivery, Outcome, Settlement};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -128,7 +128,7 @@ impl Share {
                 confirmed => confirmed,
             };
             let Err(unconfirmed) = confirmed else {
-                fmnist_core::fail_point!(AfterPublish);
+                stream_inference::fail_point!(AfterPublish);
                 courier.acknowledge(claim, &kind, &mut tally.settlement);
                 continue;
             };

@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use fmnist_core::{
+use rdkafka::{consumer::ConsumerGroupMetadata, error::KafkaError};
+use stream_inference::{
     Supervisor,
     pipeline::{Pulse, Waiting},
     transport::TransportError,
 };
-use rdkafka::{consumer::ConsumerGroupMetadata, error::KafkaError};
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},

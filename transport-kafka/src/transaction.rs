@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fmnist_core::transport::Outbound;
 use rdkafka::{
     ClientContext, Offset,
     config::RDKafkaLogLevel,
@@ -17,6 +16,7 @@ use rdkafka::{
     topic_partition_list::TopicPartitionList,
     util::Timeout,
 };
+use stream_inference::transport::Outbound;
 
 use crate::{
     KafkaConfig, KafkaSetupError, log,
@@ -144,7 +144,7 @@ impl Producer {
             positions.add_partition_offset(topic, partition, Offset::Offset(offset))?;
         }
         persist(|| self.0.send_offsets_to_transaction(&positions, member, CALL_TIMEOUT))?;
-        fmnist_core::fail_point!(BeforeCommit);
+        stream_inference::fail_point!(BeforeCommit);
         persist(|| self.0.commit_transaction(CALL_TIMEOUT))
     }
 

@@ -10,15 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fmnist_core::{
+use rdkafka::{
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use stream_inference::{
     Part,
     transport::{
         DeadLetterForm, Delivery, Outbound, Outcome, Rejection, Settlement, TransportError,
     },
-};
-use rdkafka::{
-    consumer::ConsumerGroupMetadata,
-    error::{KafkaError, RDKafkaErrorCode},
 };
 use tokio::runtime::Handle;
 
@@ -184,7 +184,7 @@ impl Transactor {
             return Ok(());
         }
         self.transact(staged, member.ok_or(Failure::NotAMember)?)?;
-        fmnist_core::fail_point!(AfterCommit);
+        stream_inference::fail_point!(AfterCommit);
         self.acknowledge(staged, settlements);
         Ok(())
     }
@@ -205,7 +205,7 @@ impl Transactor {
         }
         let injected = self.shared.take_abort();
         let committed = sent.and_then(|()| {
-            fmnist_core::fail_point!(AfterPublish);
+            stream_inference::fail_point!(AfterPublish);
             match injected {
                 true => Err(Failure::Injected),
                 false => self.producer.commit(&self.shared.topic, &offsets, member),
@@ -339,6 +339,7 @@ impl Transactor {
             match outcome {
                 Outcome::Publish(_) => settlement.published += 1,
                 Outcome::Recorded => settlement.recorded += 1,
+                Outcome::Filtered => settlement.filtered += 1,
                 Outcome::Reject(_) => settlement.rejected += 1,
                 Outcome::Retry => {}
             }

@@ -1,13 +1,13 @@
 use std::{collections::HashMap, fmt, sync::Arc, thread, time::Duration};
 
-use fmnist_core::{
+use rdkafka::error::KafkaResult;
+use stream_inference::{
     pipeline::Pulse,
     transport::{
         Capabilities, Crashes, Delivery, Guarantee, Lane, Limits, Outcome, Settlement, Source,
         Stage, Transport, TransportError,
     },
 };
-use rdkafka::error::KafkaResult;
 use tokio::{
     runtime::Handle,
     sync::oneshot,

@@ -1,12 +1,12 @@
 //! Kafka's records and the library's messages.
 
 use bytes::Bytes;
-use fmnist_core::transport::{Attributes, Outbound};
 use rdkafka::{
     Message, Timestamp,
     message::{BorrowedMessage, OwnedMessage},
     producer::{BaseRecord, FutureRecord},
 };
+use stream_inference::transport::{Attributes, Outbound};
 
 use crate::headers;
 

@@ -1,12 +1,12 @@
 use std::{fmt, fs, path::Path, time::Duration};
 
-use fmnist_core::text;
 use google_cloud_auth::credentials::{self, Credentials, anonymous, service_account};
 use google_cloud_gax::retry_policy::RetryPolicyExt;
 use google_cloud_pubsub::{
     client::{BasePublisher, SchemaService, Subscriber, SubscriptionAdmin, TopicAdmin},
     retry_policy::RetryableErrors,
 };
+use stream_inference::text;
 
 use crate::{PubSubConfig, PubSubError, topic::Topic};
 

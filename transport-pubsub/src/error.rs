@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use fmnist_core::transport::PublishError;
 use google_cloud_gax::error::rpc::Code;
+use stream_inference::transport::PublishError;
 
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 

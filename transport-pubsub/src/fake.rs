@@ -7,7 +7,7 @@
 //! same tests run against both.
 //!
 //! ```
-//! use fmnist_core::transport::{Outbound, Publisher};
+//! use stream_inference::transport::{Outbound, Publisher};
 //! use transport_pubsub::{FakePubSub, PubSubConfig, PubSubPublisher, create_missing};
 //!
 //! # #[tokio::main(flavor = "current_thread")]

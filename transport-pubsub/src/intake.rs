@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use fmnist_core::{Part, Supervisor, pipeline::BatchConfig};
 use google_cloud_pubsub::{
     Error,
     client::Subscriber,
     model::Message,
     subscriber::{MessageStream, ShutdownBehavior, ShutdownToken, handler::Handler},
 };
+use stream_inference::{Part, Supervisor, pipeline::BatchConfig};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::{token::MAX_LEASE, wire};

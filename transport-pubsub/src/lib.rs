@@ -1,4 +1,4 @@
-//! Google Pub/Sub for [`fmnist_core`]'s pipelines, at least once.
+//! Google Pub/Sub for [`stream_inference`]'s pipelines, at least once.
 //!
 //! A message is acknowledged only after its result, or its dead letter, was confirmed. In every
 //! other case it is delivered again, and its result may appear twice with the same id. Pub/Sub's
@@ -8,7 +8,7 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use fmnist_core::transport::{Limits, Outcome, Transport};
+//! use stream_inference::transport::{Limits, Outcome, Transport};
 //! use transport_pubsub::{PubSubConfig, PubSubTransport};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

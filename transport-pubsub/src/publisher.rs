@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use fmnist_core::transport::{Outbound, PublishError, Publisher};
+use stream_inference::transport::{Outbound, PublishError, Publisher};
 use tokio::time::Instant;
 
 use crate::{PubSubConfig, PubSubError, connection::Connection, setup::Server, topic::Topic, wire};

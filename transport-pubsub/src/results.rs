@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fmnist_core::{Supervisor, pipeline::BatchConfig, transport::TransportError};
 use google_cloud_pubsub::client::Subscriber;
+use stream_inference::{Supervisor, pipeline::BatchConfig, transport::TransportError};
 
 use crate::{
     PubSubConfig, PubSubError,
@@ -50,7 +50,7 @@ impl PubSubResults {
     /// Waits for the next result, as it was published. Cancel safe.
     ///
     /// # Errors
-    /// As [`Transport::recv`](fmnist_core::transport::Transport::recv).
+    /// As [`Transport::recv`](stream_inference::transport::Transport::recv).
     pub async fn next(&mut self) -> Result<Bytes, TransportError> {
         let Self { subscriber, subscription, bounds, supervisor, intake } = self;
         let open = || Intake::open(subscriber, subscription, LEASE, bounds, supervisor);

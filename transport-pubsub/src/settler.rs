@@ -9,13 +9,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use fmnist_core::{
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use metrics::Histogram;
+use stream_inference::{
     Part,
     pipeline::Pulse,
     transport::{Delivery, Outcome, Settlement, TransportError},
 };
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use metrics::Histogram;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Duration, Instant, sleep_until},
@@ -279,6 +279,7 @@ impl Settler {
         match end {
             End::Published => settlement.published += 1,
             End::Recorded => settlement.recorded += 1,
+            End::Filtered => settlement.filtered += 1,
             End::Rejected => settlement.rejected += 1,
             End::Retried => settlement.retried += 1,
             End::Stale => settlement.stale += 1,

@@ -4,7 +4,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fmnist_core::{
+use google_cloud_pubsub::{client::Subscriber, model::Message, subscriber::handler::Handler};
+use stream_inference::{
     Supervisor,
     pipeline::{BatchConfig, Pulse},
     transport::{
@@ -12,7 +13,6 @@ use fmnist_core::{
         TransportError,
     },
 };
-use google_cloud_pubsub::{client::Subscriber, model::Message, subscriber::handler::Handler};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -89,7 +89,7 @@ impl PubSubTransport {
             None => None,
         };
         let dead_letters = connection.topic(&config.dead_letter_topic).await?;
-        let publish = metrics::histogram!("fmnist_stage_seconds", "transport" => "pubsub", "stage" => "publish");
+        let publish = metrics::histogram!(stream_inference::names::metric("stage_seconds"), "transport" => "pubsub", "stage" => "publish");
         let (bounds, supervisor) = (Bounds::new(batch), Supervisor::new());
         let pulse = Arc::<OnceLock<Pulse>>::default();
         let settler = Settler::new(Topics { results, dead_letters }, publish, Arc::clone(&pulse));

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use fmnist_core::{
-    transport::{Attributes, Outbound},
-    weights::sha256,
-};
 use google_cloud_pubsub::model::Message;
+use stream_inference::{
+    names, sha256,
+    transport::{Attributes, Outbound},
+};
 
 /// Pub/Sub's limits, from <https://cloud.google.com/pubsub/quotas#resource_limits>.
 const MAX_ATTRIBUTES: usize = 100;
@@ -97,8 +97,8 @@ pub(crate) fn letter(outbound: Outbound, original: &Attributes) -> Message {
 }
 
 fn push_digest(attributes: &mut Attributes, part: &str, bytes: &[u8]) {
-    attributes.push(format!("fmnist.{part}.sha256"), sha256(bytes));
-    attributes.push(format!("fmnist.{part}.bytes"), bytes.len().to_string());
+    attributes.push(names::header(&format!("{part}.sha256")), sha256(bytes));
+    attributes.push(names::header(&format!("{part}.bytes")), bytes.len().to_string());
 }
 
 /// The last of the attributes, as many as fit, and whether that is all of them unchanged.

@@ -13,6 +13,7 @@ use anyhow::Context;
 use fmnist_core::{
     Classifier, Image,
     fail_points::{self, Death, FailPoint},
+    message::{Requests, ResultRecord},
     pipeline::{Answered, BatchConfig, OnError, Pipeline, PipelineConfig, Sink, SinkError},
     transport::Transport,
 };
@@ -67,20 +68,21 @@ async fn run<T: Transport>(transport: T) -> anyhow::Result<()> {
 /// The real model in small batches, so that every point is passed often.
 pub(crate) fn pipeline<T: Transport>(
     transport: T,
-) -> anyhow::Result<Pipeline<T, Classifier, Noted>> {
-    let batch = BatchConfig { max_images: 8, max_messages: 64, ..BatchConfig::default() };
+) -> anyhow::Result<Pipeline<T, Classifier, Requests, Noted>> {
+    let batch = BatchConfig { max_inputs: 8, max_messages: 64, ..BatchConfig::default() };
     // Every end is of the test's making: no message is to blame, and many are to be in flight.
     let on_error = OnError { crashes: 0, ..OnError::default() };
     let config = PipelineConfig { batch, on_error, ..PipelineConfig::default() };
     let test_set: Arc<[Image]> = Arc::new([Image::new([1; Image::PIXELS])]);
-    let model = Arc::new(Classifier::pretrained()?);
-    Ok(Pipeline::new(transport, model, test_set, config).with_sink(Noted))
+    let model = Classifier::pretrained()?;
+    let requests = Requests::new(&model, test_set);
+    Ok(Pipeline::new(transport, model, requests, config).with_sink(Noted))
 }
 
 /// A sink that confirms everything.
 pub(crate) struct Noted;
 
-impl Sink for Noted {
+impl Sink<ResultRecord, Image> for Noted {
     async fn write(&self, _: &[Answered]) -> Result<(), SinkError> {
         Ok(())
     }

@@ -7,7 +7,7 @@ use fmnist_core::{
     Classifier, Image,
     audit::{Account, Ledger},
     fail_points::{self, Death, FailPoint},
-    message::ResultRecord,
+    message::{Requests, ResultRecord},
     pipeline::{Pipeline, PipelineConfig, Pulse, Vitals},
     transport::{
         Delivery, Limits, Outbound, Outcome, Rejection, Stage, Transport, memory::MemoryBroker,
@@ -124,9 +124,10 @@ pub(crate) fn large_ranges() -> anyhow::Result<Row> {
     };
     let send = |n| broker.send(Outbound { payload: range(n), ..Outbound::default() });
     let ids: Vec<String> = (0..RANGES).map(send).collect();
-    let model = Arc::new(Classifier::pretrained()?);
+    let model = Classifier::pretrained()?;
     let images: Arc<[Image]> = vec![Image::new([1; Image::PIXELS]); IMAGES].into();
-    let run = Pipeline::new(broker.consumer(), model, images, PipelineConfig::default());
+    let requests = Requests::new(&model, images);
+    let run = Pipeline::new(broker.consumer(), model, requests, PipelineConfig::default());
     let ended = async {
         while broker.unsettled_messages() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -47,7 +47,7 @@ fn result(partition: i32, offset: i64, classes: &[usize]) -> ResultRecord {
 async fn printed(is_synthetic: bool, result: ResultRecord) -> String {
     let output = Written::default();
     let time_zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(1));
-    let answered = Answered { record: result, images: Vec::new() };
+    let answered = Answered { record: result, inputs: Vec::new() };
     let outlet = Outlet::new(output.clone());
     let console = Console::to(outlet, time_zone, is_synthetic).as_record(true);
     console.write(&[answered]).await.unwrap();

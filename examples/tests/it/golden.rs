@@ -18,10 +18,10 @@ use std::{
 
 use dressed::{Broker, Dressed};
 use fmnist_core::{
-    ClassifyError, Image, Infer, ModelIdentity, Prediction,
+    ClassifyError, Image, Infer, ModelIdentity, PredictError, Prediction, Predictor,
     label::LABELS,
-    message::ResultRecord,
-    pipeline::{Answered, Pipeline, PipelineConfig, ResultsConfig, Sink, SinkError},
+    message::{Requests, ResultRecord, ResultsConfig},
+    pipeline::{Answered, Pipeline, PipelineConfig, Sink, SinkError},
     transport::{Outbound, memory::MemoryBroker},
     weights::sha256,
 };
@@ -60,21 +60,31 @@ impl Sixteenths {
     }
 }
 
-impl Infer for Sixteenths {
-    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
+impl Predictor for Sixteenths {
+    type Input = Image;
+    type Output = Prediction;
+
+    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
         if images.iter().any(|image| seen(image) == FAILS) {
             let reason = "the device is gone".to_owned();
-            return Err(ClassifyError::Inference { images: images.len(), reason });
+            let failed = ClassifyError::Inference { images: images.len(), reason };
+            return Err(failed.to_string().into());
         }
         Ok(images.iter().map(|image| self.predict(seen(image))).collect())
     }
 
-    fn labels(&self) -> &[String] {
-        &self.labels
+    fn identity(&self) -> Arc<ModelIdentity> {
+        Arc::clone(&self.identity)
     }
 
-    fn identity(&self) -> &Arc<ModelIdentity> {
-        &self.identity
+    fn verify(&self, output: &Prediction) -> Result<(), String> {
+        output.check(LABELS.len())
+    }
+}
+
+impl Infer for Sixteenths {
+    fn labels(&self) -> &[String] {
+        &self.labels
     }
 }
 
@@ -85,8 +95,8 @@ struct Printed {
     of: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
-impl Sink for Printed {
-    fn keeps_images(&self) -> bool {
+impl Sink<ResultRecord, Image> for Printed {
+    fn keeps_inputs(&self) -> bool {
         true
     }
 
@@ -94,15 +104,15 @@ impl Sink for Printed {
         for answered in results {
             let inferred_at = "2026-11-24T03:55:31.900Z".to_owned();
             let record = ResultRecord { inferred_at, ..answered.record.clone() };
-            let images = answered.images.clone();
-            self.console.write(slice::from_ref(&Answered { record, images })).await?;
+            let inputs = answered.inputs.clone();
+            self.console.write(slice::from_ref(&Answered { record, inputs })).await?;
             let printed = std::mem::take(&mut *self.output.0.lock().unwrap());
             let mut section = "printed\n".to_owned();
             for line in std::str::from_utf8(&printed).unwrap().split_inclusive('\n') {
                 section.push_str(&format!("    {line}"));
             }
-            if !answered.images.is_empty() {
-                let pixels: Vec<u8> = answered.images.iter().flat_map(|i| *i.pixels()).collect();
+            if !answered.inputs.is_empty() {
+                let pixels: Vec<u8> = answered.inputs.iter().flat_map(|i| *i.pixels()).collect();
                 section.push_str(&format!("kept\n    pixels: {}\n", text(&pixels)));
             }
             self.of.lock().unwrap().insert(answered.record.id.clone(), section);
@@ -169,13 +179,14 @@ async fn answers(broker: Broker, messages: &[Sent]) -> String {
         Broker::PubSub => 0,
     };
     let results = ResultsConfig { top_k, max_result_bytes: 1_800 };
-    let config = PipelineConfig { results, ..PipelineConfig::default() };
     let (output, of) = (Written::default(), Arc::default());
     let zone = TimeZone::fixed(jiff::tz::offset(1));
     let console = Console::to(Outlet::new(output.clone()), zone, broker == Broker::PubSub);
     let printed = Printed { console: console.as_record(true), output, of: Arc::clone(&of) };
     let transport = Dressed { inner: memory.consumer(), broker };
-    let pipeline = Pipeline::new(transport, Sixteenths::new(), test_images, config);
+    let model = Sixteenths::new();
+    let requests = Requests::new(&model, test_images).with_results(results);
+    let pipeline = Pipeline::new(transport, model, requests, PipelineConfig::default());
     let watched = memory.clone();
     let settled = async move {
         while watched.unsettled_messages() > 0 {

@@ -4,18 +4,15 @@ use std::{
     collections::BTreeSet,
     fs,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
 use fmnist_core::{
     Classifier, dataset,
-    message::{self, schema},
-    pipeline::{Pipeline, PipelineConfig, ResultsConfig},
+    message::{self, Requests, ResultsConfig, schema},
+    pipeline::{Pipeline, PipelineConfig},
     transport::{Attributes, Outbound, memory::MemoryBroker},
 };
 use frontend_actix::Config;
@@ -138,10 +135,10 @@ async fn run() -> MemoryBroker {
         broker.send(Outbound { payload, ..Outbound::default() });
     }
     let test_set = dataset::synthetic(dataset::Split::Test, 10, 0);
-    let model = Arc::new(Classifier::pretrained().unwrap());
+    let model = Classifier::pretrained().unwrap();
     let results = ResultsConfig { top_k: 3, ..ResultsConfig::default() };
-    let config = PipelineConfig { results, ..PipelineConfig::default() };
-    let pipeline = Pipeline::new(broker.consumer(), model, test_set.images, config);
+    let requests = Requests::new(&model, test_set.images).with_results(results);
+    let pipeline = Pipeline::new(broker.consumer(), model, requests, PipelineConfig::default());
     let watched = broker.clone();
     let settled = async move {
         while watched.unsettled_messages() > 0 {

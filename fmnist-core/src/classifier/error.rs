@@ -13,6 +13,12 @@ pub enum ClassifyError {
         /// What the engine said.
         reason: String,
     },
+    /// The model can't answer now; it may later.
+    #[error("the model can't answer now: {reason}")]
+    Unavailable {
+        /// What it waits for.
+        reason: String,
+    },
     /// The weights cannot be used; no model was loaded.
     #[error("the model cannot be loaded")]
     Weights(#[from] WeightsError),

@@ -1,17 +1,6 @@
 use std::sync::Arc;
 
-/// Which model answered: enough to repeat the answer.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ModelIdentity {
-    /// What the model is called, such as `base`.
-    pub name: String,
-    /// The version of the trained weights, such as `1.0`.
-    pub version: String,
-    /// SHA-256 of the weights file, 64 lower-case hexadecimal digits.
-    #[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[0-9a-f]{64}$")))]
-    pub sha256: String,
-}
+pub use stream_inference::predict::ModelIdentity;
 
 /// What the model says of one image.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +25,25 @@ impl Prediction {
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         ranked.truncate(k);
         ranked
+    }
+
+    /// Whether a model of so many classes may say so: finite probabilities, and no class above.
+    ///
+    /// # Errors
+    /// What was expected and what was found.
+    pub fn check(&self, classes: usize) -> Result<(), String> {
+        let Self { class, probabilities, .. } = self;
+        // What is told of an image is looked up by its classes.
+        if *class >= probabilities.len() || probabilities.len() > classes {
+            let found = probabilities.len();
+            return Err(format!(
+                "expected one of {classes} classes, found class {class} of {found} probabilities"
+            ));
+        }
+        match probabilities.iter().find(|p| !p.is_finite()) {
+            Some(found) => Err(format!("expected finite probabilities, found {found}")),
+            None => Ok(()),
+        }
     }
 
     /// Turns logits into a prediction: softmax of logits / `temperature`, ties to the first class.

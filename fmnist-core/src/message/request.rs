@@ -36,14 +36,6 @@ impl Request {
             Self::Images(images) => images.len(),
         }
     }
-
-    /// What the images take that the message itself carries, in bytes.
-    pub(crate) fn carried_bytes(&self) -> usize {
-        match self {
-            Self::Range { .. } => 0,
-            Self::Images(images) => size_of_val(images.as_slice()),
-        }
-    }
 }
 
 /// Reads one message: attributes, payload, and the length of the configured test set.

@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
 use fmnist_core::{
-    Image,
-    classifier::{ClassifyError, Infer, ModelIdentity, Prediction},
+    Image, Infer, ModelIdentity, PredictError, Prediction, Predictor,
+    message::{Requests, ResultRecord},
     pipeline::{Answered, Pipeline, PipelineConfig, Sink, SinkError},
     transport::{Outbound, memory::MemoryBroker},
 };
@@ -17,26 +17,31 @@ struct Same {
     identity: Arc<ModelIdentity>,
 }
 
-impl Infer for Same {
-    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
+impl Predictor for Same {
+    type Input = Image;
+    type Output = Prediction;
+
+    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
         let model = || Arc::clone(&self.identity);
         let predict = |_| Prediction { class: 1, probabilities: [0.0, 1.0].into(), model: model() };
         Ok(images.iter().map(predict).collect())
     }
 
+    fn identity(&self) -> Arc<ModelIdentity> {
+        Arc::clone(&self.identity)
+    }
+}
+
+impl Infer for Same {
     fn labels(&self) -> &[String] {
         &self.labels
-    }
-
-    fn identity(&self) -> &Arc<ModelIdentity> {
-        &self.identity
     }
 }
 
 /// Takes what it is given.
 struct Anything;
 
-impl Sink for Anything {
+impl Sink<ResultRecord, Image> for Anything {
     async fn write(&self, _results: &[Answered]) -> Result<(), SinkError> {
         Ok(())
     }
@@ -57,7 +62,8 @@ fn a_few_bytes_that_ask_for_the_whole_test_set_hundreds_of_times_take_what_one_a
         broker.send(Outbound { payload, ..Outbound::default() });
     }
     let config = PipelineConfig { record_only: true, ..PipelineConfig::default() };
-    let pipeline = Pipeline::new(broker.consumer(), Arc::new(model), test_images, config);
+    let requests = Requests::new(&model, test_images);
+    let pipeline = Pipeline::new(broker.consumer(), model, requests, config);
     let ended = async {
         while broker.unsettled_messages() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -65,7 +71,7 @@ fn a_few_bytes_that_ask_for_the_whole_test_set_hundreds_of_times_take_what_one_a
     };
     let run = pipeline.with_sink(Anything).run(ended);
     let (report, peak) = alone.measured(|| runtime.block_on(run).unwrap());
-    assert_eq!((report.settlement.recorded, report.images), (RANGES, RANGES * IMAGES));
+    assert_eq!((report.settlement.recorded, report.inputs), (RANGES, RANGES * IMAGES));
     // All of the answers would be half a gigabyte.
     assert!(peak <= 32 * MIB, "{peak} bytes");
 }

@@ -58,7 +58,7 @@ fn without_a_file_the_defaults_of_the_guide_hold() {
     let config = Config::load(None, []).unwrap();
     assert_eq!(config.kafka.topic, "INFERENCE");
     assert_eq!(config.pubsub.topic, "MODEL-INFERENCE");
-    assert_eq!((config.model.model_name.as_str(), config.batch.max_images), ("base", 256));
+    assert_eq!((config.model.model_name.as_str(), config.batch.max_inputs), ("base", 256));
     assert_eq!((config.server.bind.to_string().as_str(), config.server.port), ("127.0.0.1", 5000));
 }
 
@@ -101,7 +101,7 @@ fn a_variable_is_read_as_the_type_of_its_key() {
     assert_eq!(config.kafka.bootstrap_servers, "b:1");
     assert_eq!(config.kafka.properties["security.protocol"], "ssl");
     assert_eq!(config.kafka.group_instance_id.as_deref(), Some("7"));
-    assert_eq!(config.batch.max_images, 32);
+    assert_eq!(config.batch.max_inputs, 32);
     assert_eq!(config.model.threads.map(usize::from), Some(3));
     let found = refusal("{}", &[("PORT", "http")]);
     assert_eq!(found, "PORT: server.port is a number, found \"http\"");

@@ -19,9 +19,9 @@ use actix_web::{
     web,
 };
 use fmnist_core::{
-    Classifier, ClassifyError, Image, Infer, ModelIdentity, Prediction, Supervisor,
+    Classifier, Image, Infer, ModelIdentity, PredictError, Prediction, Predictor, Supervisor,
     dataset::{Dataset, Origin, Split, synthetic},
-    message::{PredictionRecord, ResultRecord},
+    message::{PredictionRecord, Requests, ResultRecord},
     pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::{
         Outbound, PublishError, Publisher, Source,
@@ -65,21 +65,25 @@ impl Sneakers {
     }
 }
 
-impl Infer for Sneakers {
-    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
+impl Predictor for Sneakers {
+    type Input = Image;
+    type Output = Prediction;
+
+    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
         if images.iter().any(|image| *image == Image::new([0; Image::PIXELS])) {
-            let reason = "secret internals".to_owned();
-            return Err(ClassifyError::Inference { images: images.len(), reason });
+            return Err("secret internals".to_owned().into());
         }
         Ok(images.iter().map(|_| self.prediction()).collect())
     }
 
+    fn identity(&self) -> Arc<ModelIdentity> {
+        Arc::clone(&self.identity)
+    }
+}
+
+impl Infer for Sneakers {
     fn labels(&self) -> &[String] {
         &self.labels
-    }
-
-    fn identity(&self) -> &Arc<ModelIdentity> {
-        &self.identity
     }
 }
 
@@ -505,10 +509,10 @@ async fn a_pipeline_whose_results_are_not_confirmed_is_not_ready_and_alive_until
     let hold = broker.hold_confirmations();
     // Without patience, whatever is in flight has stalled.
     let pulse = Pulse::new(Duration::ZERO);
-    let model = Arc::new(Classifier::pretrained().unwrap());
-    let images = synthetic(Split::Test, 5, 0).images;
+    let model = Classifier::pretrained().unwrap();
+    let requests = Requests::new(&model, synthetic(Split::Test, 5, 0).images);
     let (stop, stopped) = oneshot::channel::<()>();
-    let running = Pipeline::new(broker.consumer(), model, images, PipelineConfig::default())
+    let running = Pipeline::new(broker.consumer(), model, requests, PipelineConfig::default())
         .with_pulse(pulse.clone())
         .run(async { drop(stopped.await) });
     let world = World::with(ServerConfig::default(), |frontend| frontend.with_pulse(pulse.clone()));
@@ -566,7 +570,7 @@ async fn a_model_and_data_of_ones_own_are_not_called_by_other_names() {
     };
     let own = Arc::new(Sneakers {
         labels: ["boot", "clog"].map(str::to_owned).into(),
-        identity: Arc::clone(Sneakers::model().identity()),
+        identity: Sneakers::model().identity(),
     });
     let classes = Arc::from(own.labels.to_vec());
     let data = Dataset { classes, origin: origin.clone(), ..test_set() };

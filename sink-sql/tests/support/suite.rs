@@ -7,7 +7,7 @@ use fmnist_core::{
     Classifier, ModelIdentity,
     audit::Ledger,
     image::Image,
-    message::{PredictionRecord, ResultRecord, TopClass},
+    message::{PredictionRecord, Requests, ResultRecord, TopClass},
     pipeline::{Answered, Pipeline, PipelineConfig, Sink},
     transport::{Attributes, Outbound, Source, memory::MemoryBroker},
 };
@@ -50,7 +50,7 @@ pub(crate) fn answered(offset: i64, images: usize) -> Answered {
         received_at: "2026-11-24T03:55:31.000Z".to_owned(),
         inferred_at: "2026-11-24T03:55:31.900Z".to_owned(),
     };
-    Answered { record, images: Vec::new() }
+    Answered { record, inputs: Vec::new() }
 }
 
 fn pictured(offset: i64, grey: u8) -> Answered {
@@ -58,7 +58,7 @@ fn pictured(offset: i64, grey: u8) -> Answered {
     answered.record.start_idx = None;
     answered.record.end_idx = None;
     answered.record.predictions[0].index = 0;
-    answered.images = vec![Image::new([grey; Image::PIXELS])];
+    answered.inputs = vec![Image::new([grey; Image::PIXELS])];
     answered
 }
 
@@ -84,7 +84,7 @@ async fn what_was_written_is_read_as_it_was() {
     assert_eq!(page.total, 2);
     assert_eq!(page.results, [carried.record, plain.record]);
     let picture = database.picture("INFERENCE/0/1", 0).await.unwrap();
-    assert_eq!(picture.as_ref(), carried.images.first());
+    assert_eq!(picture.as_ref(), carried.inputs.first());
     assert_eq!(database.picture("INFERENCE/0/0", 0).await.unwrap(), None);
     assert_eq!(database.picture("INFERENCE/0/2", 0).await.unwrap(), None);
     database.probe().await.unwrap();
@@ -197,7 +197,7 @@ async fn without_pictures_none_are_kept() {
     let (_held, config) = database().await;
     let config = DatabaseConfig { keep_pictures: false, ..config };
     let database = Database::open(&config).await.unwrap();
-    assert!(!database.keeps_images());
+    assert!(!database.keeps_inputs());
     database.write(&[pictured(0, 9)]).await.unwrap();
     assert_eq!(database.picture("INFERENCE/0/0", 0).await.unwrap(), None);
     assert_eq!(ids(&database, &newest(1)).await.0, 1);
@@ -236,9 +236,10 @@ pub(crate) async fn run(
     database: &Database,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let model = Arc::new(Classifier::pretrained().unwrap());
+    let model = Classifier::pretrained().unwrap();
+    let requests = Requests::new(&model, Arc::new([]));
     let config = PipelineConfig { record_only: true, ..PipelineConfig::default() };
-    let pipeline = Pipeline::new(broker.consumer(), model, Arc::new([]), config);
+    let pipeline = Pipeline::new(broker.consumer(), model, requests, config);
     pipeline.with_sink(database.clone()).run(stop).await.unwrap();
 }
 

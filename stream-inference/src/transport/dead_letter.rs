@@ -4,13 +4,13 @@ use super::{
     Attributes, Delivery, Outbound, Rejection,
     trace::{TRACEPARENT, TraceContext},
 };
-use crate::sha256;
+use crate::{names, sha256};
 
 /// The dead letter of `delivery`: key, payload and attributes untouched, and the reason added in
 /// the headers of Kafka Connect (KIP-298), which most tools read.
 ///
-/// The message's id is in `fmnist.id`, the delivery attempt, where known, in `fmnist.attempt`. A
-/// message of a trace gets a `traceparent` of its own, behind the one that it came with.
+/// The message's id is in `fmnist.id`, the delivery attempt, where known, in `fmnist.attempt` (or what
+/// [`names`] makes of them). A message of a trace gets a `traceparent` of its own, behind the one that it came with.
 pub fn dead_letter<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
     let mut attributes = provenance(delivery, rejection, delivery.attributes.clone());
     if let Some(trace) = TraceContext::read(&delivery.attributes) {
@@ -45,8 +45,8 @@ fn keyless_stub<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
 }
 
 fn push_digest(attributes: &mut Attributes, part: &str, bytes: &[u8]) {
-    attributes.push(format!("fmnist.{part}.sha256"), sha256(bytes));
-    attributes.push(format!("fmnist.{part}.bytes"), bytes.len().to_string());
+    attributes.push(names::header(&format!("{part}.sha256")), sha256(bytes));
+    attributes.push(names::header(&format!("{part}.bytes")), bytes.len().to_string());
 }
 
 /// How much of its message a dead letter holds: what a broker refuses as too large goes as less.
@@ -94,38 +94,42 @@ fn provenance<T>(
     if let Some(offset) = source.offset {
         attributes.push("__connect.errors.offset", offset.to_string());
     }
-    attributes.push("__connect.errors.connector.name", "fmnist-stream");
+    attributes.push("__connect.errors.connector.name", names::program());
     attributes.push("__connect.errors.stage", rejection.stage.as_str());
     attributes.push("__connect.errors.exception.message", rejection.reason.clone());
-    attributes.push("fmnist.id", delivery.id.clone());
+    attributes.push(names::header(ID), delivery.id.clone());
     if let Some(attempt) = delivery.attempt {
-        attributes.push("fmnist.attempt", attempt.to_string());
+        attributes.push(names::header(ATTEMPT), attempt.to_string());
     }
     attributes
 }
 
+// Of these, `names::header` makes headers.
+const ID: &str = "id";
+const ATTEMPT: &str = "attempt";
 /// Counts how often a message was sent again from the dead letters.
-const REDRIVES: &str = "fmnist.redrives";
-/// What the forms of a dead letter add.
-const ADDED: [&str; 14] = [
+const REDRIVES: &str = "redrives";
+/// What the forms of a dead letter add: of Kafka Connect's headers, and of its own.
+const ADDED: [&str; 6] = [
     "__connect.errors.topic",
     "__connect.errors.partition",
     "__connect.errors.offset",
     "__connect.errors.connector.name",
     "__connect.errors.stage",
     "__connect.errors.exception.message",
-    "fmnist.id",
-    "fmnist.attempt",
-    "fmnist.payload.sha256",
-    "fmnist.payload.bytes",
-    "fmnist.key.sha256",
-    "fmnist.key.bytes",
-    "fmnist.attributes.sha256",
-    "fmnist.attributes.bytes",
+];
+const ADDED_OWN: [&str; 8] = [
+    ID,
+    ATTEMPT,
+    "payload.sha256",
+    "payload.bytes",
+    "key.sha256",
+    "key.bytes",
+    "attributes.sha256",
+    "attributes.bytes",
 ];
 /// What tells that a part of the message is not in its letter.
-const LEFT_OUT: [&str; 3] =
-    ["fmnist.payload.sha256", "fmnist.key.sha256", "fmnist.attributes.sha256"];
+const LEFT_OUT: [&str; 3] = ["payload.sha256", "key.sha256", "attributes.sha256"];
 
 /// A dead letter, read back.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,14 +150,15 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// Reads a dead letter of any [`DeadLetterForm`]; `None` if it is something else.
     pub fn read(letter: Outbound) -> Option<Self> {
-        let text = |name| letter.attributes.text(name).map(str::to_owned);
-        let redrives = text(REDRIVES).and_then(|count| count.parse().ok()).unwrap_or(0);
+        let text = |name: &str| letter.attributes.text(name).map(str::to_owned);
+        let own = |name| text(&names::header(name));
+        let redrives = own(REDRIVES).and_then(|count| count.parse().ok()).unwrap_or(0);
         Some(Self {
-            id: text("fmnist.id")?,
+            id: own(ID)?,
             stage: text("__connect.errors.stage")?,
             reason: text("__connect.errors.exception.message").unwrap_or_default(),
             redrives,
-            is_stub: LEFT_OUT.into_iter().any(|name| text(name).is_some()),
+            is_stub: LEFT_OUT.into_iter().any(|name| own(name).is_some()),
             original: Outbound { attributes: without_added(&letter.attributes), ..letter },
         })
     }
@@ -161,7 +166,7 @@ impl DeadLetter {
     /// The message to send again: key, payload and headers as they came, and the count of redrives.
     pub fn redriven(&self) -> Outbound {
         let mut message = self.original.clone();
-        message.attributes.push(REDRIVES, (self.redrives + 1).to_string());
+        message.attributes.push(names::header(REDRIVES), (self.redrives + 1).to_string());
         message
     }
 }
@@ -171,10 +176,13 @@ impl DeadLetter {
 fn without_added(attributes: &Attributes) -> Attributes {
     let all: Vec<_> = attributes.iter().collect();
     let has_own_trace = has_own_trace(attributes);
+    let (own, redrives) = (ADDED_OWN.map(names::header), names::header(REDRIVES));
     let added = |index: usize, name: &str| {
         let is_last = !all[index + 1..].iter().any(|(later, _)| *later == name);
-        let is_added = ADDED.contains(&name) || (has_own_trace && name == TRACEPARENT);
-        (is_added && is_last) || name == REDRIVES
+        let is_added = ADDED.contains(&name)
+            || own.iter().any(|own| own == name)
+            || (has_own_trace && name == TRACEPARENT);
+        (is_added && is_last) || name == redrives
     };
     attributes.clone().filtered(|index, name| !added(index, name))
 }

@@ -79,6 +79,8 @@ pub enum Outcome {
     Publish(Vec<Outbound>),
     /// Every sink has it; acknowledge.
     Recorded,
+    /// Answered, and its codec publishes no such result; acknowledge.
+    Filtered,
     /// Deliver it again.
     Retry,
     /// Dead-letter it, confirmed, then acknowledge.
@@ -86,9 +88,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether the message is answered, by a published or a recorded result.
+    /// Whether the message is answered, by a result that is published, recorded or filtered.
     pub const fn is_answer(&self) -> bool {
-        matches!(self, Self::Publish(_) | Self::Recorded)
+        matches!(self, Self::Publish(_) | Self::Recorded | Self::Filtered)
     }
 }
 
@@ -152,9 +154,9 @@ pub enum Stage {
     Decode,
     /// Request against the data set and the model.
     Validate,
-    /// Images to predictions.
+    /// Inputs to outputs.
     Infer,
-    /// Predictions to bytes.
+    /// Outputs to bytes.
     Encode,
     /// Bytes to the broker.
     Publish,
@@ -210,6 +212,8 @@ pub struct Settlement {
     pub published: usize,
     /// Acknowledged without a result of their own.
     pub recorded: usize,
+    /// Acknowledged with a result that is not published.
+    pub filtered: usize,
     /// Dead letters confirmed and acknowledged.
     pub rejected: usize,
     /// To be delivered again.
@@ -221,7 +225,7 @@ pub struct Settlement {
 impl Settlement {
     /// Messages that came to an end; the others are delivered again.
     pub const fn ended(&self) -> usize {
-        self.published + self.recorded + self.rejected
+        self.published + self.recorded + self.filtered + self.rejected
     }
 }
 
@@ -229,6 +233,7 @@ impl std::ops::AddAssign for Settlement {
     fn add_assign(&mut self, other: Self) {
         self.published += other.published;
         self.recorded += other.recorded;
+        self.filtered += other.filtered;
         self.rejected += other.rejected;
         self.retried += other.retried;
         self.stale += other.stale;

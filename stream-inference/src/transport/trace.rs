@@ -83,7 +83,7 @@ impl TraceContext {
 #[cfg(feature = "traces")]
 impl TraceContext {
     /// The same trace, `span` a step further.
-    pub fn continued_by(&self, span: &opentelemetry::trace::SpanContext) -> Self {
+    pub(crate) fn continued_by(&self, span: &opentelemetry::trace::SpanContext) -> Self {
         let span_id = NonZeroU64::new(u64::from_be_bytes(span.span_id().to_bytes()));
         match span_id {
             Some(span_id) => Self { span_id, ..self.clone() },

@@ -10,7 +10,7 @@ use std::{
 use fmnist_core::{
     Classifier, Engine, Image,
     image::prepare,
-    message::ResultRecord,
+    message::{Requests, ResultRecord},
     pipeline::{Pipeline, PipelineConfig},
     transport::{Attributes, Outbound, memory::MemoryBroker},
 };
@@ -115,12 +115,9 @@ async fn through_a_pipeline(classifier: Classifier, class: usize) -> ResultRecor
     broker.send(Outbound { attributes, payload: png.into_inner().into(), ..Outbound::default() });
 
     let (observer, mut results) = broadcast::channel(1);
-    let pipeline = Pipeline::new(
-        broker.consumer(),
-        Arc::new(classifier),
-        Arc::from([]),
-        PipelineConfig::default(),
-    );
+    let requests = Requests::new(&classifier, Arc::from([]));
+    let pipeline =
+        Pipeline::new(broker.consumer(), classifier, requests, PipelineConfig::default());
     let answered = async move {
         results.recv().await.expect("a result");
     };

@@ -1,39 +1,45 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use fmnist_core::{ClassifyError, Image, Infer, ModelIdentity, Prediction};
+use serde::Deserialize;
+use stream_inference::{
+    codec::Json,
+    predict::{ModelIdentity, PredictError, Predictor, function},
+};
 
-/// A model that answers class 0 after a fixed time a batch.
-pub(crate) struct Constant {
-    delay: Duration,
-    labels: Vec<String>,
-    identity: Arc<ModelIdentity>,
+/// A model that answers the same after a fixed time a batch.
+pub(crate) fn constant<I, O>(delay: Duration, answer: O) -> impl Predictor<Input = I, Output = O>
+where
+    I: Send + Sync + 'static,
+    O: Clone + Send + Sync + 'static,
+{
+    function(ModelIdentity::of_code("constant", "1.0"), move |batch: &[I]| {
+        std::thread::sleep(delay);
+        Ok::<_, PredictError>(vec![answer.clone(); batch.len()])
+    })
 }
 
-impl Constant {
-    pub(crate) fn new(delay: Duration) -> Arc<Self> {
-        let (name, version, sha256) = ("constant".into(), "1.0".into(), "0".repeat(64));
-        let identity = Arc::new(ModelIdentity { name, version, sha256 });
-        Arc::new(Self { delay, labels: vec!["Only".to_owned()], identity })
+/// What is asked for; there is nothing from 1 on.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "Bounds")]
+pub(crate) struct Range;
+
+#[derive(Deserialize)]
+struct Bounds {
+    start_idx: usize,
+    end_idx: usize,
+}
+
+impl TryFrom<Bounds> for Range {
+    type Error = String;
+
+    fn try_from(Bounds { start_idx, end_idx }: Bounds) -> Result<Self, String> {
+        match (start_idx, end_idx) {
+            (0, 1) => Ok(Self),
+            _ => Err(format!("expected 0 to 1, found {start_idx} to {end_idx}")),
+        }
     }
 }
 
-impl Infer for Constant {
-    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
-        std::thread::sleep(self.delay);
-        let model = || Arc::clone(&self.identity);
-        let answer = || Prediction { class: 0, probabilities: [1.0].into(), model: model() };
-        Ok(images.iter().map(|_| answer()).collect())
-    }
-
-    fn labels(&self) -> &[String] {
-        &self.labels
-    }
-
-    fn identity(&self) -> &Arc<ModelIdentity> {
-        &self.identity
-    }
-}
-
-pub(crate) fn test_set() -> Arc<[Image]> {
-    Arc::new([Image::new([1; Image::PIXELS])])
+pub(crate) const fn ranges() -> Json<Range, u8> {
+    Json::new()
 }

@@ -3,21 +3,21 @@
 use std::{
     collections::BTreeSet,
     process::{Child, Command, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
-use fmnist_core::{
-    ClassifyError, Image, Infer, ModelIdentity, Prediction,
-    message::ResultRecord,
-    pipeline::{Pipeline, PipelineConfig},
-    transport::{
-        Crashes, Delivery, Limits, Outbound, Outcome, Stage, Transport, conformance::Harness,
-    },
-};
+use bytes::Bytes;
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
+};
+use stream_inference::{
+    codec::Raw,
+    pipeline::{Pipeline, PipelineConfig},
+    predict::{ModelIdentity, PredictError, function},
+    transport::{
+        Crashes, Delivery, Limits, Outbound, Outcome, Stage, Transport, conformance::Harness,
+    },
 };
 use tokio::{
     sync::oneshot,
@@ -27,7 +27,7 @@ use transport_kafka::{KafkaConfig, KafkaToken, KafkaTransport};
 
 use crate::{
     cluster,
-    constant::{Constant, test_set},
+    constant::constant,
     faults::{receive, send_to},
     fresh,
     harness::Kafka,
@@ -148,9 +148,9 @@ async fn a_message_that_ended_the_process_three_times_is_dead_lettered_at_its_st
         send_to(&kafka.0, 0, RANGE).await;
     }
     leave(&kafka.0, 3, LEFT_BEHIND).await;
-    let model = Constant::new(Duration::ZERO);
+    let model = constant(Duration::ZERO, Bytes::new());
     let config = PipelineConfig::default();
-    let pipeline = Pipeline::new(kafka.connect().await, model, test_set(), config);
+    let pipeline = Pipeline::new(kafka.connect().await, model, Raw::new(), config);
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(pipeline.run(async { drop(stopped.await) }));
     let deadline = Instant::now() + PATIENCE;
@@ -170,30 +170,10 @@ async fn a_message_that_ended_the_process_three_times_is_dead_lettered_at_its_st
     assert_eq!(found(&kafka.0).await.1, "");
 }
 
-/// The first pixel of an image that ends the process.
+/// The first byte of a message that ends the process.
 const DEADLY: u8 = 66;
 /// Names the servers, group and topics to the process that is to die.
 const VARIABLE: &str = "FMNIST_TEST_DEADLY";
-
-/// A model that takes its process with it.
-struct Deadly(Arc<Constant>);
-
-impl Infer for Deadly {
-    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
-        if images.iter().any(|image| image.pixels()[0] == DEADLY) {
-            std::process::abort();
-        }
-        self.0.infer(images)
-    }
-
-    fn labels(&self) -> &[String] {
-        self.0.labels()
-    }
-
-    fn identity(&self) -> &Arc<ModelIdentity> {
-        self.0.identity()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a process that the next test starts again and again"]
@@ -201,8 +181,13 @@ async fn a_consumer_with_a_deadly_message() {
     let Ok(config) = std::env::var(VARIABLE) else { return };
     let config: KafkaConfig = serde_json::from_str(&config).expect("a configuration");
     let transport = KafkaTransport::connect(&config).await.expect("connected");
-    let model = Arc::new(Deadly(Constant::new(Duration::ZERO)));
-    let pipeline = Pipeline::new(transport, model, test_set(), PipelineConfig::default());
+    let model = function(ModelIdentity::of_code("deadly", "1.0"), |batch: &[Bytes]| {
+        if batch.iter().any(|payload| payload[0] == DEADLY) {
+            std::process::abort();
+        }
+        Ok::<_, PredictError>(batch.to_vec())
+    });
+    let pipeline = Pipeline::new(transport, model, Raw::new(), PipelineConfig::default());
     pipeline.run(std::future::pending()).await.expect("it is killed, or dies");
 }
 
@@ -230,10 +215,7 @@ impl Drop for Process {
 /// The ids that have an end.
 async fn ended(kafka: &Kafka) -> BTreeSet<String> {
     let results = kafka.results().await.into_iter();
-    let id = |result: Outbound| {
-        let record: ResultRecord = serde_json::from_slice(&result.payload).expect("a result");
-        record.id
-    };
+    let id = |result: Outbound| result.attributes.text("id").expect("an id").to_owned();
     let dead = kafka.dead_letters().await.into_iter();
     let of = |letter: Outbound| letter.attributes.text("fmnist.id").expect("an id").to_owned();
     results.map(id).chain(dead.map(of)).collect()
@@ -247,8 +229,8 @@ async fn a_message_that_aborts_the_process_ends_after_three_times_alone_and_all_
     let mut kafka = fresh(&cluster);
     kafka.0.properties.insert("session.timeout.ms".to_owned(), "3000".to_owned());
     for number in 0..MESSAGES {
-        let pixel = if number == 4 { DEADLY } else { 0 };
-        send_to(&kafka.0, 0, &vec![pixel; Image::PIXELS]).await;
+        let byte = if number == 4 { DEADLY } else { 0 };
+        send_to(&kafka.0, 0, &[byte]).await;
     }
     let mut deaths = 0;
     let deadline = Instant::now() + 4 * PATIENCE;

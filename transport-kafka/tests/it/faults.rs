@@ -3,14 +3,6 @@
 use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
-use fmnist_core::{
-    message::ResultRecord,
-    pipeline::{Pipeline, PipelineConfig},
-    transport::{
-        Delivery, Limits, Outbound, Outcome, Publisher, Rejection, Settlement, Stage, Transport,
-        TransportError, conformance::Harness,
-    },
-};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     bindings::rd_kafka_resp_err_t,
@@ -18,6 +10,13 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
     types::RDKafkaApiKey,
+};
+use stream_inference::{
+    pipeline::{Pipeline, PipelineConfig},
+    transport::{
+        Delivery, Limits, Outbound, Outcome, Publisher, Rejection, Settlement, Stage, Transport,
+        TransportError, conformance::Harness,
+    },
 };
 use tokio::{
     sync::oneshot,
@@ -27,7 +26,7 @@ use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaToken, KafkaTransport};
 
 use crate::{
     cluster,
-    constant::{Constant, test_set},
+    constant::{constant, ranges},
     fresh,
     harness::{PARTITIONS, topics},
     poison::narrow,
@@ -155,8 +154,8 @@ async fn bad_json_does_not_kill_the_consumer() {
         if is_bad { bad.push(id) } else { good.push(id) }
     }
     let transport = kafka.connect().await;
-    let model = Constant::new(Duration::ZERO);
-    let pipeline = Pipeline::new(transport, model, test_set(), PipelineConfig::default());
+    let model = constant(Duration::ZERO, 0);
+    let pipeline = Pipeline::new(transport, model, ranges(), PipelineConfig::default());
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(pipeline.run(async { drop(stopped.await) }));
 
@@ -171,10 +170,7 @@ async fn bad_json_does_not_kill_the_consumer() {
         .results()
         .await
         .iter()
-        .map(|result| {
-            let record: ResultRecord = serde_json::from_slice(&result.payload).expect("a result");
-            record.id
-        })
+        .map(|result| result.attributes.text("id").expect("an id").to_owned())
         .collect();
     let mut dead: Vec<String> = kafka
         .dead_letters()

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use fmnist_core::transport::{
-    Limits, Outbound, Outcome, Settlement, Transport, conformance::Harness,
-};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
     producer::{FutureProducer, FutureRecord},
+};
+use stream_inference::transport::{
+    Limits, Outbound, Outcome, Settlement, Transport, conformance::Harness,
 };
 use tokio::time::{Instant, timeout};
 use transport_kafka::{KafkaConfig, KafkaSetupError, KafkaTransport, group_lag, topic_spans};

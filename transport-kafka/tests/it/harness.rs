@@ -5,13 +5,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use fmnist_core::transport::{Attributes, Outbound, Publisher, conformance::Harness};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
     message::Headers,
 };
+use stream_inference::transport::{Attributes, Outbound, Publisher, conformance::Harness};
 use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaTransport};
 
 pub(crate) const PARTITIONS: i32 = 4;

@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use fmnist_core::{
-    pipeline::Pulse,
-    transport::{Delivery, Limits, Outbound, Outcome, Settlement, Transport, conformance::Harness},
-};
 use rdkafka::{
     ClientConfig,
     mocking::MockCluster,
     producer::{DefaultProducerContext, FutureProducer, FutureRecord},
+};
+use stream_inference::{
+    pipeline::Pulse,
+    transport::{Delivery, Limits, Outbound, Outcome, Settlement, Transport, conformance::Harness},
 };
 use tokio::time::{Instant, sleep, timeout};
 use transport_kafka::{KafkaConfig, KafkaToken};

@@ -2,8 +2,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use fmnist_core::{
-    Image,
+use bytes::Bytes;
+use stream_inference::{
+    codec::Raw,
     pipeline::{BatchConfig, Pipeline, PipelineConfig},
     transport::{
         Limits, Outbound, Outcome, Publisher, Settlement, Transport, TransportError,
@@ -19,7 +20,7 @@ use transport_kafka::KafkaPublisher;
 
 use crate::{
     cluster,
-    constant::{Constant, test_set},
+    constant::constant,
     faults::{receive, send_to},
     fresh,
     harness::{PARTITIONS, topics},
@@ -141,7 +142,7 @@ async fn a_model_that_takes_longer_than_the_poll_interval_keeps_its_partitions()
     const POLL_INTERVAL: Duration = Duration::from_secs(3);
     // More than the consumer buffers, so that its partitions are paused while the model computes.
     const MESSAGES: usize = 36;
-    const IMAGES: usize = 500;
+    const BYTES: usize = 400_000;
     let cluster = cluster();
     let mut kafka = fresh(&cluster);
     let interval_ms = POLL_INTERVAL.as_millis().to_string();
@@ -152,16 +153,16 @@ async fn a_model_that_takes_longer_than_the_poll_interval_keeps_its_partitions()
     ] {
         kafka.0.properties.insert(name.to_owned(), value.to_owned());
     }
-    let payload = vec![7; IMAGES * Image::PIXELS];
+    let payload = vec![7; BYTES];
     for partition in (0..PARTITIONS).cycle().take(MESSAGES) {
         send_to(&kafka.0, partition, &payload).await;
     }
-    let batch = BatchConfig { max_images: 10 * IMAGES, max_messages: 10, ..BatchConfig::default() };
+    let batch = BatchConfig { max_messages: 10, ..BatchConfig::default() };
     let config = PipelineConfig { batch, ..PipelineConfig::default() };
     let (answered, mut answers) = broadcast::channel(MESSAGES);
-    let model = Constant::new(POLL_INTERVAL * 3 / 2);
+    let model = constant(POLL_INTERVAL * 3 / 2, Bytes::new());
     let pipeline =
-        Pipeline::new(kafka.connect().await, model, test_set(), config).with_observer(answered);
+        Pipeline::new(kafka.connect().await, model, Raw::new(), config).with_observer(answered);
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(pipeline.run(async { drop(stopped.await) }));
     for _ in 0..MESSAGES {

@@ -10,11 +10,11 @@ mod limits;
 mod observed;
 mod poison;
 
-use fmnist_core::transport::{
-    Capabilities, Guarantee, Outbound, PublishError, Publisher, conformance,
-};
 use harness::{Kafka, PARTITIONS, config, topics};
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
+use stream_inference::transport::{
+    Capabilities, Guarantee, Outbound, PublishError, Publisher, conformance,
+};
 use transport_kafka::{KafkaPublisher, KafkaSetupError, KafkaTransport};
 
 const CLAIMS: Capabilities =

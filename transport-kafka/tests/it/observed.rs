@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use fmnist_core::{
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use stream_inference::{
     pipeline::Pulse,
     transport::{
         Limits, Outbound, Outcome, Settlement, Transport, TransportError, conformance::Harness,
     },
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio::time::{Instant, sleep, timeout};
 use transport_kafka::KafkaTransport;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fmnist_core::transport::{
+use stream_inference::transport::{
     Attributes, Outbound, Outcome, Publisher, Rejection, Settlement, Stage, Transport,
     conformance::Harness,
 };

@@ -14,13 +14,7 @@ mod transactions;
 
 use std::{panic::AssertUnwindSafe, process::ExitCode, time::Duration};
 
-use constant::{Constant, test_set};
-use fmnist_core::{
-    audit::{Account, Ledger},
-    message::ResultRecord,
-    pipeline::{Pipeline, PipelineConfig, PipelineError, PipelineReport},
-    transport::{Capabilities, Guarantee, Limits, Outbound, Publisher, Transport, conformance},
-};
+use constant::{constant, ranges};
 use futures_util::FutureExt;
 use harness::{Kafka, PARTITIONS, config, read, topics};
 use kills::{
@@ -32,6 +26,11 @@ use security::{
     a_broker_of_another_authority_is_refused_within_seconds,
     a_wrong_password_is_said_within_seconds, kerberos_is_refused_by_name,
     messages_are_answered_over_tls, messages_are_answered_with_a_password,
+};
+use stream_inference::{
+    audit::{Account, Ledger},
+    pipeline::{Pipeline, PipelineConfig, PipelineError, PipelineReport},
+    transport::{Capabilities, Guarantee, Limits, Outbound, Publisher, Transport, conformance},
 };
 use tokio::{
     sync::oneshot,
@@ -123,8 +122,7 @@ async fn account(config: &KafkaConfig, ids: &[String]) -> Account {
     let mut ledger = Ledger::default();
     ids.iter().for_each(|id| ledger.input(id));
     for result in read(config, results).await {
-        let record: ResultRecord = serde_json::from_slice(&result.payload).expect("a result");
-        ledger.result(&record.id);
+        ledger.result(result.attributes.text("id").expect("an id"));
     }
     for letter in read(config, dead_letters).await {
         ledger.dead_letter(letter.attributes.text("fmnist.id").expect("an id"));
@@ -232,8 +230,8 @@ type Running = (oneshot::Sender<()>, JoinHandle<Result<PipelineReport, PipelineE
 /// A pipeline in this process.
 async fn consume(config: &KafkaConfig) -> Running {
     let transport = KafkaTransport::connect(config).await.expect("connected");
-    let model = Constant::new(Duration::from_millis(20));
-    let pipeline = Pipeline::new(transport, model, test_set(), PipelineConfig::default());
+    let model = constant(Duration::from_millis(20), 0);
+    let pipeline = Pipeline::new(transport, model, ranges(), PipelineConfig::default());
     let (stop, stopped) = oneshot::channel::<()>();
     (stop, tokio::spawn(pipeline.run(async { drop(stopped.await) })))
 }

@@ -3,10 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fmnist_core::pipeline::{OnError, Pipeline, PipelineConfig};
+use stream_inference::pipeline::{OnError, Pipeline, PipelineConfig};
 use transport_kafka::{KafkaConfig, KafkaTransport};
 
-use crate::constant::{Constant, test_set};
+use crate::constant::{constant, ranges};
 
 const SETTINGS: &str = "FMNIST_TEST_CONSUMER";
 
@@ -23,12 +23,12 @@ pub(crate) fn settings_from_env() -> Option<Settings> {
 
 /// Consumes until it is killed.
 pub(crate) async fn consume(settings: Settings) {
-    let model = Constant::new(Duration::from_millis(settings.delay_ms));
+    let model = constant(Duration::from_millis(settings.delay_ms), 0);
     let transport = KafkaTransport::connect(&settings.kafka).await.expect("connected");
     // No message is to blame for the kills, and many are to be in flight.
     let on_error = OnError { crashes: 0, ..OnError::default() };
     let config = PipelineConfig { on_error, ..PipelineConfig::default() };
-    let pipeline = Pipeline::new(transport, model, test_set(), config);
+    let pipeline = Pipeline::new(transport, model, ranges(), config);
     pipeline.run(std::future::pending()).await.expect("runs until it is killed");
 }
 

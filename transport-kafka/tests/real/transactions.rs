@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use fmnist_core::{
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    client::DefaultClientContext,
+};
+use stream_inference::{
     pipeline::PipelineError,
     transport::{
         Limits, Outbound, Outcome, Rejection, Settlement, Stage, Transport, TransportError,
         conformance::Harness,
     },
-};
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
-    client::DefaultClientContext,
 };
 use tokio::time::{sleep, timeout};
 use transport_kafka::KafkaConfig;

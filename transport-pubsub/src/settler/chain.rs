@@ -1,11 +1,11 @@
 use std::{collections::VecDeque, sync::Arc};
 
-use fmnist_core::{
+use futures_util::future::join_all;
+use google_cloud_pubsub::model::Message;
+use stream_inference::{
     pipeline::Waiting,
     transport::{DeadLetterForm, Delivery, Outcome, Rejection, Stage, TransportError},
 };
-use futures_util::future::join_all;
-use google_cloud_pubsub::model::Message;
 use tokio::time::{Duration, Instant};
 
 use super::rounds::{Rounds, Topics};
@@ -42,6 +42,7 @@ enum Work {
 pub(super) enum End {
     Published,
     Recorded,
+    Filtered,
     Rejected,
     Retried,
     Stale,
@@ -108,6 +109,7 @@ impl Pending {
             Outcome::Reject(rejection) => Work::Letter(rejection),
             // Retries have been given back before.
             Outcome::Recorded | Outcome::Retry => Work::Done(End::Recorded),
+            Outcome::Filtered => Work::Done(End::Filtered),
         };
         Ok(Self { job, delivery, work })
     }
@@ -277,7 +279,7 @@ impl Chain {
                 }
                 let is_held = !chain.pending.is_empty();
                 let confirmed = pending.confirm(&topics, sending, is_held, deadline).await;
-                fmnist_core::fail_point!(AfterPublish);
+                stream_inference::fail_point!(AfterPublish);
                 match confirmed {
                     Ok(end) if !is_held => acknowledgements.push(async move {
                         (pending.job, end, pending.delivery.token.acknowledge().await)
@@ -297,11 +299,11 @@ impl Chain {
             }
             // The requests are done with, whatever becomes of the acknowledgements.
             drop(rounds);
-            fmnist_core::fail_point!(BeforeCommit);
+            stream_inference::fail_point!(BeforeCommit);
             for (job, end, is_acknowledged) in join_all(acknowledgements).await {
                 ends.push((job, if is_acknowledged { end } else { End::Stale }));
             }
-            fmnist_core::fail_point!(AfterCommit);
+            stream_inference::fail_point!(AfterCommit);
             Attempt { chain, ends, failed, fatal }
         }
     }

@@ -1,4 +1,4 @@
-use fmnist_core::transport::{Capabilities, Guarantee, conformance};
+use stream_inference::transport::{Capabilities, Guarantee, conformance};
 
 use crate::harness::Emulated;
 

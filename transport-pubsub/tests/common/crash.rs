@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use fmnist_core::transport::{Transport, conformance::Harness};
+use stream_inference::transport::{Transport, conformance::Harness};
 use tokio::time::{Instant, sleep};
 use transport_pubsub::{Emulator, PubSubConfig, PubSubTransport};
 

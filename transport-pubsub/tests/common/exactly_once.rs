@@ -1,4 +1,4 @@
-use fmnist_core::transport::{Settlement, conformance::Harness};
+use stream_inference::transport::{Settlement, conformance::Harness};
 
 use crate::harness::{Emulated, echo, numbered, receive, settle};
 

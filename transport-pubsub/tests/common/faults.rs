@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fmnist_core::transport::{
+use stream_inference::transport::{
     Limits, Outbound, Outcome, PublishError, Publisher, Rejection, Settlement, Stage, Transport,
     TransportError, conformance::Harness,
 };

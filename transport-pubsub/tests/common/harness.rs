@@ -7,16 +7,16 @@ use std::{
     time::Duration,
 };
 
-use fmnist_core::transport::{
-    Attributes, Delivery, Limits, Outbound, Outcome, Publisher, Settlement, Transport,
-    conformance::Harness,
-};
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::{
     builder::subscription_admin::CreateSubscription,
     client::{Subscriber, SubscriptionAdmin, TopicAdmin},
     model::Message,
     subscriber::handler::Handler,
+};
+use stream_inference::transport::{
+    Attributes, Delivery, Limits, Outbound, Outcome, Publisher, Settlement, Transport,
+    conformance::Harness,
 };
 use tokio::time::{Instant, sleep, timeout};
 use transport_pubsub::{

@@ -1,6 +1,6 @@
 use std::net::TcpListener;
 
-use fmnist_core::transport::{Outbound, PublishError, Publisher};
+use stream_inference::transport::{Outbound, PublishError, Publisher};
 use transport_pubsub::{
     Emulator, PubSubConfig, PubSubError, PubSubPublisher, PubSubResults, PubSubTransport,
 };

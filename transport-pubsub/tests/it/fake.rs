@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use fmnist_core::{
+use google_cloud_pubsub::model::DeadLetterPolicy;
+use stream_inference::{
     pipeline::{BatchConfig, Pulse},
     transport::{
         Delivery, Limits, Outbound, Outcome, Rejection, Settlement, Stage, Transport,
         TransportError, conformance::Harness,
     },
 };
-use google_cloud_pubsub::model::DeadLetterPolicy;
 use tokio::time::timeout;
 use transport_pubsub::{PubSubToken, PubSubTransport};
 

@@ -1,6 +1,6 @@
 //! Subscriptions and topics that are there, and of no use to a consumer.
 
-use fmnist_core::transport::conformance::Harness;
+use stream_inference::transport::conformance::Harness;
 use transport_pubsub::{
     PubSubConfig, PubSubError, PubSubResults, PubSubTransport, create_missing,
     missing_for_consumer, missing_for_reader,

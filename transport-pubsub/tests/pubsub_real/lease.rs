@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use fmnist_core::transport::{Limits, Settlement, Transport, conformance::Harness};
+use stream_inference::transport::{Limits, Settlement, Transport, conformance::Harness};
 use tokio::time::timeout;
 
 use crate::harness::{Emulated, LIMITS, echo, numbered, receive, settle};

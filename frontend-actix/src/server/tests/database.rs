@@ -18,7 +18,7 @@ async fn world() -> (TempDir, Database, World) {
 
 fn answered(offset: i64) -> Answered {
     let record = record(&format!("INFERENCE/0/{offset}"), "Bag");
-    Answered { record: Arc::unwrap_or_clone(record), images: vec![Image::new([9; Image::PIXELS])] }
+    Answered { record: Arc::unwrap_or_clone(record), inputs: vec![Image::new([9; Image::PIXELS])] }
 }
 
 #[actix_web::test]
@@ -44,7 +44,7 @@ async fn a_kept_picture_is_a_png_and_another_is_a_404() {
     let response = world.call(TestRequest::get().uri(&path)).await;
     assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), "image/png");
     let png = to_bytes(response.into_body()).await.unwrap();
-    assert_eq!(png, answered.images[0].to_png());
+    assert_eq!(png, answered.inputs[0].to_png());
     for (path, expected) in [
         ("/results/picture?id=INFERENCE/0/8&index=0", StatusCode::NOT_FOUND),
         ("/results/picture?id=INFERENCE/0/7", StatusCode::BAD_REQUEST),

@@ -41,20 +41,25 @@ impl Gate {
     }
 }
 
-impl Infer for Gate {
-    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
+impl Predictor for Gate {
+    type Input = Image;
+    type Output = Prediction;
+
+    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
         self.begun.send(()).unwrap();
         let shut = self.is_open.lock().unwrap();
         drop(self.opened.wait_while(shut, |is_open| !*is_open).unwrap());
-        self.model.infer(images)
+        self.model.predict(images)
     }
 
+    fn identity(&self) -> Arc<ModelIdentity> {
+        self.model.identity()
+    }
+}
+
+impl Infer for Gate {
     fn labels(&self) -> &[String] {
         self.model.labels()
-    }
-
-    fn identity(&self) -> &Arc<ModelIdentity> {
-        self.model.identity()
     }
 }
 
@@ -310,17 +315,22 @@ async fn as_many_requests_as_have_a_place_wait_for_their_answer_and_the_rest_hea
 /// A [`Gate`] as a batcher's model.
 struct SharedGate(Arc<Gate>);
 
-impl Infer for SharedGate {
-    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
-        self.0.infer(images)
+impl Predictor for SharedGate {
+    type Input = Image;
+    type Output = Prediction;
+
+    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
+        self.0.predict(images)
     }
 
+    fn identity(&self) -> Arc<ModelIdentity> {
+        self.0.identity()
+    }
+}
+
+impl Infer for SharedGate {
     fn labels(&self) -> &[String] {
         self.0.labels()
-    }
-
-    fn identity(&self) -> &Arc<ModelIdentity> {
-        self.0.identity()
     }
 }
 

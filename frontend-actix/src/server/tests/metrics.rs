@@ -1,12 +1,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
 use actix_web::{http::StatusCode, test::TestRequest};
 use fmnist_core::{
     Classifier,
+    message::Requests,
     pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::{Outbound, memory::MemoryBroker},
 };
@@ -79,11 +79,11 @@ async fn run_pipeline() {
         }
         drop(stop);
     };
-    let model = Arc::new(Classifier::pretrained().unwrap());
-    let images = test_set().images;
-    let pipeline = Pipeline::new(broker.consumer(), model, images, PipelineConfig::default());
+    let model = Classifier::pretrained().unwrap();
+    let requests = Requests::new(&model, test_set().images);
+    let pipeline = Pipeline::new(broker.consumer(), model, requests, PipelineConfig::default());
     let (report, ()) = tokio::join!(pipeline.run(async { drop(stopped.await) }), settled);
-    assert_eq!(report.unwrap().images, 7);
+    assert_eq!(report.unwrap().inputs, 7);
 }
 
 #[actix_web::test]
@@ -183,11 +183,11 @@ async fn a_stall_is_counted_when_prometheus_looks_and_over_when_a_message_is_set
     let world = World::with(ServerConfig::default(), |frontend| {
         frontend.with_metrics(metrics).with_pulse(pulse.clone())
     });
-    let model = Arc::new(Classifier::pretrained().unwrap());
-    let (images, config) = (test_set().images, PipelineConfig::default());
+    let model = Classifier::pretrained().unwrap();
+    let (requests, config) = (Requests::new(&model, test_set().images), PipelineConfig::default());
     let (stop, stopped) = oneshot::channel::<()>();
     let pipeline =
-        Pipeline::new(broker.consumer(), model, images, config).with_pulse(pulse.clone());
+        Pipeline::new(broker.consumer(), model, requests, config).with_pulse(pulse.clone());
     let looked = async {
         let told = async |expected: &str| loop {
             let told = text(world.call(TestRequest::get().uri("/metrics")).await).await;

@@ -260,6 +260,7 @@ impl MemoryBroker {
                     settlement.published += 1;
                 }
                 Outcome::Recorded => settlement.recorded += 1,
+                Outcome::Filtered => settlement.filtered += 1,
                 Outcome::Reject(rejection) => {
                     let letter = state.dead_letter(&delivery, &rejection);
                     state.dead_letters.push(letter);

@@ -1,0 +1,204 @@
+//! What a pipeline counts and times, through the facade of the crate `metrics`: a program that
+//! installs no recorder pays a branch a batch.
+
+use std::time::{Duration, Instant};
+
+use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+
+use crate::{
+    names,
+    predict::ModelIdentity,
+    transport::{Outcome, Settlement, Stage},
+};
+
+/// The handles of one pipeline's series, made once. Each value is of a batch, not of a message.
+pub(super) struct Meters {
+    received: Counter,
+    settled: [Counter; 6],
+    dead_letters: [Counter; Stage::ALL.len()],
+    inputs: Counter,
+    batch_inputs: Histogram,
+    queue: Histogram,
+    decode: [Histogram; 2],
+    batch: Histogram,
+    infer: [Histogram; 2],
+    encode: [Histogram; 2],
+    sink: Histogram,
+    settle: Histogram,
+    turnaround: Histogram,
+    in_flight_messages: Gauge,
+    in_flight_bytes: Gauge,
+}
+
+impl Meters {
+    /// Registers every series with the present recorder, so that each is there from the start.
+    pub(super) fn new(transport: &str, model: &ModelIdentity) -> Self {
+        describe();
+        let own = |more: &[(&'static str, &str)]| {
+            let pairs = [("transport", transport)].into_iter().chain(more.iter().copied());
+            pairs.map(|(name, value)| Label::new(name, value.to_owned())).collect::<Vec<_>>()
+        };
+        let settled = |outcome| {
+            counter!(names::metric("messages_settled_total"), own(&[("outcome", outcome)]))
+        };
+        let dead = |stage: Stage| {
+            counter!(names::metric("dead_letters_total"), own(&[("reason", stage.as_str())]))
+        };
+        let stage = |stage| histogram!(names::metric("stage_seconds"), own(&[("stage", stage)]));
+        let kserve = |name: &'static str| histogram!(name, "model_name" => model.name.clone());
+        gauge!(
+            names::metric("model_info"),
+            "model_name" => model.name.clone(),
+            "model_version" => model.version.clone(),
+            "sha256" => model.sha256.clone(),
+        )
+        .set(1);
+        Self {
+            received: counter!(names::metric("messages_received_total"), own(&[])),
+            settled: OUTCOMES.map(settled),
+            dead_letters: Stage::ALL.map(dead),
+            inputs: counter!(
+                names::metric(&format!("{}_total", names::inputs())),
+                own(&[("model_name", &model.name)])
+            ),
+            batch_inputs: histogram!(
+                names::metric(&format!("batch_{}", names::inputs())),
+                own(&[])
+            ),
+            queue: stage("queue"),
+            decode: [stage("decode"), kserve("request_preprocess_seconds")],
+            batch: stage("batch"),
+            infer: [stage("infer"), kserve("request_predict_seconds")],
+            encode: [stage("encode"), kserve("request_postprocess_seconds")],
+            sink: stage("sink"),
+            settle: stage("settle"),
+            turnaround: histogram!(names::metric("turnaround_seconds"), own(&[])),
+            in_flight_messages: gauge!(names::metric("in_flight_messages"), own(&[])),
+            in_flight_bytes: gauge!(names::metric("in_flight_bytes"), own(&[])),
+        }
+    }
+
+    pub(super) fn received(&self, messages: usize) {
+        self.received.increment(messages as u64);
+    }
+
+    pub(super) fn in_flight(&self, messages: usize, bytes: usize) {
+        self.in_flight_messages.set(messages as f64);
+        self.in_flight_bytes.set(bytes as f64);
+    }
+
+    /// A batch of messages waited for the decode thread since `received`, and was read since `begun`.
+    pub(super) fn decoded(&self, received: Instant, begun: Instant) {
+        self.queue.record(begun.saturating_duration_since(received));
+        record(&self.decode, begun.elapsed());
+    }
+
+    /// A batch of inputs waited since `decoded`, and was answered since `begun`.
+    pub(super) fn inferred(&self, inputs: usize, decoded: Instant, begun: Instant) {
+        self.batch.record(begun.saturating_duration_since(decoded));
+        record(&self.infer, begun.elapsed());
+        self.inputs.increment(inputs as u64);
+        self.batch_inputs.record(inputs as f64);
+    }
+
+    pub(super) fn encoded(&self, took: Duration) {
+        record(&self.encode, took);
+    }
+
+    pub(super) fn sunk(&self, took: Duration) {
+        self.sink.record(took);
+    }
+
+    /// A batch was settled that took `took` from the verdicts on, and whose first message was
+    /// received at `received`.
+    pub(super) fn settled(
+        &self,
+        settlement: &Settlement,
+        rejected: Rejected,
+        took: Duration,
+        received: Instant,
+    ) {
+        let Settlement { published, recorded, filtered, rejected: dead, retried, stale } =
+            *settlement;
+        let counts = [published, recorded, filtered, dead, retried, stale];
+        for (counter, count) in self.settled.iter().zip(counts) {
+            counter.increment(count as u64);
+        }
+        for (counter, count) in self.dead_letters.iter().zip(rejected.up_to(dead)) {
+            counter.increment(count as u64);
+        }
+        self.settle.record(took);
+        self.turnaround.record(received.elapsed());
+    }
+
+    pub(super) fn retried(&self, messages: usize) {
+        self.settled[RETRIED].increment(messages as u64);
+    }
+}
+
+/// The label `outcome`, in the order of [`Settlement`]'s fields.
+const OUTCOMES: [&str; 6] =
+    ["published", "recorded", "filtered", "dead_lettered", "retried", "stale"];
+const RETRIED: usize = 4;
+
+/// How many messages of a batch each stage refused.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Rejected([usize; Stage::ALL.len()]);
+
+impl Rejected {
+    pub(super) fn count(&mut self, outcome: &Outcome) {
+        if let Outcome::Reject(rejection) = outcome {
+            self.0[rejection.stage as usize] += 1;
+        }
+    }
+
+    /// The counts for `confirmed` dead letters. Which of a batch went stale is not known: then the
+    /// first stages are taken to be those that were confirmed.
+    fn up_to(self, confirmed: usize) -> [usize; Stage::ALL.len()] {
+        let mut left = confirmed;
+        self.0.map(|count| {
+            let taken = count.min(left);
+            left -= taken;
+            taken
+        })
+    }
+}
+
+fn record(histograms: &[Histogram; 2], took: Duration) {
+    histograms.iter().for_each(|histogram| histogram.record(took));
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_counter!(
+        names::metric("messages_received_total"),
+        "Messages received, redeliveries included."
+    );
+    describe_counter!(names::metric("messages_settled_total"), "Ends of messages, by outcome.");
+    describe_counter!(
+        names::metric("dead_letters_total"),
+        "Confirmed dead letters, by the refusing stage."
+    );
+    describe_counter!(names::metric(&format!("{}_total", names::inputs())), "Inputs answered.");
+    describe_histogram!(
+        names::metric(&format!("batch_{}", names::inputs())),
+        "Inputs in an inference call."
+    );
+    describe_histogram!(
+        names::metric("stage_seconds"),
+        "Time of a batch in a stage of the pipeline."
+    );
+    describe_histogram!(
+        names::metric("turnaround_seconds"),
+        "From the reception of a settled batch's first message to its acknowledgement."
+    );
+    describe_gauge!(names::metric("in_flight_messages"), "Messages received and not settled.");
+    describe_gauge!(
+        names::metric("in_flight_bytes"),
+        "What they take: keys, headers, payloads, unpacked inputs."
+    );
+    describe_gauge!(names::metric("model_info"), "The model that answers; always 1.");
+    describe_histogram!("request_preprocess_seconds", "KServe's name of the stage decode.");
+    describe_histogram!("request_predict_seconds", "KServe's name of the stage infer.");
+    describe_histogram!("request_postprocess_seconds", "KServe's name of the stage encode.");
+}

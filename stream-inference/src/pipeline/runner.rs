@@ -1,0 +1,465 @@
+mod settle;
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{self, Duration},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
+use tokio::{
+    sync::broadcast,
+    time::{Instant, sleep_until},
+};
+
+use settle::{Settled, Written};
+
+use super::{
+    OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Pulse, Sink, budget,
+    failures::Failures,
+    in_flight::{InFlight, Refused, Verdict},
+    meters::Meters,
+    outage::{Outage, Pauses},
+    pace::Pace,
+    pulse::Place,
+    schedule::{Schedule, Sequence},
+    worker::{self, Decoded, Decoder, Inference, Inferred, Received},
+};
+use crate::{
+    codec::Codec,
+    predict::{PredictError, Predictor},
+    transport::{Delivery, Limits, Rejection, Stage, Transport, TransportError},
+};
+
+/// A full batch waits behind the one that runs, so that the inference thread never idles.
+pub(super) const BATCHES_AHEAD: usize = 2;
+
+type Eventually<O> = FuturesUnordered<Pin<Box<dyn Future<Output = O> + Send>>>;
+
+pub(super) async fn run<T, P, C, S>(
+    pipeline: Pipeline<T, P, C, S>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<PipelineReport, PipelineError>
+where
+    T: Transport,
+    P: Predictor,
+    C: Codec<Input = P::Input, Output = P::Output>,
+    S: Sink<C::Record, C::Input>,
+{
+    let mut shutdown = std::pin::pin!(shutdown);
+    if !warm_up(&pipeline.model, &pipeline.pulse, shutdown.as_mut()).await? {
+        pipeline.transport.drain(Duration::from_secs(1)).await?;
+        return Ok(PipelineReport::default());
+    }
+    let capacity = pipeline.config.batch.max_messages.max(1);
+    let meters = Arc::new(Meters::new(pipeline.transport.name(), &pipeline.model.identity()));
+    let (codec, keeps_inputs) = (Arc::clone(&pipeline.codec), pipeline.sink.keeps_inputs());
+    let decoder = worker::decoder(codec, keeps_inputs, capacity, Arc::clone(&meters));
+    let (model, pulse) = (Arc::clone(&pipeline.model), pipeline.pulse.clone());
+    let inference = worker::inference(model, BATCHES_AHEAD, Arc::clone(&meters), pulse);
+    run_with(pipeline, decoder, inference, meters, shutdown).await
+}
+
+/// Warms the model up, however long it is away; false where `shutdown` comes first.
+async fn warm_up<P: Predictor>(
+    model: &Arc<P>,
+    pulse: &Pulse,
+    mut shutdown: std::pin::Pin<&mut impl Future<Output = ()>>,
+) -> Result<bool, PipelineError> {
+    let mut outage = Outage::new(pulse);
+    loop {
+        let warming = Arc::clone(model);
+        pulse.enter(Place::Infer, 1);
+        let warmed = tokio::task::spawn_blocking(move || warming.warm_up()).await;
+        pulse.leave(Place::Infer, 1);
+        let pause = match warmed.map_err(|_| ended("inference"))? {
+            Ok(()) => return Ok(true),
+            Err(PredictError::Unavailable { reason }) => {
+                outage.pause(&model.identity().name, &reason)
+            }
+            Err(error) => return Err(PipelineError::WarmUp(error)),
+        };
+        tokio::select! {
+            () = shutdown.as_mut() => return Ok(false),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// [`run`], with the model warm, the two threads and the meters given.
+pub(super) async fn run_with<T, P, C, S>(
+    pipeline: Pipeline<T, P, C, S>,
+    decoder: Decoder<T::Token, C>,
+    inference: Inference<P::Input, P::Output>,
+    meters: Arc<Meters>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<PipelineReport, PipelineError>
+where
+    T: Transport,
+    P: Predictor,
+    C: Codec<Input = P::Input, Output = P::Output>,
+    S: Sink<C::Record, C::Input>,
+{
+    pipeline.pulse.measure(pipeline.transport.name());
+    let mut runner = Runner::new(pipeline, decoder, inference, meters);
+    if runner.config.on_error.crashes == 0 {
+        runner.transport.forget_crashes();
+    }
+    let stopped = runner.run(shutdown).await;
+    let grace = Duration::from_millis(runner.config.grace_ms);
+    crate::fail_point!(InDrain);
+    let left = runner.deadline.map_or(grace, |deadline| deadline - Instant::now());
+    let Runner { transport, mut report, messages, .. } = runner;
+    report.unfinished = messages;
+    let drained = transport.drain(left.max(Duration::from_secs(1))).await;
+    stopped?;
+    drained?;
+    Ok(report)
+}
+
+struct Runner<T: Transport, P: Predictor, C: Codec, S> {
+    transport: T,
+    codec: Arc<C>,
+    config: PipelineConfig,
+    sink: Arc<S>,
+    observer: Option<broadcast::Sender<Arc<C::Record>>>,
+    pulse: Pulse,
+    meters: Arc<Meters>,
+
+    decoder: Decoder<T::Token, C>,
+    inference: Inference<P::Input, P::Output>,
+    in_flight: InFlight<T::Token, C>,
+    schedule: Schedule<C::Inputs>,
+    pace: Pace,
+    batches_ahead: usize,
+    /// Messages that were received and not yet settled.
+    messages: usize,
+    /// Inputs that were answered in messages that are not yet settled, and how many may be.
+    answers: usize,
+    most_answers: usize,
+    /// At most one write at a time, so that verdicts keep their order.
+    sinking: Eventually<Written<T::Token, C>>,
+    settling: Eventually<Settled<C>>,
+    /// Messages that are handed back once their back-off is over.
+    delayed: Eventually<(Sequence, Delivery<T::Token>)>,
+    failures: Failures,
+    pauses: Pauses,
+    /// Nothing is received before, because that failed.
+    back_off_until: Option<Instant>,
+    deadline: Option<Instant>,
+    report: PipelineReport,
+}
+
+impl<T, P, C, S> Runner<T, P, C, S>
+where
+    T: Transport,
+    P: Predictor,
+    C: Codec<Input = P::Input, Output = P::Output>,
+    S: Sink<C::Record, C::Input>,
+{
+    fn new(
+        pipeline: Pipeline<T, P, C, S>,
+        decoder: Decoder<T::Token, C>,
+        inference: Inference<P::Input, P::Output>,
+        meters: Arc<Meters>,
+    ) -> Self {
+        let Pipeline { transport, model: _, codec, config, sink, observer, pulse } = pipeline;
+        Self {
+            pace: Pace::new(&config.batch),
+            decoder,
+            inference,
+            transport,
+            most_answers: budget::answers(codec.output_bytes()),
+            codec,
+            config,
+            sink: Arc::new(sink),
+            observer,
+            pulse,
+            meters,
+            in_flight: InFlight::new(),
+            schedule: Schedule::default(),
+            batches_ahead: 0,
+            messages: 0,
+            answers: 0,
+            sinking: Eventually::new(),
+            settling: Eventually::new(),
+            delayed: Eventually::new(),
+            failures: Failures::default(),
+            pauses: Pauses::default(),
+            back_off_until: None,
+            deadline: None,
+            report: PipelineReport::default(),
+        }
+    }
+
+    /// Runs until everything in flight is settled after `shutdown`, or the grace is over.
+    async fn run(
+        &mut self,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), PipelineError> {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let sink = Arc::clone(&self.sink);
+        let mut broken = std::pin::pin!(sink.ended());
+        loop {
+            self.dispatch()?;
+            self.flush()?;
+            if self.deadline.is_some() && self.messages == 0 {
+                return Ok(());
+            }
+            let limits = self.limits();
+            tokio::select! {
+                // What ends a message comes before what begins one: that bounds memory.
+                biased;
+                () = shutdown.as_mut(), if self.deadline.is_none() => {
+                    let grace = Duration::from_millis(self.config.grace_ms);
+                    self.deadline = Some(Instant::now() + grace);
+                }
+                error = broken.as_mut() => return Err(PipelineError::Sink(error)),
+                () = sleep_until(self.deadline.unwrap_or_else(Instant::now)),
+                    if self.deadline.is_some() => {
+                    tracing::warn!(messages = self.messages, "the grace is over; \
+                        what is in flight is delivered again");
+                    return Ok(());
+                }
+                Some(settled) = self.settling.next() => self.settled(settled)?,
+                Some(written) = self.sinking.next() => {
+                    self.pulse.leave(Place::Sink, 1);
+                    crate::fail_point!(AfterSink);
+                    self.settle(written);
+                }
+                Some((sequence, delivery)) = self.delayed.next() => {
+                    self.in_flight.finish(sequence, delivery, Verdict::Retry, 0);
+                }
+                inferred = self.inference.output.recv() => {
+                    self.inferred(inferred.ok_or(ended("inference"))?)?;
+                }
+                decoded = self.decoder.output.recv() => {
+                    let (batch, at) = (decoded.ok_or(ended("decode"))?, time::Instant::now());
+                    if self.is_about_to_be_given_up(&batch) {
+                        // Nothing else is in flight that would have to wait for this.
+                        self.transport.enter(Stage::Infer).await;
+                    }
+                    self.pulse.leave(Place::Decode, batch.len());
+                    batch.into_iter().try_for_each(|decoded| self.decoded(decoded, at))?;
+                }
+                received = receive(&mut self.transport, limits, self.back_off_until),
+                    if limits.max_messages > 0 => self.received(received)?,
+            }
+        }
+    }
+
+    /// What may be received now; no messages while there is no room or the pipeline drains.
+    fn limits(&self) -> Limits {
+        let batch = &self.config.batch;
+        let bytes = self.in_flight.bytes();
+        let has_room = bytes < batch.max_bytes.max(1) && self.answers < self.most_answers;
+        let room = match has_room && self.deadline.is_none() {
+            true => batch.max_messages.max(1).saturating_sub(self.messages),
+            false => 0,
+        };
+        let idle = self.batches_ahead == 0;
+        let max_wait = if idle { 0 } else { batch.max_wait_ms };
+        Limits {
+            max_messages: room,
+            max_bytes: batch.max_bytes.saturating_sub(bytes),
+            max_wait: Duration::from_millis(max_wait),
+        }
+    }
+
+    fn received(
+        &mut self,
+        received: Result<Vec<Delivery<T::Token>>, TransportError>,
+    ) -> Result<(), PipelineError> {
+        let deliveries = match received {
+            Ok(deliveries) => deliveries,
+            Err(error @ TransportError::Unavailable { .. }) => {
+                self.pulse.unreachable(&error);
+                let wait = self.pauses.next();
+                tracing::warn!(error = &error as &dyn std::error::Error, ?wait, "cannot receive");
+                self.back_off_until = Some(Instant::now() + wait);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        crate::fail_point!(AfterRecv);
+        (self.pauses, self.back_off_until) = (Pauses::default(), None);
+        let count = deliveries.len();
+        self.messages += count;
+        let (at, now) = (Timestamp::now(), time::Instant::now());
+        let mut sent_bytes = self.in_flight.bytes();
+        let (mut batch, mut given_up) = (Vec::with_capacity(count), Vec::new());
+        for delivery in deliveries {
+            let rejection = self.given_up(&delivery);
+            let received = self.in_flight.receive(delivery, at, now);
+            match rejection {
+                None => batch.push(received),
+                Some(rejection) => given_up.push((received, rejection)),
+            }
+            if self.in_flight.bytes() - sent_bytes >= budget::DECODE_BYTES && !batch.is_empty() {
+                sent_bytes = self.in_flight.bytes();
+                self.decode(std::mem::take(&mut batch))?;
+            }
+        }
+        if !batch.is_empty() {
+            self.decode(batch)?;
+        }
+        self.pulse.received(count, self.messages, self.limits().max_messages == 0);
+        self.meters.received(count);
+        self.meters.in_flight(self.messages, self.in_flight.bytes());
+        self.pulse.leave(Place::Decode, given_up.len());
+        given_up.into_iter().try_for_each(|(received, rejection)| self.refuse(received, rejection))
+    }
+
+    fn decode(&self, batch: Vec<Received<T::Token>>) -> Result<(), PipelineError> {
+        // Batches in the channel hold at least one message each, so there is always room.
+        self.decoder.input.try_send(batch).map_err(|_| ended("decode"))
+    }
+
+    /// Why the message is not tried again, if it has ended the process too often.
+    fn given_up(&self, delivery: &Delivery<T::Token>) -> Option<Rejection> {
+        let crashes = self.transport.crashes(delivery)?;
+        let limit = self.config.on_error.crashes;
+        (limit > 0 && crashes.count >= limit).then(|| crashes.rejection())
+    }
+
+    /// Whether the next crash of the message would be one too many, so that its stage matters.
+    fn is_about_to_be_given_up(&self, batch: &[Decoded<T::Token, C>]) -> bool {
+        let [Decoded { received, .. }] = batch else { return false };
+        let crashes = self.transport.crashes(&received.delivery);
+        crashes.is_some_and(|crashes| crashes.count + 1 >= self.config.on_error.crashes)
+    }
+
+    fn decoded(
+        &mut self,
+        decoded: Decoded<T::Token, C>,
+        at: time::Instant,
+    ) -> Result<(), PipelineError> {
+        let sequence = decoded.received.sequence;
+        match self.in_flight.decoded(decoded) {
+            Ok(inputs) => {
+                let max_inputs = self.pace.limit(self.schedule.messages() + 1);
+                self.schedule.push(sequence, inputs, at, max_inputs);
+                Ok(())
+            }
+            Err(refused) => {
+                let Refused { received, rejection } = *refused;
+                self.refuse(received, rejection)
+            }
+        }
+    }
+
+    /// Hands inputs to the inference thread: what there is when it idles, else full batches.
+    fn dispatch(&mut self) -> Result<(), PipelineError> {
+        let max_inputs = self.pace.limit(self.schedule.messages());
+        // What is on its way out will make room for answers. Where nothing is, answers wait for
+        // earlier messages of their lanes, and so those come first.
+        let has_room = self.answers < self.most_answers;
+        if !has_room && self.is_settling() {
+            return Ok(());
+        }
+        while self.batches_ahead == 0
+            || (self.batches_ahead < BATCHES_AHEAD && self.schedule.inputs() >= max_inputs)
+        {
+            let batch = match has_room {
+                true => self.schedule.next_batch(max_inputs),
+                false => self.schedule.oldest(max_inputs),
+            };
+            let Some(batch) = batch else { break };
+            self.report.batches += 1;
+            self.batches_ahead += 1;
+            self.pulse.enter(Place::Infer, 1);
+            self.inference.input.try_send(batch).map_err(|_| ended("inference"))?;
+        }
+        Ok(())
+    }
+
+    fn is_settling(&self) -> bool {
+        self.in_flight.has_ready() || !self.sinking.is_empty() || !self.settling.is_empty()
+    }
+
+    fn inferred(&mut self, inferred: Inferred<C::Output>) -> Result<(), PipelineError> {
+        crate::fail_point!(AfterInfer);
+        let Inferred { shares, answers, model, at, took } = inferred;
+        self.pace.observe(answers.len(), took);
+        self.batches_ahead -= 1;
+        self.pulse.leave(Place::Infer, 1);
+        self.report.inputs += answers.len();
+        self.answers += answers.len();
+        let mut answers = answers.into_iter();
+        for (sequence, count) in shares {
+            let share = answers.by_ref().take(count);
+            let complete =
+                self.in_flight.answer(sequence, |answer| answer.extend(share, &model, &self.codec));
+            let Some((received, answer)) = complete else { continue };
+            let inputs = answer.inputs();
+            match answer.finish(&received, &*self.codec, at) {
+                Ok(verdict @ Verdict::Answer(_)) => {
+                    self.failures.forget(&received.delivery.id);
+                    self.in_flight.finish(sequence, received.delivery, verdict, inputs);
+                }
+                Ok(verdict) => {
+                    self.answers -= inputs;
+                    self.in_flight.finish(sequence, received.delivery, verdict, 0);
+                }
+                Err(rejection) => {
+                    self.answers -= inputs;
+                    self.refuse(received, rejection)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a message that cannot be answered as the configuration says.
+    fn refuse(
+        &mut self,
+        received: Received<T::Token>,
+        rejection: Rejection,
+    ) -> Result<(), PipelineError> {
+        let Received { sequence, delivery, .. } = received;
+        let id = &delivery.id;
+        // Without the reason, which may quote the payload; the dead letter has it.
+        tracing::warn!(id, stage = %rejection.stage, "message refused");
+        match self.config.on_error.action {
+            OnErrorAction::Stop => {
+                let Rejection { stage, reason } = rejection;
+                return Err(PipelineError::Refused { id: delivery.id, stage, reason });
+            }
+            OnErrorAction::Retry
+                if rejection.stage == Stage::Infer && self.given_up(&delivery).is_none() =>
+            {
+                let now = time::Instant::now();
+                let failures = self.failures.count(id, delivery.attempt, now);
+                if failures < self.config.on_error.attempts {
+                    let wait = Duration::from_millis(self.config.on_error.backoff_ms);
+                    self.delayed.push(Box::pin(async move {
+                        tokio::time::sleep(wait).await;
+                        (sequence, delivery)
+                    }));
+                    return Ok(());
+                }
+                self.failures.forget(id);
+            }
+            OnErrorAction::Retry | OnErrorAction::DeadLetter => {}
+        }
+        self.in_flight.finish(sequence, delivery, Verdict::Reject(rejection), 0);
+        Ok(())
+    }
+}
+
+fn ended(thread: &'static str) -> PipelineError {
+    PipelineError::ThreadEnded { thread }
+}
+
+/// Cancel safe, as [`Transport::recv`] is.
+async fn receive<T: Transport>(
+    transport: &mut T,
+    limits: Limits,
+    back_off_until: Option<Instant>,
+) -> Result<Vec<Delivery<T::Token>>, TransportError> {
+    if let Some(until) = back_off_until {
+        sleep_until(until).await;
+    }
+    transport.recv(limits).await
+}

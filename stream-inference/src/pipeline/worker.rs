@@ -1,0 +1,236 @@
+//! The two threads beside the loop: one decodes, one infers.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+#[cfg(test)]
+use super::simulation;
+use super::{
+    Pulse,
+    meters::Meters,
+    outage::Outage,
+    schedule::{Batch, Sequence},
+};
+use crate::{
+    codec::{Codec, Message, Request},
+    predict::{ModelIdentity, PredictError, Predictor, Served},
+    transport::{Delivery, Rejection, Stage},
+};
+
+/// How soon a thread that waits for its model notices that nobody waits for it.
+const STEP: Duration = Duration::from_millis(100);
+
+/// A message on its way through the decode thread.
+pub(super) struct Received<T> {
+    pub(super) sequence: Sequence,
+    pub(super) delivery: Delivery<T>,
+    pub(super) at: Timestamp,
+    pub(super) received: Instant,
+}
+
+/// The same message, read.
+pub(super) struct Decoded<T, C: Codec> {
+    pub(super) received: Received<T>,
+    pub(super) request: Result<Request<C>, Rejection>,
+}
+
+/// A batch with an answer, or the reason why there is none, for each input.
+#[derive(Debug)]
+pub(crate) struct Inferred<O> {
+    pub(crate) shares: Vec<(Sequence, usize)>,
+    pub(crate) answers: Vec<Result<O, String>>,
+    /// The model that computed all of them.
+    pub(crate) model: Arc<ModelIdentity>,
+    pub(super) at: Timestamp,
+    /// What computing it took.
+    pub(crate) took: Duration,
+}
+
+/// A thread that takes `I` and gives `O`; it ends when this is dropped.
+pub(super) struct Worker<I, O> {
+    pub(super) input: mpsc::Sender<I>,
+    pub(super) output: mpsc::Receiver<O>,
+}
+
+impl<I: Send + 'static, O: Send + 'static> Worker<I, O> {
+    /// `work` may give up where its second argument says that nobody waits any more.
+    fn spawn(
+        name: &str,
+        capacity: usize,
+        mut work: impl FnMut(I, &dyn Fn() -> bool) -> Option<O> + Send + 'static,
+    ) -> Self {
+        let (input, mut inputs) = mpsc::channel(capacity);
+        let (outputs, output) = mpsc::channel(capacity);
+        let run = move || {
+            while let Some(item) = inputs.blocking_recv() {
+                let Some(done) = work(item, &|| outputs.is_closed()) else { break };
+                if outputs.blocking_send(done).is_err() {
+                    break;
+                }
+            }
+        };
+        // A thread that cannot start drops its channel ends: the loop then stops with an error.
+        if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(run) {
+            tracing::error!(%error, name, "cannot start a thread");
+        }
+        Self { input, output }
+    }
+}
+
+/// The thread that reads messages.
+pub(super) type Decoder<T, C> = Worker<Vec<Received<T>>, Vec<Decoded<T, C>>>;
+
+/// Starts the thread that reads messages.
+pub(super) fn decoder<T: Send + 'static, C: Codec>(
+    codec: Arc<C>,
+    keeps_inputs: bool,
+    capacity: usize,
+    meters: Arc<Meters>,
+) -> Decoder<T, C> {
+    Worker::spawn("stream-decode", capacity, move |batch: Vec<Received<T>>, _| {
+        let begun = Instant::now();
+        let received = batch.first().map_or(begun, |first| first.received);
+        let decoded = decode(batch, &*codec, keeps_inputs);
+        meters.decoded(received, begun);
+        Some(decoded)
+    })
+}
+
+/// Reads messages; a panic refuses the one that was being read.
+pub(super) fn decode<T, C: Codec>(
+    batch: Vec<Received<T>>,
+    codec: &C,
+    keeps_inputs: bool,
+) -> Vec<Decoded<T, C>> {
+    let decode = |received: Received<T>| {
+        let Delivery { id, source, key, attributes, payload, .. } = &received.delivery;
+        let key = key.as_ref();
+        let message = Message { id, source, key, attributes, payload, keeps_inputs };
+        // With the count of its inputs: an iterator that is wrong about that panics, too.
+        let read = || match codec.decode(message)? {
+            request if request.inputs.len() == 0 => {
+                Err(Rejection::new(Stage::Validate, "the message has no inputs"))
+            }
+            request => Ok(request),
+        };
+        let panicked = |_| Err(Rejection::new(Stage::Decode, "the decoder panicked"));
+        let request = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(panicked);
+        Decoded { request, received }
+    };
+    batch.into_iter().map(decode).collect()
+}
+
+/// The thread that answers batches.
+pub(super) type Inference<I, O> = Worker<Batch<I>, Inferred<O>>;
+
+/// Starts the thread that answers batches.
+pub(super) fn inference<P: Predictor>(
+    model: Arc<P>,
+    capacity: usize,
+    meters: Arc<Meters>,
+    pulse: Pulse,
+) -> Inference<P::Input, P::Output> {
+    Worker::spawn("stream-infer", capacity, move |batch: Batch<P::Input>, is_over| {
+        let (begun, since) = (Instant::now(), batch.since);
+        let mut outage = Outage::new(&pulse);
+        let inferred = loop {
+            match infer(&batch, &*model) {
+                Ok(inferred) => break inferred,
+                Err(reason) => {
+                    let until = Instant::now() + outage.pause(&model.identity().name, &reason);
+                    while Instant::now() < until {
+                        if is_over() {
+                            return None;
+                        }
+                        thread::sleep(STEP);
+                    }
+                }
+            }
+        };
+        drop(outage);
+        meters.inferred(inferred.answers.len(), since, begun);
+        Some(inferred)
+    })
+}
+
+/// Answers a batch by one model.
+///
+/// # Errors
+/// Why the model can't answer now.
+pub(crate) fn infer<P: Predictor>(
+    batch: &Batch<P::Input>,
+    model: &P,
+) -> Result<Inferred<P::Output>, String> {
+    let begun = Instant::now();
+    loop {
+        let mut found = Found { answers: Vec::with_capacity(batch.inputs.len()), models: None };
+        bisect(model, &batch.inputs, &mut found)?;
+        let model = match found.models {
+            Some((model, Same::Model)) => model,
+            // The model was exchanged between two halves: all of it is for the new one.
+            Some((_, Same::Not)) => continue,
+            None => model.identity(),
+        };
+        let (shares, took) = (batch.shares.clone(), begun.elapsed());
+        return Ok(Inferred { shares, answers: found.answers, model, at: Timestamp::now(), took });
+    }
+}
+
+struct Found<O> {
+    answers: Vec<Result<O, String>>,
+    /// The first model that answered, and whether all were the same.
+    models: Option<(Arc<ModelIdentity>, Same)>,
+}
+
+#[derive(Clone, Copy)]
+enum Same {
+    Model,
+    Not,
+}
+
+/// Infers, and bisects what fails down to the inputs that fail.
+fn bisect<P: Predictor>(
+    model: &P,
+    inputs: &[P::Input],
+    found: &mut Found<P::Output>,
+) -> Result<(), String> {
+    let served = catch_unwind(AssertUnwindSafe(|| model.serve(inputs)));
+    let panicked = |_| Err(PredictError::Input { reason: "the model panicked".to_owned() });
+    let served = served.unwrap_or_else(panicked);
+    #[cfg(test)]
+    let served = match served {
+        Err(PredictError::Unavailable { reason })
+            if simulation::is_planted(simulation::Fault::DeadLettersAnOutage) =>
+        {
+            Err(PredictError::Input { reason })
+        }
+        served => served,
+    };
+    match served {
+        Ok(Served { outputs, model }) => {
+            found.answers.extend(outputs.into_iter().map(Ok));
+            found.models = match found.models.take() {
+                Some((first, _)) if first != model => Some((first, Same::Not)),
+                Some(same) => Some(same),
+                None => Some((model, Same::Model)),
+            };
+        }
+        Err(PredictError::Unavailable { reason }) => return Err(reason),
+        Err(PredictError::Input { reason }) if inputs.len() == 1 => {
+            found.answers.push(Err(reason));
+        }
+        Err(PredictError::Input { .. }) => {
+            let (left, right) = inputs.split_at(inputs.len() / 2);
+            bisect(model, left, found)?;
+            bisect(model, right, found)?;
+        }
+    }
+    Ok(())
+}

@@ -15,6 +15,8 @@ mod json;
 mod raw;
 mod record;
 mod split;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     classifier::{ModelIdentity, Prediction},
+    codec::split,
     transport::{Attributes, Outbound, Source},
 };
 
@@ -104,26 +105,13 @@ impl ResultRecord {
     /// Encodes as JSON; above `max_bytes`, as several parts `id#k/n` (k from 1) with a share of
     /// the predictions each. A single prediction is never cut, however small `max_bytes` is.
     pub fn encode(&self, max_bytes: usize) -> Vec<Bytes> {
-        let all = self.predictions.as_slice();
-        let whole = self.part(&self.id, all, max_bytes.min(self.estimated_bytes()));
-        if whole.len() <= max_bytes || all.len() <= 1 {
-            return vec![whole];
-        }
-        let mut parts = whole.len() / max_bytes.max(1) + 1;
-        loop {
-            let share = all.len().div_ceil(parts.min(all.len()));
-            let chunks = all.chunks(share);
-            let count = chunks.len();
-            let usual_bytes = (whole.len() / count + Self::ENVELOPE_BYTES).min(max_bytes);
-            let encoded: Vec<Bytes> = (1..)
-                .zip(chunks)
-                .map(|(k, part)| self.part(&format!("{}#{k}/{count}", self.id), part, usual_bytes))
-                .collect();
-            if share == 1 || encoded.iter().all(|part| part.len() <= max_bytes) {
-                return encoded;
-            }
-            parts += parts / 16 + 1;
-        }
+        let usual_bytes = max_bytes.min(self.estimated_bytes());
+        let part = |id: &str, predictions: &[PredictionRecord]| {
+            let share = usual_bytes * predictions.len() / self.predictions.len().max(1);
+            Ok::<_, Infallible>(self.part(id, predictions, share + Self::ENVELOPE_BYTES))
+        };
+        let Ok(parts) = split(&self.id, &self.predictions, max_bytes, part);
+        parts.into_iter().map(|(_, part)| part).collect()
     }
 
     /// The messages that carry this result: the parts of [`ResultRecord::encode`], in order, each

@@ -20,7 +20,7 @@ use crate::{
     engine::{Kernel, Plan, Threads},
     image::Image,
     model::Network,
-    predict::{PredictError, Predictor},
+    predict::{PredictError, Predictor, checked},
     weights::{Metadata, Weights, WeightsError, sha256},
 };
 
@@ -301,18 +301,21 @@ pub trait Infer: Predictor<Input = Image, Output = Prediction> {
     /// # Errors
     /// [`ClassifyError::Inference`] or [`ClassifyError::Unavailable`].
     fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
-        self.serve(images).map(|served| served.outputs).map_err(|error| match error {
-            PredictError::Input { reason } => {
-                ClassifyError::Inference { images: images.len(), reason }
-            }
+        let failed = |error: PredictError| match error {
             PredictError::Unavailable { reason } => ClassifyError::Unavailable { reason },
-        })
+            error => ClassifyError::Inference { images: images.len(), reason: error.to_string() },
+        };
+        checked(self, images).map(|served| served.outputs).map_err(failed)
     }
 }
 
 impl<M: Infer + ?Sized> Infer for Arc<M> {
     fn labels(&self) -> &[String] {
         (**self).labels()
+    }
+
+    fn infer(&self, images: &[Image]) -> Result<Vec<Prediction>, ClassifyError> {
+        (**self).infer(images)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::web;
-use fmnist_core::{Image, Infer, Prediction};
+use fmnist_core::{ClassifyError, Image, Infer, Prediction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{ServerConfig, error::ApiError, line::Line};
@@ -100,6 +100,7 @@ impl Limits {
     }
 }
 
+const MODEL_AWAY: &str = "the model can't answer now";
 const BUSY: &str = "as many requests wait as this process can answer in time";
 
 fn take(bytes: &Arc<Semaphore>, count: usize) -> Option<OwnedSemaphorePermit> {
@@ -135,7 +136,10 @@ impl Place<'_> {
             drop(share);
             let predictions = inferred.map_err(|error| {
                 tracing::error!(error = &error as &dyn std::error::Error, "classification failed");
-                ApiError::Classification
+                match error {
+                    ClassifyError::Unavailable { .. } => ApiError::Busy(MODEL_AWAY),
+                    _ => ApiError::Classification,
+                }
             })?;
             Ok::<_, ApiError>(answer(&*model, &predictions))
         };

@@ -87,7 +87,7 @@ impl Ledger {
         }
     }
 
-    /// Enters a dead letter by the id in its `fmnist.id`.
+    /// Enters a dead letter by the id in its header `id`, see [`names`](crate::names).
     pub fn dead_letter(&mut self, id: &str) {
         self.entry(id).dead_letters += 1;
     }

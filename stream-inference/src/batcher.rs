@@ -121,8 +121,10 @@ where
 
     /// All answers of one call.
     fn call(&self, batch: &[P::Input]) -> Call<P::Output> {
+        // Copied without the lock: it is foreign code.
+        let inputs = batch.to_vec();
         let mut queue = self.queue();
-        let (sequence, turn) = queue.push(batch);
+        let (sequence, turn) = queue.push(inputs);
         loop {
             if let Some(call) = queue.take(sequence) {
                 queue.hand_over();
@@ -146,15 +148,15 @@ impl<P: Predictor> Queue<P>
 where
     P::Input: Clone,
 {
-    fn push(&mut self, batch: &[P::Input]) -> (Sequence, Arc<Condvar>) {
+    fn push(&mut self, inputs: Vec<P::Input>) -> (Sequence, Arc<Condvar>) {
         let (sequence, turn) = (self.next, Arc::new(Condvar::new()));
         self.next += 1;
-        let (answers, model) = (Vec::with_capacity(batch.len()), None);
-        let call =
-            Call { inputs: batch.len(), answers, model, is_mixed: false, turn: Arc::clone(&turn) };
+        let (count, model, is_mixed) = (inputs.len(), None, false);
+        let answers = Vec::with_capacity(count);
+        let call = Call { inputs: count, answers, model, is_mixed, turn: Arc::clone(&turn) };
         self.calls.insert(sequence, call);
         let limit = self.pace.limit(self.schedule.messages() + 1);
-        self.schedule.push(sequence, batch.to_vec().into_iter(), Instant::now(), limit);
+        self.schedule.push(sequence, inputs.into_iter(), Instant::now(), limit);
         (sequence, turn)
     }
 
@@ -171,9 +173,10 @@ where
         }
     }
 
-    /// Answers a batch that the model can't answer now.
+    /// Answers the calls of a batch that the model can't answer now, with all that they have left.
     fn fail(&mut self, shares: &[(Sequence, usize)], reason: &str) {
         for &(sequence, count) in shares {
+            let count = count + self.schedule.remove(sequence);
             let call = self.calls.get_mut(&sequence).expect("a call stays until it is answered");
             call.answers.extend((0..count).map(|_| Err(PredictError::unavailable(reason))));
             call.tell();

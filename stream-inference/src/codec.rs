@@ -45,14 +45,16 @@ pub trait Codec: Send + Sync + 'static {
     type Input: Send + Sync + 'static;
     /// What the model gives.
     type Output: Send + 'static;
-    /// The inputs of a message; lazy where it stands for more than it carries.
+    /// The inputs of a message; lazy where it stands for more than it carries. It runs on the
+    /// pipeline's loop, and so it must not block; the codec bounds how many there are.
     type Inputs: ExactSizeIterator<Item = Self::Input> + Send + 'static;
     /// What the answer needs of the request besides its inputs.
     type Context: Send + 'static;
     /// An answer, as sinks and observers see it.
     type Record: Send + Sync + 'static;
 
-    /// Reads a message. Called on a thread of the pipeline's own, and so it may block.
+    /// Reads a message. Called on a thread of the pipeline's own, and so it may block, for less than the
+    /// [patience](crate::pipeline::Pulse::patience) of its pulse.
     ///
     /// # Errors
     /// The message is dead-lettered with the rejection, mostly at [`Stage::Decode`] or
@@ -126,6 +128,7 @@ impl<'a> Message<'a> {
 }
 
 /// What a message asks for.
+#[non_exhaustive]
 pub struct Request<C: Codec + ?Sized> {
     /// The inputs; at least one.
     pub inputs: C::Inputs,
@@ -137,7 +140,36 @@ pub struct Request<C: Codec + ?Sized> {
     pub bytes: usize,
 }
 
+impl<C: Codec + ?Sized> Request<C> {
+    /// A request for these inputs, none of which is kept or takes memory to speak of.
+    pub const fn new(inputs: C::Inputs, context: C::Context) -> Self {
+        Self { inputs, kept: Vec::new(), context, bytes: 0 }
+    }
+
+    /// With what inputs and context take beside the message itself.
+    #[must_use]
+    pub fn with_bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// With copies for sinks.
+    #[must_use]
+    pub fn keeping(self, kept: Vec<C::Input>) -> Self {
+        Self { kept, ..self }
+    }
+
+    /// The same for a codec that stands around this one.
+    pub fn around<D>(self) -> Request<D>
+    where
+        D: Codec<Input = C::Input, Inputs = C::Inputs, Context = C::Context> + ?Sized,
+    {
+        let Self { inputs, kept, context, bytes } = self;
+        Request { inputs, kept, context, bytes }
+    }
+}
+
 /// What a message came to.
+#[non_exhaustive]
 pub struct Answer<'a, C: Codec + ?Sized> {
     /// See [`Delivery::id`](crate::transport::Delivery::id).
     pub id: &'a str,
@@ -157,7 +189,7 @@ pub struct Answer<'a, C: Codec + ?Sized> {
 
 impl<'a, C: Codec + ?Sized> Answer<'a, C> {
     /// The same for a codec that this one stands around.
-    fn of<D>(self) -> Answer<'a, D>
+    pub fn within<D>(self) -> Answer<'a, D>
     where
         D: Codec<Context = C::Context, Output = C::Output> + ?Sized,
     {

@@ -1,5 +1,44 @@
 //! Batched, loss-free inference *inside* the program that reads the stream, for any model.
 //!
+//! You bring a function of a batch and say what your messages look like; this crate receives, batches,
+//! answers, publishes and acknowledges, so that every message comes to exactly one end.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use stream_inference::{
+//!     codec::Json,
+//!     pipeline::{Pipeline, PipelineConfig},
+//!     predict::{ModelIdentity, PredictError, function},
+//!     transport::{Outbound, memory::MemoryBroker},
+//! };
+//!
+//! #[derive(Deserialize)]
+//! struct Payment { amount: f32 }
+//! #[derive(Serialize)]
+//! struct Risk { score: f32 }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = function(ModelIdentity::of_code("amounts", "1"), |batch: &[Payment]| {
+//!     let score = |payment: &Payment| Risk { score: (payment.amount / 1_000.0).min(1.0) };
+//!     Ok::<_, PredictError>(batch.iter().map(score).collect())
+//! });
+//! // In production `KafkaTransport` of transport-kafka, or `PubSubTransport` of transport-pubsub.
+//! let broker = MemoryBroker::new("PAYMENTS");
+//! broker.send(Outbound { payload: r#"{"amount": 250}"#.into(), ..Outbound::default() });
+//! let codec = Json::<Payment, Risk>::enriching("risk");
+//! let pipeline = Pipeline::new(broker.consumer(), model, codec, PipelineConfig::default());
+//! let settled = async {
+//!     while broker.unsettled_messages() > 0 {
+//!         tokio::task::yield_now().await;
+//!     }
+//! };
+//! pipeline.run(settled).await?;
+//! assert_eq!(broker.results()[0].payload, r#"{"amount": 250,"risk":{"score":0.25}}"#);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | module | has |
 //! |---|---|
 //! | [`predict`] | a model: a function of a batch |

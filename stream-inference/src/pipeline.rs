@@ -75,6 +75,22 @@ pub enum PipelineError {
         /// Why.
         reason: String,
     },
+    /// So many messages in a row were refused that it is hardly they that are bad.
+    #[error(
+        "{count} messages in a row were refused (on_error.max_consecutive), {id} last, at {stage}: \
+         {reason}; it is not acknowledged, and of those before it what is not dead-lettered yet comes \
+         again, too"
+    )]
+    RefusedInARow {
+        /// How many.
+        count: u32,
+        /// The last one.
+        id: String,
+        /// The step that refused it.
+        stage: Stage,
+        /// Why.
+        reason: String,
+    },
     /// A part of the sink ended early.
     #[error("the sink gave up")]
     Sink(#[source] SinkError),

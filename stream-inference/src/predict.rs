@@ -10,7 +10,7 @@ pub use adapters::{Exclusive, Function, Split, exclusive, function};
 pub use error::PredictError;
 pub use identity::ModelIdentity;
 
-/// A function of a batch. Called on one thread that the pipeline owns; it may block and may use every
+/// A function of a batch. A pipeline calls it on one thread of its own: it may block and may use every
 /// core.
 ///
 /// [`function`] and [`exclusive`] make one of a closure.
@@ -30,8 +30,8 @@ pub trait Predictor: Send + Sync + 'static {
     /// Names the model in every record that it answers.
     fn identity(&self) -> Arc<ModelIdentity>;
 
-    /// Computes once, so that the first message does not wait for what is done once: nothing is
-    /// received before.
+    /// Does what is done once, such as a first computation, so that the first message does not wait for
+    /// it: nothing is received before it returns. It need not do anything.
     ///
     /// # Errors
     /// As [`Predictor::predict`].
@@ -47,22 +47,33 @@ pub trait Predictor: Send + Sync + 'static {
         Ok(())
     }
 
-    /// [`Predictor::predict`], checked, with who answered. For implementations that may change their
-    /// model from one batch to the next; others leave it as it is.
+    /// [`Predictor::predict`], with who answered. For implementations that may change their model from
+    /// one batch to the next; others leave it as it is.
     ///
     /// # Errors
-    /// As [`Predictor::predict`]; [`PredictError::Input`] for a wrong number of outputs, and for one
-    /// that [`Predictor::verify`] refuses.
+    /// As [`Predictor::predict`].
     fn serve(&self, batch: &[Self::Input]) -> Result<Served<Self::Output>, PredictError> {
         let model = self.identity();
-        let outputs = self.predict(batch)?;
-        if outputs.len() != batch.len() {
-            let reason = format!("{} answers for {} inputs", outputs.len(), batch.len());
-            return Err(PredictError::Input { reason });
-        }
-        outputs.iter().try_for_each(|output| self.verify(output))?;
-        Ok(Served { outputs, model })
+        Ok(Served { outputs: self.predict(batch)?, model })
     }
+}
+
+/// What `model` serves, checked: a pipeline trusts no model further.
+///
+/// # Errors
+/// As [`Predictor::serve`]; [`PredictError::Input`] for a wrong number of outputs, and for one that
+/// [`Predictor::verify`] refuses.
+pub fn checked<P: Predictor + ?Sized>(
+    model: &P,
+    batch: &[P::Input],
+) -> Result<Served<P::Output>, PredictError> {
+    let served = model.serve(batch)?;
+    let found = served.outputs.len();
+    if found != batch.len() {
+        return Err(format!("{found} answers for {} inputs", batch.len()).into());
+    }
+    served.outputs.iter().try_for_each(|output| model.verify(output))?;
+    Ok(served)
 }
 
 /// A batch's outputs, and the model that computed all of them.

@@ -124,26 +124,24 @@ impl Codec for Requests {
 
     fn decode(&self, message: Message<'_>) -> Result<codec::Request<Self>, Rejection> {
         Ok(match decode(message.attributes, message.payload, self.test_images.len())? {
-            Request::Range { start, end } => codec::Request {
-                inputs: Images::OfTestSet {
-                    images: Arc::clone(&self.test_images),
-                    range: start..end,
-                },
-                kept: Vec::new(),
-                context: Asked { range: Some((start, end)), blank: Vec::new() },
-                bytes: 0,
-            },
+            Request::Range { start, end } => {
+                let (images, range) = (Arc::clone(&self.test_images), start..end);
+                let asked = Asked { range: Some((start, end)), blank: Vec::new() };
+                codec::Request::new(Images::OfTestSet { images, range }, asked)
+            }
             Request::Images(images) => {
                 let kept = if message.keeps_inputs { images.clone() } else { Vec::new() };
-                let context = Asked { range: None, blank: blank(&images) };
+                let asked = Asked { range: None, blank: blank(&images) };
                 let bytes = size_of_val(&*images) + size_of_val(&*kept);
-                codec::Request { inputs: Images::Carried(images.into_iter()), kept, context, bytes }
+                codec::Request::new(Images::Carried(images.into_iter()), asked)
+                    .keeping(kept)
+                    .with_bytes(bytes)
             }
         })
     }
 
     fn record(&self, answer: Answer<'_, Self>) -> Result<ResultRecord, Rejection> {
-        let Answer { id, source, context, outputs, model, received_at, inferred_at } = answer;
+        let Answer { id, source, context, outputs, model, received_at, inferred_at, .. } = answer;
         let Asked { range, blank } = context;
         let (first, blank) = match range {
             Some((start, _)) => (start, &self.blank),

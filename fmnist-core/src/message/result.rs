@@ -105,10 +105,10 @@ impl ResultRecord {
     /// Encodes as JSON; above `max_bytes`, as several parts `id#k/n` (k from 1) with a share of
     /// the predictions each. A single prediction is never cut, however small `max_bytes` is.
     pub fn encode(&self, max_bytes: usize) -> Vec<Bytes> {
-        let usual_bytes = max_bytes.min(self.estimated_bytes());
+        let (estimated, all) = (self.estimated_bytes(), self.predictions.len().max(1));
         let part = |id: &str, predictions: &[PredictionRecord]| {
-            let share = usual_bytes * predictions.len() / self.predictions.len().max(1);
-            Ok::<_, Infallible>(self.part(id, predictions, share + Self::ENVELOPE_BYTES))
+            let usual_bytes = estimated * predictions.len() / all + Self::ENVELOPE_BYTES;
+            Ok::<_, Infallible>(self.part(id, predictions, usual_bytes.min(max_bytes)))
         };
         let Ok(parts) = split(&self.id, &self.predictions, max_bytes, part);
         parts.into_iter().map(|(_, part)| part).collect()

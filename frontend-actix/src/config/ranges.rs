@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{ConfigError, Origins};
 
 /// What a number may be, by its key.
-pub(super) const RANGES: [(&str, RangeInclusive<u64>); 24] = [
+pub(super) const RANGES: [(&str, RangeInclusive<u64>); 25] = [
     ("model.threads", 1..=1_024),
     ("batch.max_images", 1..=65_536),
     ("batch.max_messages", 1..=1_000_000),
@@ -14,6 +14,7 @@ pub(super) const RANGES: [(&str, RangeInclusive<u64>); 24] = [
     ("batch.latency_budget_ms", 1..=60_000),
     ("on_error.attempts", 1..=1_000),
     ("on_error.crashes", 0..=1_000),
+    ("on_error.max_consecutive", 1..=1_000_000),
     ("on_error.backoff_ms", 0..=600_000),
     ("results.top_k", 0..=1_000),
     ("results.max_result_bytes", 1..=1 << 30),

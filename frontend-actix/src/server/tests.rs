@@ -73,6 +73,9 @@ impl Predictor for Sneakers {
         if images.iter().any(|image| *image == Image::new([0; Image::PIXELS])) {
             return Err("secret internals".to_owned().into());
         }
+        if images.iter().any(|image| *image == Image::new([113; Image::PIXELS])) {
+            return Err(PredictError::unavailable("secret internals"));
+        }
         Ok(images.iter().map(|_| self.prediction()).collect())
     }
 
@@ -357,6 +360,15 @@ async fn no_debug_server_is_reachable() {
     let (status, body) = answer(world.call(blank).await).await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(body, json!({ "error": "classification failed" }));
+}
+
+#[actix_web::test]
+async fn a_model_that_is_away_is_a_503_that_keeps_the_reason_to_the_log() {
+    let world = World::new();
+    let image = TestRequest::post().uri("/classify").set_payload(vec![113; Image::PIXELS]);
+    let (status, body) = answer(world.call(image).await).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body, json!({ "error": "the model can't answer now; try again later" }));
 }
 
 // Uploads.

@@ -3,8 +3,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Codec, Message, Request, json};
-use crate::transport::{Attributes, Outbound, Rejection, Stage};
+use super::{Answer, Codec, Message, Request, json, record::JSON};
+use crate::transport::{Outbound, Rejection, Stage};
 
 /// CloudEvents 1.0 around messages of another codec, binary (`ce_*` or `ce-*` headers) or structured
 /// (`application/cloudevents+json`); what is no event goes to the codec as it is. Results are the
@@ -44,19 +44,19 @@ impl<C: Codec> Codec for CloudEvents<C> {
             }
         }
         let content_type = message.attributes.text("content-type").unwrap_or_default();
-        let Request { inputs, kept, context, bytes } = match is_structured(content_type) {
-            false => self.0.decode(message)?,
-            true => {
-                let (attributes, payload) = unwrap(message.payload)?;
-                let (attributes, payload) = (&attributes, &payload);
-                self.0.decode(Message { attributes, payload, ..message })?
-            }
-        };
-        Ok(Request { inputs, kept, context, bytes })
+        if !is_structured(content_type) {
+            return self.0.decode(message).map(Request::around);
+        }
+        let (inner, payload) = unwrap(message.payload)?;
+        // The last of a name counts.
+        let mut attributes = message.attributes.clone();
+        attributes.push("content-type", inner);
+        let (attributes, payload) = (&attributes, &payload);
+        self.0.decode(Message { attributes, payload, ..message }).map(Request::around)
     }
 
     fn record(&self, answer: Answer<'_, Self>) -> Result<C::Record, Rejection> {
-        self.0.record(answer.of())
+        self.0.record(answer.within())
     }
 
     fn encode(&self, record: &C::Record, key: Option<&Bytes>) -> Result<Vec<Outbound>, Rejection> {
@@ -92,8 +92,8 @@ fn check_version(version: &str) -> Result<(), Rejection> {
     }
 }
 
-/// The data of a structured event, with its content type.
-fn unwrap(payload: &[u8]) -> Result<(Attributes, Bytes), Rejection> {
+/// The content type of a structured event's data, and the data.
+fn unwrap(payload: &[u8]) -> Result<(String, Bytes), Rejection> {
     let event: Event = json::read(payload)?;
     check_version(event.specversion.as_deref().unwrap_or_default())?;
     let is_json = event.datacontenttype.as_deref().is_none_or(|inner| inner.contains("json"));
@@ -106,6 +106,5 @@ fn unwrap(payload: &[u8]) -> Result<(Attributes, Bytes), Rejection> {
         (None, None) => return Err(refused("neither data nor data_base64")),
         (Some(_), Some(_)) => return Err(refused("both data and data_base64")),
     };
-    let inner = event.datacontenttype.map(|inner| ("content-type", inner));
-    Ok((inner.into_iter().collect(), data.into()))
+    Ok((event.datacontenttype.unwrap_or_else(|| JSON.to_owned()), data.into()))
 }

@@ -8,7 +8,7 @@ use serde::{
 
 use super::{
     Answer, Codec, Message, Record, Request, Values,
-    json::{Json, read, unwritable},
+    json::{Json, OUTPUT_BYTES, read, unwritable},
     record::JSON,
 };
 use crate::transport::{Outbound, Rejection, Stage};
@@ -21,26 +21,36 @@ use crate::transport::{Outbound, Rejection, Stage};
 /// ```
 /// use stream_inference::codec::Json;
 ///
-/// # #[derive(Clone, serde::Deserialize)] struct Payment { amount: f32 }
+/// # #[derive(serde::Deserialize)] struct Payment { amount: f32 }
 /// # #[derive(serde::Serialize)] struct Risk { score: f32 }
 /// // {"amount": 12.50} becomes {"amount": 12.50,"risk":{"score":0.25}}
 /// let codec = Json::<Payment, Risk>::enriching("risk");
 /// ```
 pub struct Enriched<I, O> {
     member: Box<str>,
+    output_bytes: usize,
     types: PhantomData<fn(I) -> O>,
 }
 
 impl<I, O> Json<I, O> {
     /// A result is the object that came, with the output as one member more.
     pub fn enriching(member: impl Into<Box<str>>) -> Enriched<I, O> {
-        Enriched { member: member.into(), types: PhantomData }
+        Enriched { member: member.into(), output_bytes: OUTPUT_BYTES, types: PhantomData }
+    }
+}
+
+impl<I, O> Enriched<I, O> {
+    /// See [`Json::with_output_bytes`].
+    #[must_use]
+    pub fn with_output_bytes(self, output_bytes: usize) -> Self {
+        Self { output_bytes, ..self }
     }
 }
 
 impl<I, O> Clone for Enriched<I, O> {
     fn clone(&self) -> Self {
-        Self { member: self.member.clone(), types: PhantomData }
+        let (member, output_bytes) = (self.member.clone(), self.output_bytes);
+        Self { member, output_bytes, types: PhantomData }
     }
 }
 
@@ -61,7 +71,7 @@ pub struct Enriching<O> {
 
 impl<I, O> Codec for Enriched<I, O>
 where
-    I: DeserializeOwned + Clone + Send + Sync + 'static,
+    I: DeserializeOwned + Send + Sync + 'static,
     O: Serialize + Send + Sync + 'static,
 {
     type Input = I;
@@ -79,10 +89,12 @@ where
             let reason = format!("the object has a member {member:?} already: is it a result?");
             return Err(Rejection::new(Stage::Validate, reason));
         }
-        let kept = if message.keeps_inputs { vec![input.clone()] } else { Vec::new() };
-        let bytes = size_of::<I>() + size_of_val(&*kept);
-        let context = message.payload.slice_ref(object);
-        Ok(Request { inputs: vec![input].into_iter(), kept, context, bytes })
+        // Read twice, so that inputs need not be such as can be copied.
+        let kept = if message.keeps_inputs { vec![read(object)?] } else { Vec::new() };
+        // What they hold beside themselves is about what was read.
+        let bytes = (1 + kept.len()) * (size_of::<I>() + object.len());
+        let request = Request::new(vec![input].into_iter(), message.payload.slice_ref(object));
+        Ok(request.keeping(kept).with_bytes(bytes))
     }
 
     fn record(&self, answer: Answer<'_, Self>) -> Result<Enriching<O>, Rejection> {
@@ -110,6 +122,10 @@ where
         writer.get_mut().put_u8(b'}');
         let payload = writer.into_inner().freeze();
         Ok(vec![record.outbound(key, JSON, &record.id, payload)])
+    }
+
+    fn output_bytes(&self) -> usize {
+        self.output_bytes
     }
 }
 

@@ -41,12 +41,11 @@ impl<C: Codec, F: Fn(&C::Record) -> bool + Send + Sync + 'static> Codec for Filt
     type Record = C::Record;
 
     fn decode(&self, message: Message<'_>) -> Result<Request<Self>, Rejection> {
-        let Request { inputs, kept, context, bytes } = self.codec.decode(message)?;
-        Ok(Request { inputs, kept, context, bytes })
+        self.codec.decode(message).map(Request::around)
     }
 
     fn record(&self, answer: Answer<'_, Self>) -> Result<C::Record, Rejection> {
-        self.codec.record(answer.of())
+        self.codec.record(answer.within())
     }
 
     fn encode(&self, record: &C::Record, key: Option<&Bytes>) -> Result<Vec<Outbound>, Rejection> {

@@ -1,10 +1,14 @@
 use std::{fmt, marker::PhantomData, vec};
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, DeserializeOwned, SeqAccess, Visitor},
+};
 
 use super::{Answer, Codec, Message, Record, Request};
 use crate::{
+    predict::ModelIdentity,
     text,
     transport::{Outbound, Rejection, Stage},
 };
@@ -34,13 +38,15 @@ const MAX_INPUTS: usize = 10_000;
 pub struct Json<I, O> {
     is_array: bool,
     max_result_bytes: usize,
+    output_bytes: usize,
     types: PhantomData<fn(I) -> O>,
 }
 
 impl<I, O> Json<I, O> {
     /// A message is one input.
     pub const fn new() -> Self {
-        Self { is_array: false, max_result_bytes: MAX_RESULT_BYTES, types: PhantomData }
+        let (max_result_bytes, output_bytes) = (MAX_RESULT_BYTES, OUTPUT_BYTES);
+        Self { is_array: false, max_result_bytes, output_bytes, types: PhantomData }
     }
 
     /// A message is an array of inputs, from 1 to 10,000.
@@ -53,6 +59,18 @@ impl<I, O> Json<I, O> {
     #[must_use]
     pub const fn with_max_result_bytes(self, max_result_bytes: usize) -> Self {
         Self { max_result_bytes, ..self }
+    }
+}
+
+/// What one output takes where nothing is said, in bytes.
+pub(super) const OUTPUT_BYTES: usize = 512;
+
+impl<I, O> Json<I, O> {
+    /// What one output takes from the model to its settlement, in bytes; see
+    /// [`Codec::output_bytes`]. 512 where nothing is said: say it of large ones, such as embeddings.
+    #[must_use]
+    pub const fn with_output_bytes(self, output_bytes: usize) -> Self {
+        Self { output_bytes, ..self }
     }
 }
 
@@ -79,7 +97,7 @@ pub type Values<I> = vec::IntoIter<I>;
 
 impl<I, O> Codec for Json<I, O>
 where
-    I: DeserializeOwned + Clone + Send + Sync + 'static,
+    I: DeserializeOwned + Send + Sync + 'static,
     O: Serialize + Send + Sync + 'static,
 {
     type Input = I;
@@ -89,19 +107,17 @@ where
     type Record = Record<O>;
 
     fn decode(&self, message: Message<'_>) -> Result<Request<Self>, Rejection> {
-        let inputs = match self.is_array {
-            true => read(message.payload)?,
-            false => vec![read(message.payload)?],
+        let inputs = || match self.is_array {
+            true => read(message.payload).map(|Array(inputs)| inputs),
+            false => Ok(vec![read(message.payload)?]),
         };
-        if inputs.len() > MAX_INPUTS {
-            let found = inputs.len();
-            let reason =
-                format!("expected at most {MAX_INPUTS} inputs in a message, found {found}");
-            return Err(Rejection::new(Stage::Validate, reason));
-        }
-        let kept = if message.keeps_inputs { inputs.clone() } else { Vec::new() };
-        let bytes = size_of_val(&*inputs) + size_of_val(&*kept);
-        Ok(Request { inputs: inputs.into_iter(), kept, context: (), bytes })
+        let read = inputs()?;
+        // Read twice, so that inputs need not be such as can be copied.
+        let kept = if message.keeps_inputs { inputs()? } else { Vec::new() };
+        // What they hold beside themselves is about what was read.
+        let copies = if message.keeps_inputs { 2 } else { 1 };
+        let bytes = size_of_val(&*read) + size_of_val(&*kept) + copies * message.payload.len();
+        Ok(Request::new(read.into_iter(), ()).keeping(kept).with_bytes(bytes))
     }
 
     fn record(&self, answer: Answer<'_, Self>) -> Result<Record<O>, Rejection> {
@@ -110,6 +126,41 @@ where
 
     fn encode(&self, record: &Record<O>, key: Option<&Bytes>) -> Result<Vec<Outbound>, Rejection> {
         record.messages(key, self.max_result_bytes).map_err(unwritable)
+    }
+
+    fn output_bytes(&self) -> usize {
+        self.output_bytes
+    }
+}
+
+/// An array that is not read further than it may be long.
+struct Array<I>(Vec<I>);
+
+impl<'de, I: Deserialize<'de>> Deserialize<'de> for Array<I> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements<I>(PhantomData<I>);
+
+        impl<'de, I: Deserialize<'de>> Visitor<'de> for Elements<I> {
+            type Value = Array<I>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "an array of at most {MAX_INPUTS} inputs")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Array<I>, A::Error> {
+                let mut inputs = Vec::new();
+                while let Some(input) = elements.next_element()? {
+                    if inputs.len() == MAX_INPUTS {
+                        let reason = format!("expected at most {MAX_INPUTS} inputs in a message");
+                        return Err(de::Error::custom(reason));
+                    }
+                    inputs.push(input);
+                }
+                Ok(Array(inputs))
+            }
+        }
+
+        deserializer.deserialize_seq(Elements(PhantomData))
     }
 }
 
@@ -128,22 +179,21 @@ pub(super) fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Rejection> 
     })
 }
 
-/// Whether this is a [`Record`] of this library's.
+/// Whether this is a [`Record`] of this library's, or one of its kin.
 fn is_result(text: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
+    #[derive(Deserialize)]
     struct Members {
-        #[serde(rename = "schema")]
-        _schema: serde::de::IgnoredAny,
+        schema: u32,
         #[serde(rename = "model")]
-        _model: serde::de::IgnoredAny,
+        _model: ModelIdentity,
         #[serde(rename = "predictions")]
-        _predictions: serde::de::IgnoredAny,
+        _predictions: Vec<de::IgnoredAny>,
     }
     // Searched first, because to parse everything twice would cost as much again.
     let has = |name: &[u8]| text.windows(name.len()).any(|part| part == name);
     text.trim_ascii_start().starts_with(b"{")
         && has(b"\"predictions\"")
-        && serde_json::from_slice::<Members>(text).is_ok()
+        && serde_json::from_slice::<Members>(text).is_ok_and(|members| members.schema == 1)
 }
 
 pub(super) fn unwritable(error: serde_json::Error) -> Rejection {

@@ -1,8 +1,8 @@
-use std::iter;
+use std::{borrow::Cow, iter};
 
 use bytes::Bytes;
 
-use super::{Answer, Codec, Message, Record, Request};
+use super::{Answer, Codec, Message, Record, Request, json::OUTPUT_BYTES};
 use crate::transport::{Outbound, Rejection};
 
 /// Any bytes: a message's payload is its one input, not copied, and what the model answers is the
@@ -12,19 +12,27 @@ use crate::transport::{Outbound, Rejection};
 /// [`PredictError::Input`](crate::predict::PredictError::Input).
 #[derive(Clone, Debug)]
 pub struct Raw {
-    content_type: &'static str,
+    content_type: Cow<'static, str>,
+    output_bytes: usize,
 }
 
 impl Raw {
     /// Results are `application/octet-stream`.
     pub const fn new() -> Self {
-        Self { content_type: "application/octet-stream" }
+        let content_type = Cow::Borrowed("application/octet-stream");
+        Self { content_type, output_bytes: OUTPUT_BYTES }
     }
 
     /// Results are of this media type.
     #[must_use]
-    pub const fn with_content_type(self, content_type: &'static str) -> Self {
-        Self { content_type }
+    pub fn with_content_type(self, content_type: impl Into<Cow<'static, str>>) -> Self {
+        Self { content_type: content_type.into(), ..self }
+    }
+
+    /// See [`Json::with_output_bytes`](super::Json::with_output_bytes).
+    #[must_use]
+    pub fn with_output_bytes(self, output_bytes: usize) -> Self {
+        Self { output_bytes, ..self }
     }
 }
 
@@ -43,7 +51,7 @@ impl Codec for Raw {
 
     fn decode(&self, message: Message<'_>) -> Result<Request<Self>, Rejection> {
         let kept = if message.keeps_inputs { vec![message.payload.clone()] } else { Vec::new() };
-        Ok(Request { inputs: iter::once(message.payload.clone()), kept, context: (), bytes: 0 })
+        Ok(Request::new(iter::once(message.payload.clone()), ()).keeping(kept))
     }
 
     fn record(&self, answer: Answer<'_, Self>) -> Result<Record<Bytes>, Rejection> {
@@ -56,7 +64,11 @@ impl Codec for Raw {
         key: Option<&Bytes>,
     ) -> Result<Vec<Outbound>, Rejection> {
         let message =
-            |output: &Bytes| record.outbound(key, self.content_type, &record.id, output.clone());
+            |output: &Bytes| record.outbound(key, &self.content_type, &record.id, output.clone());
         Ok(record.predictions.iter().map(message).collect())
+    }
+
+    fn output_bytes(&self) -> usize {
+        self.output_bytes
     }
 }

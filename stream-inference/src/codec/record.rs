@@ -67,7 +67,7 @@ impl<O> Record<O> {
     pub(super) fn outbound(
         &self,
         key: Option<&Bytes>,
-        content_type: &'static str,
+        content_type: &str,
         id: &str,
         payload: Bytes,
     ) -> Outbound {
@@ -94,7 +94,8 @@ impl<O: Serialize> Record<O> {
         key: Option<&Bytes>,
         max_bytes: usize,
     ) -> serde_json::Result<Vec<Outbound>> {
-        let empty = self.outbound(key, JSON, &self.id, Bytes::new());
+        let longest = format!("{}#99999/99999", self.id);
+        let empty = self.outbound(key, JSON, &longest, Bytes::new());
         // A large key goes out with every part: it must not multiply them without a bound.
         let max_bytes = max_bytes.saturating_sub(empty.size_bytes()).max(max_bytes / 8);
         let encoded = |id: &str, predictions: &[O]| {

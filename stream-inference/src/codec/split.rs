@@ -29,21 +29,74 @@ pub fn split<T, B: AsRef<[u8]>, E>(
         return Ok(vec![(id.to_owned(), whole)]);
     }
     drop(whole);
-    let mut parts = length / max_bytes.max(1) + 1;
-    loop {
+    let fewest = length / max_bytes.max(1) + 1;
+    let mut parts = fewest;
+    // Items of about the same size: shares of the same number.
+    while parts <= 2 * fewest {
         let share = items.len().div_ceil(parts.min(items.len()));
-        let chunks = items.chunks(share);
-        let count = chunks.len();
-        let encoded: Vec<(String, B)> = (1..)
-            .zip(chunks)
-            .map(|(k, part)| {
-                let id = format!("{id}#{k}/{count}");
-                encode(&id, part).map(|bytes| (id, bytes))
-            })
-            .collect::<Result<_, E>>()?;
+        let encoded = encode_all(id, &items.chunks(share).collect::<Vec<_>>(), &mut encode)?;
         if share == 1 || encoded.iter().all(|(_, part)| part.as_ref().len() <= max_bytes) {
             return Ok(encoded);
         }
         parts += parts / 16 + 1;
+    }
+    let mut chunks = Vec::new();
+    halve(&format!("{id}#99999/99999"), items, max_bytes, &mut encode, &mut chunks)?;
+    encode_all(id, &chunks, &mut encode)
+}
+
+fn encode_all<T, B, E>(
+    id: &str,
+    chunks: &[&[T]],
+    encode: &mut impl FnMut(&str, &[T]) -> Result<B, E>,
+) -> Result<Vec<(String, B)>, E> {
+    let part = |(k, items): (usize, &&[T])| {
+        let id = format!("{id}#{k}/{}", chunks.len());
+        encode(&id, items).map(|bytes| (id, bytes))
+    };
+    (1..).zip(chunks).map(part).collect()
+}
+
+/// Cuts what is too large in two, and those halves again.
+fn halve<'a, T, B: AsRef<[u8]>, E>(
+    longest_id: &str,
+    items: &'a [T],
+    max_bytes: usize,
+    encode: &mut impl FnMut(&str, &[T]) -> Result<B, E>,
+    chunks: &mut Vec<&'a [T]>,
+) -> Result<(), E> {
+    if items.len() == 1 || encode(longest_id, items)?.as_ref().len() <= max_bytes {
+        chunks.push(items);
+        return Ok(());
+    }
+    let (left, right) = items.split_at(items.len() / 2);
+    halve(longest_id, left, max_bytes, encode, chunks)?;
+    halve(longest_id, right, max_bytes, encode, chunks)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn one_large_item_among_many_small_ones_stands_alone_and_the_others_stay_together() {
+        let mut items = vec!["x".to_owned(); 10_000];
+        items[7_777] = "y".repeat(5_000);
+        let mut calls = 0;
+        let encode = |id: &str, items: &[String]| {
+            calls += 1;
+            Ok::<_, Infallible>(format!("{id}:{}", items.concat()).into_bytes())
+        };
+        let Ok(parts) = split("a", &items, 4_000, encode);
+        let large: Vec<_> = parts.iter().filter(|(_, part)| part.len() > 4_000).collect();
+        assert_eq!(large.len(), 1);
+        assert_eq!(large[0].1.len(), large[0].0.len() + 1 + 5_000);
+        assert!(parts.len() < 30 && calls < 120, "{} parts in {calls} calls", parts.len());
+        let whole: usize = parts.iter().map(|(id, part)| part.len() - id.len() - 1).sum();
+        assert_eq!(whole, 9_999 + 5_000);
+        let last = parts.last().expect("parts");
+        assert_eq!(last.0, format!("a#{0}/{0}", parts.len()));
     }
 }

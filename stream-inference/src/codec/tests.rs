@@ -3,8 +3,9 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::transport::Settlement;
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Payment {
+    #[expect(dead_code, reason = "what is read is enough")]
     amount: f32,
 }
 
@@ -126,8 +127,9 @@ fn an_array_is_as_many_inputs_as_it_has_elements_up_to_a_bound() {
     let many = |count: usize| format!("[{}]", vec!["{\"amount\":1}"; count].join(","));
     assert!(risk(&codec, &many(10_000)).is_ok());
     let refused = risk(&codec, &many(10_001)).expect_err("too many");
-    assert_eq!(refused.stage, Stage::Validate);
-    assert_eq!(refused.reason, "expected at most 10000 inputs in a message, found 10001");
+    assert_eq!(refused.stage, Stage::Decode);
+    let reason = "expected at most 10000 inputs in a message";
+    assert!(refused.reason.starts_with(reason), "{}", refused.reason);
 }
 
 #[test]
@@ -197,11 +199,11 @@ fn an_output_that_is_no_json_is_refused_as_what_it_is() {
 
 #[test]
 fn raw_bytes_go_in_and_out_untouched() {
-    let codec = Raw::new().with_content_type("image/png");
+    let codec = Raw::new().with_content_type("text/plain");
     let reversed = |input: Bytes| input.iter().rev().copied().collect();
     let results = through(&codec, &Attributes::new(), b"\x00\xff\x01", reversed).expect("answered");
     assert_eq!(results[0].payload, &b"\x01\xff\x00"[..]);
-    assert_eq!(results[0].attributes.text("content-type"), Some("image/png"));
+    assert_eq!(results[0].attributes.text("content-type"), Some("text/plain"));
     assert_eq!(results[0].attributes.text("model"), Some("fraud 3"));
 }
 

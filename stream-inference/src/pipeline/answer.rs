@@ -14,6 +14,9 @@ use crate::{
     transport::{Rejection, Stage},
 };
 
+/// For how many outputs room is made at once, whatever a message asks for.
+const MOST_AT_ONCE: usize = 65_536;
+
 /// What has been found out about one message so far.
 pub(super) struct Answer<C: Codec> {
     inputs: usize,
@@ -54,18 +57,30 @@ impl<C: Codec> Answer<C> {
                 Ok(_) if self.rejection.is_some() => {}
                 Ok(output) => {
                     if self.outputs.capacity() == 0 {
-                        self.outputs.reserve_exact(self.inputs);
+                        self.outputs.reserve_exact(self.inputs.min(MOST_AT_ONCE));
                     }
                     self.outputs.push(output);
                 }
                 Err(reason) => {
-                    let failed = || codec.failed(&self.context, self.answered, &reason);
+                    let failed = || {
+                        let why = || codec.failed(&self.context, self.answered, &reason);
+                        catch_unwind(AssertUnwindSafe(why))
+                            .unwrap_or_else(|_| Rejection::new(Stage::Infer, reason.clone()))
+                    };
                     self.rejection.get_or_insert_with(failed);
                     self.outputs = Vec::new();
                 }
             }
             self.answered += 1;
         }
+    }
+
+    /// Takes note that so many of the inputs do not come after all.
+    pub(super) fn shorten(&mut self, missing: usize) {
+        self.inputs -= missing;
+        self.outputs = Vec::new();
+        let reason = "the codec gave fewer inputs than it had counted";
+        self.rejection.get_or_insert_with(|| Rejection::new(Stage::Decode, reason));
     }
 
     /// How many inputs the message has.
@@ -87,13 +102,13 @@ impl<C: Codec> Answer<C> {
         codec: &C,
         inferred_at: Timestamp,
     ) -> Result<Verdict<C>, Rejection> {
-        let model = match self.model {
-            Some(model) if !self.is_mixed => model,
-            _ => return Ok(Verdict::Retry),
-        };
+        if self.is_mixed {
+            return Ok(Verdict::Retry);
+        }
         if let Some(rejection) = self.rejection {
             return Err(rejection);
         }
+        let Some(model) = self.model else { return Ok(Verdict::Retry) };
         let answer = codec::Answer {
             id: &received.delivery.id,
             source: &received.delivery.source,

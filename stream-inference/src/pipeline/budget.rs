@@ -6,7 +6,7 @@ const ANSWER_BYTES: usize = 64 << 20;
 /// Of how many inputs answers may wait, each of so many bytes: no more messages are received above that,
 /// and no later message is begun before an earlier one.
 pub(super) fn answers(output_bytes: usize) -> usize {
-    ANSWER_BYTES / output_bytes.max(1)
+    (ANSWER_BYTES / output_bytes.max(1)).max(1)
 }
 
 /// What one piece of work for the decode thread has, unless a single message has more: pictures take

@@ -44,13 +44,22 @@ pub struct OnError {
     /// message alone is in flight, before that message is dead-lettered at the stage it was in.
     /// Counted on Kafka; 0 gives none up.
     pub crashes: u32,
+    /// Stops the pipeline at so many refusals without an answer in between, the last of them not
+    /// acknowledged: then it is hardly the messages that are bad. None where nothing is said.
+    pub max_consecutive: Option<u32>,
     /// The wait before a message is handed back to be delivered again, in milliseconds.
     pub backoff_ms: u64,
 }
 
 impl Default for OnError {
     fn default() -> Self {
-        Self { action: OnErrorAction::DeadLetter, attempts: 3, crashes: 3, backoff_ms: 100 }
+        Self {
+            action: OnErrorAction::DeadLetter,
+            attempts: 3,
+            crashes: 3,
+            max_consecutive: None,
+            backoff_ms: 100,
+        }
     }
 }
 

@@ -131,28 +131,28 @@ impl<T, C: Codec> InFlight<T, C> {
             self.release(sequence);
             return;
         };
-        let waiting = |lanes: &HashMap<Lane, VecDeque<_>>| lanes.get(&lane)?.front().copied();
-        while let Some(first) = waiting(&self.lanes) {
+        let Some(mut waiting) = self.lanes.remove(&lane) else { return };
+        while let Some(&first) = waiting.front() {
             if !self.release(first) {
+                self.lanes.insert(lane, waiting);
                 return;
             }
-            self.lanes.get_mut(&lane).and_then(VecDeque::pop_front);
+            waiting.pop_front();
         }
-        self.lanes.remove(&lane);
     }
 
+    /// Makes a message ready if its end is known; false if it is not.
     fn release(&mut self, sequence: Sequence) -> bool {
-        match self.messages.remove(&sequence) {
-            Some(Message { state: State::Done(done), .. }) => {
-                self.ready.push(done);
-                true
-            }
-            Some(unfinished) => {
-                self.messages.insert(sequence, unfinished);
-                false
-            }
-            None => true,
+        // Looked at before it is moved: of a lane, the next one is mostly not at its end.
+        match self.messages.get(&sequence) {
+            Some(Message { state: State::Done(_), .. }) => {}
+            Some(_) => return false,
+            None => return true,
         }
+        if let Some(Message { state: State::Done(done), .. }) = self.messages.remove(&sequence) {
+            self.ready.push(done);
+        }
+        true
     }
 
     /// The messages that may be settled now, in order.

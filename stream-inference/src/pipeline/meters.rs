@@ -93,10 +93,10 @@ impl Meters {
         record(&self.decode, begun.elapsed());
     }
 
-    /// A batch of inputs waited since `decoded`, and was answered since `begun`.
-    pub(super) fn inferred(&self, inputs: usize, decoded: Instant, begun: Instant) {
-        self.batch.record(begun.saturating_duration_since(decoded));
-        record(&self.infer, begun.elapsed());
+    /// A batch of inputs waited since `decoded`, and was answered just now within `took`.
+    pub(super) fn inferred(&self, inputs: usize, decoded: Instant, took: Duration) {
+        self.batch.record(decoded.elapsed().saturating_sub(took));
+        self.infer.iter().for_each(|histogram| histogram.record(took));
         self.inputs.increment(inputs as u64);
         self.batch_inputs.record(inputs as f64);
     }

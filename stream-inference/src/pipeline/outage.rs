@@ -21,18 +21,25 @@ pub(super) struct Outage<'a> {
     pulse: &'a Pulse,
     pauses: Pauses,
     waiting: Option<Waiting>,
+    /// In a pause the thread does not hang; while the model is asked again it may.
+    pausing: Option<Waiting>,
 }
 
 impl<'a> Outage<'a> {
     pub(super) fn new(pulse: &'a Pulse) -> Self {
-        Self { pulse, pauses: Pauses::default(), waiting: None }
+        Self { pulse, pauses: Pauses::default(), waiting: None, pausing: None }
+    }
+
+    /// The pause is over.
+    pub(super) fn try_again(&mut self) {
+        self.pausing = None;
     }
 
     /// The model could not answer; how long to wait before it is asked again.
     pub(super) fn pause(&mut self, model: &str, reason: &str) -> Duration {
-        let waits =
-            || self.pulse.waits_at(Some(Place::Infer), &format!("model {model} ({reason})"));
-        self.waiting.get_or_insert_with(waits);
+        let what = format!("model {model} ({reason})");
+        self.pausing = Some(self.pulse.waits_at(Some(Place::Infer), &what));
+        self.waiting.get_or_insert_with(|| self.pulse.waits_for(&what));
         let pause = self.pauses.next();
         tracing::warn!(model, reason, ?pause, "the model can't answer; its batch is kept");
         pause

@@ -144,6 +144,11 @@ impl Pulse {
         self.state().measure(transport);
     }
 
+    /// The pipeline has ended: what it left is nobody's work any more.
+    pub(super) fn ended(&self) {
+        self.state().end();
+    }
+
     /// Says that the broker has given this consumer's work to others.
     pub fn cut_off(&self) {
         self.state().connection(true);

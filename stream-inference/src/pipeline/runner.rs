@@ -16,7 +16,9 @@ use tokio::{
 use settle::{Settled, Written};
 
 use super::{
-    OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Pulse, Sink, budget,
+    OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Pulse, Sink,
+    answer::Answer,
+    budget,
     failures::Failures,
     in_flight::{InFlight, Refused, Verdict},
     meters::Meters,
@@ -48,6 +50,7 @@ where
     S: Sink<C::Record, C::Input>,
 {
     let mut shutdown = std::pin::pin!(shutdown);
+    pipeline.pulse.measure(pipeline.transport.name());
     if !warm_up(&pipeline.model, &pipeline.pulse, shutdown.as_mut()).await? {
         pipeline.transport.drain(Duration::from_secs(1)).await?;
         return Ok(PipelineReport::default());
@@ -82,7 +85,7 @@ async fn warm_up<P: Predictor>(
         };
         tokio::select! {
             () = shutdown.as_mut() => return Ok(false),
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(pause) => outage.try_again(),
         }
     }
 }
@@ -101,7 +104,6 @@ where
     C: Codec<Input = P::Input, Output = P::Output>,
     S: Sink<C::Record, C::Input>,
 {
-    pipeline.pulse.measure(pipeline.transport.name());
     let mut runner = Runner::new(pipeline, decoder, inference, meters);
     if runner.config.on_error.crashes == 0 {
         runner.transport.forget_crashes();
@@ -110,6 +112,7 @@ where
     let grace = Duration::from_millis(runner.config.grace_ms);
     crate::fail_point!(InDrain);
     let left = runner.deadline.map_or(grace, |deadline| deadline - Instant::now());
+    runner.pulse.ended();
     let Runner { transport, mut report, messages, .. } = runner;
     report.unfinished = messages;
     let drained = transport.drain(left.max(Duration::from_secs(1))).await;
@@ -144,6 +147,8 @@ struct Runner<T: Transport, P: Predictor, C: Codec, S> {
     /// Messages that are handed back once their back-off is over.
     delayed: Eventually<(Sequence, Delivery<T::Token>)>,
     failures: Failures,
+    /// Messages that were refused without an answer in between.
+    refusals: u32,
     pauses: Pauses,
     /// Nothing is received before, because that failed.
     back_off_until: Option<Instant>,
@@ -186,6 +191,7 @@ where
             settling: Eventually::new(),
             delayed: Eventually::new(),
             failures: Failures::default(),
+            refusals: 0,
             pauses: Pauses::default(),
             back_off_until: None,
             deadline: None,
@@ -366,6 +372,15 @@ where
                 false => self.schedule.oldest(max_inputs),
             };
             let Some(batch) = batch else { break };
+            for &(sequence, missing) in &batch.short {
+                let shortened = self.in_flight.answer(sequence, |answer| answer.shorten(missing));
+                if let Some((received, answer)) = shortened {
+                    self.complete(received, answer, Timestamp::now())?;
+                }
+            }
+            if batch.inputs.is_empty() {
+                continue;
+            }
             self.report.batches += 1;
             self.batches_ahead += 1;
             self.pulse.enter(Place::Infer, 1);
@@ -391,24 +406,37 @@ where
             let share = answers.by_ref().take(count);
             let complete =
                 self.in_flight.answer(sequence, |answer| answer.extend(share, &model, &self.codec));
-            let Some((received, answer)) = complete else { continue };
-            let inputs = answer.inputs();
-            match answer.finish(&received, &*self.codec, at) {
-                Ok(verdict @ Verdict::Answer(_)) => {
-                    self.failures.forget(&received.delivery.id);
-                    self.in_flight.finish(sequence, received.delivery, verdict, inputs);
-                }
-                Ok(verdict) => {
-                    self.answers -= inputs;
-                    self.in_flight.finish(sequence, received.delivery, verdict, 0);
-                }
-                Err(rejection) => {
-                    self.answers -= inputs;
-                    self.refuse(received, rejection)?;
-                }
+            if let Some((received, answer)) = complete {
+                self.complete(received, answer, at)?;
             }
         }
         Ok(())
+    }
+
+    /// Ends a message all of whose inputs are answered.
+    fn complete(
+        &mut self,
+        received: Received<T::Token>,
+        answer: Answer<C>,
+        at: Timestamp,
+    ) -> Result<(), PipelineError> {
+        let inputs = answer.inputs();
+        match answer.finish(&received, &*self.codec, at) {
+            Ok(verdict @ Verdict::Answer(_)) => {
+                self.failures.forget(&received.delivery.id);
+                self.in_flight.finish(received.sequence, received.delivery, verdict, inputs);
+                Ok(())
+            }
+            Ok(verdict) => {
+                self.answers -= inputs;
+                self.in_flight.finish(received.sequence, received.delivery, verdict, 0);
+                Ok(())
+            }
+            Err(rejection) => {
+                self.answers -= inputs;
+                self.refuse(received, rejection)
+            }
+        }
     }
 
     /// Ends a message that cannot be answered as the configuration says.
@@ -443,8 +471,22 @@ where
             }
             OnErrorAction::Retry | OnErrorAction::DeadLetter => {}
         }
+        self.count_refusal(&delivery.id, &rejection)?;
         self.in_flight.finish(sequence, delivery, Verdict::Reject(rejection), 0);
         Ok(())
+    }
+
+    /// Counts a refusal; an error where there were too many without an answer in between.
+    fn count_refusal(&mut self, id: &str, rejection: &Rejection) -> Result<(), PipelineError> {
+        self.refusals += 1;
+        let (count, id) = (self.refusals, id.to_owned());
+        match self.config.on_error.max_consecutive.is_some_and(|most| count >= most) {
+            true => {
+                let Rejection { stage, reason } = rejection.clone();
+                Err(PipelineError::RefusedInARow { count, id, stage, reason })
+            }
+            false => Ok(()),
+        }
     }
 }
 

@@ -1,4 +1,8 @@
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
 
 #[cfg(test)]
 use super::simulation;
@@ -14,6 +18,8 @@ pub(crate) struct Batch<I> {
     pub(crate) since: Instant,
     /// Consecutive shares of `inputs`: message and number of inputs.
     pub(crate) shares: Vec<(Sequence, usize)>,
+    /// Messages that had fewer inputs than was said, and how many never come.
+    pub(crate) short: Vec<(Sequence, usize)>,
 }
 
 /// Inputs that wait for inference, as two queues.
@@ -40,6 +46,8 @@ struct Waiting<S> {
     sequence: Sequence,
     decoded: Instant,
     inputs: S,
+    /// Inputs that it has left, as was said at first.
+    left: usize,
 }
 
 impl<S> Default for Schedule<S> {
@@ -57,12 +65,27 @@ impl<S: ExactSizeIterator> Schedule<S> {
         decoded: Instant,
         max_inputs: usize,
     ) {
-        self.inputs += inputs.len();
-        let queue = match inputs.len() <= max_inputs - max_inputs / LARGE_SHARE {
+        let left = inputs.len();
+        self.inputs += left;
+        let queue = match left <= max_inputs - max_inputs / LARGE_SHARE {
             true => &mut self.small,
             false => &mut self.large,
         };
-        queue.push_back(Waiting { sequence, decoded, inputs });
+        queue.push_back(Waiting { sequence, decoded, inputs, left });
+    }
+
+    /// Takes a message out of those that wait; answers how many inputs it had left.
+    pub(crate) fn remove(&mut self, sequence: Sequence) -> usize {
+        let mut left = 0;
+        for queue in [&mut self.small, &mut self.large] {
+            queue.retain(|waiting| {
+                let is_it = waiting.sequence == sequence;
+                left += if is_it { waiting.left } else { 0 };
+                !is_it
+            });
+        }
+        self.inputs -= left;
+        left
     }
 
     /// Messages with inputs that wait.
@@ -91,35 +114,36 @@ impl<S: ExactSizeIterator> Schedule<S> {
         }
         // Where fewer inputs of large messages wait than were reserved.
         batch.take(&mut self.small, room - taken);
-        Some(batch)
+        Some(self.taken(batch))
     }
 
     /// As [`Schedule::next_batch`], strictly in the order of reception: the oldest messages, and so
     /// the first of their lanes, are completed before any other is begun.
     pub(crate) fn oldest(&mut self, max_inputs: usize) -> Option<Batch<S::Item>> {
         let (mut batch, mut room) = self.begin(max_inputs)?;
-        while room > 0 {
+        while room > 0 && self.messages() > 0 {
             let queue = match (self.small.front(), self.large.front()) {
                 (Some(small), Some(large)) if small.sequence > large.sequence => &mut self.large,
                 (Some(_), _) => &mut self.small,
                 (None, _) => &mut self.large,
             };
-            let taken = batch.take_first(queue, room);
-            if taken == 0 {
-                break;
-            }
-            room -= taken;
+            room -= batch.take_first(queue, room);
         }
-        Some(batch)
+        Some(self.taken(batch))
     }
 
     /// An empty batch, and the room in it, which is filled from now on.
     fn begin(&mut self, max_inputs: usize) -> Option<(Batch<S::Item>, usize)> {
         let first = self.small.front().or(self.large.front())?;
         let room = max_inputs.max(1).min(self.inputs);
-        self.inputs -= room;
-        let inputs = Vec::with_capacity(room);
-        Some((Batch { inputs, since: first.decoded, shares: Vec::new() }, room))
+        let (inputs, since) = (Vec::with_capacity(room), first.decoded);
+        Some((Batch { inputs, since, shares: Vec::new(), short: Vec::new() }, room))
+    }
+
+    fn taken(&mut self, batch: Batch<S::Item>) -> Batch<S::Item> {
+        let missing: usize = batch.short.iter().map(|(_, missing)| missing).sum();
+        self.inputs -= batch.inputs.len() + missing;
+        batch
     }
 }
 
@@ -143,15 +167,24 @@ impl<I> Batch<I> {
         queue: &mut VecDeque<Waiting<S>>,
         room: usize,
     ) -> usize {
-        let Some(Waiting { sequence, decoded, inputs }) = queue.front_mut() else { return 0 };
-        let count = room.min(inputs.len());
-        self.inputs.extend(inputs.by_ref().take(count));
+        let Some(Waiting { sequence, decoded, inputs, left }) = queue.front_mut() else { return 0 };
+        let (count, before) = (room.min(*left), self.inputs.len());
+        // The iterator is a codec's own: what it does wrong is its message's fault alone.
+        let take = || self.inputs.extend(inputs.by_ref().take(count));
+        let is_whole = catch_unwind(AssertUnwindSafe(take)).is_ok();
+        let taken = self.inputs.len() - before;
+        *left -= taken;
         self.since = if self.shares.is_empty() { *decoded } else { self.since.min(*decoded) };
-        self.shares.push((*sequence, count));
-        if inputs.len() == 0 {
+        if taken > 0 {
+            self.shares.push((*sequence, taken));
+        }
+        if !is_whole || taken < count {
+            self.short.push((*sequence, *left));
+            queue.pop_front();
+        } else if *left == 0 {
             queue.pop_front();
         }
-        count
+        taken
     }
 }
 

@@ -1,3 +1,4 @@
+mod claims;
 mod exchange;
 mod outage;
 mod parts;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
+    names,
     predict::ModelIdentity,
     testing::{Echo, Record, Said, Step, Toy},
     transport::{
@@ -157,7 +159,7 @@ async fn a_failing_message_is_retried_as_often_as_configured_and_then_dead_lette
     let config = PipelineConfig { on_error, ..PipelineConfig::default() };
     let report = run_through(&broker, pipeline(&broker, &model, config)).await.expect("drained");
     assert_eq!((report.settlement.retried, report.settlement.rejected), (2, 1));
-    assert_eq!(broker.dead_letters()[0].attributes.text("fmnist.attempt"), Some("3"));
+    assert_eq!(broker.dead_letters()[0].attributes.text(&names::header("attempt")), Some("3"));
 }
 
 #[tokio::test]
@@ -196,6 +198,31 @@ async fn stop_leaves_a_message_unacknowledged_whose_result_the_format_refuses() 
         assert_eq!(error.to_string(), expected, "{step:?}");
         assert!(broker.waiting_messages() >= 2 && broker.dead_letters().is_empty());
     }
+}
+
+#[tokio::test]
+async fn so_many_refusals_in_a_row_stop_the_pipeline_and_an_answer_in_between_starts_anew() {
+    let on_error = OnError { max_consecutive: Some(3), ..OnError::default() };
+    let config = || PipelineConfig { on_error: on_error.clone(), ..PipelineConfig::default() };
+    // In batches of one, so that they come to their ends as they were sent.
+    let batch = BatchConfig { max_messages: 1, ..BatchConfig::default() };
+    let config = || PipelineConfig { batch: batch.clone(), ..config() };
+    let (broker, model) = (MemoryBroker::new("m"), Echo::new());
+    for value in [255, 255, 1, 255, 255, 2] {
+        broker.send(raw(value));
+    }
+    let report = run_through(&broker, pipeline(&broker, &model, config())).await.expect("drained");
+    assert_eq!((report.settlement.published, report.settlement.rejected), (2, 4));
+    for value in [255, 255, 255, 1] {
+        broker.send(raw(value));
+    }
+    let stopped = run_through(&broker, pipeline(&broker, &model, config())).await;
+    let PipelineError::RefusedInARow { count, id, stage, .. } = stopped.expect_err("it stops")
+    else {
+        panic!("another error");
+    };
+    assert_eq!((count, &*id, stage), (3, "m/8", Stage::Infer));
+    assert_eq!((broker.dead_letters().len(), broker.waiting_messages()), (6, 2));
 }
 
 #[tokio::test]

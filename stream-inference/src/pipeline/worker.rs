@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     codec::{Codec, Message, Request},
-    predict::{ModelIdentity, PredictError, Predictor, Served},
+    predict::{ModelIdentity, PredictError, Predictor, Served, checked},
     transport::{Delivery, Rejection, Stage},
 };
 
@@ -138,7 +138,6 @@ pub(super) fn inference<P: Predictor>(
     pulse: Pulse,
 ) -> Inference<P::Input, P::Output> {
     Worker::spawn("stream-infer", capacity, move |batch: Batch<P::Input>, is_over| {
-        let (begun, since) = (Instant::now(), batch.since);
         let mut outage = Outage::new(&pulse);
         let inferred = loop {
             match infer(&batch, &*model) {
@@ -151,14 +150,17 @@ pub(super) fn inference<P: Predictor>(
                         }
                         thread::sleep(STEP);
                     }
+                    outage.try_again();
                 }
             }
         };
-        drop(outage);
-        meters.inferred(inferred.answers.len(), since, begun);
+        meters.inferred(inferred.answers.len(), batch.since, inferred.took);
         Some(inferred)
     })
 }
+
+/// How often a batch is computed because the model is exchanged meanwhile.
+const MOST_EXCHANGES: usize = 3;
 
 /// Answers a batch by one model.
 ///
@@ -168,31 +170,28 @@ pub(crate) fn infer<P: Predictor>(
     batch: &Batch<P::Input>,
     model: &P,
 ) -> Result<Inferred<P::Output>, String> {
-    let begun = Instant::now();
-    loop {
-        let mut found = Found { answers: Vec::with_capacity(batch.inputs.len()), models: None };
+    for _ in 0..MOST_EXCHANGES {
+        let (begun, first) = (Instant::now(), model.identity());
+        let answers = Vec::with_capacity(batch.inputs.len());
+        let mut found = Found { answers, model: None, is_mixed: false };
         bisect(model, &batch.inputs, &mut found)?;
-        let model = match found.models {
-            Some((model, Same::Model)) => model,
-            // The model was exchanged between two halves: all of it is for the new one.
-            Some((_, Same::Not)) => continue,
-            None => model.identity(),
-        };
-        let (shares, took) = (batch.shares.clone(), begun.elapsed());
-        return Ok(Inferred { shares, answers: found.answers, model, at: Timestamp::now(), took });
+        // What the model before failed on may be nothing to fail on.
+        let has_failed = found.answers.iter().any(Result::is_err);
+        if !found.is_mixed && !(has_failed && model.identity() != first) {
+            let (shares, model) = (batch.shares.clone(), found.model.unwrap_or(first));
+            let (answers, at, took) = (found.answers, Timestamp::now(), begun.elapsed());
+            return Ok(Inferred { shares, answers, model, at, took });
+        }
     }
+    Err("it is exchanged again and again in the midst of a batch".to_owned())
 }
 
 struct Found<O> {
     answers: Vec<Result<O, String>>,
-    /// The first model that answered, and whether all were the same.
-    models: Option<(Arc<ModelIdentity>, Same)>,
-}
-
-#[derive(Clone, Copy)]
-enum Same {
-    Model,
-    Not,
+    /// The model that answered first.
+    model: Option<Arc<ModelIdentity>>,
+    /// Another answered later.
+    is_mixed: bool,
 }
 
 /// Infers, and bisects what fails down to the inputs that fail.
@@ -201,7 +200,7 @@ fn bisect<P: Predictor>(
     inputs: &[P::Input],
     found: &mut Found<P::Output>,
 ) -> Result<(), String> {
-    let served = catch_unwind(AssertUnwindSafe(|| model.serve(inputs)));
+    let served = catch_unwind(AssertUnwindSafe(|| checked(model, inputs)));
     let panicked = |_| Err(PredictError::Input { reason: "the model panicked".to_owned() });
     let served = served.unwrap_or_else(panicked);
     #[cfg(test)]
@@ -216,14 +215,10 @@ fn bisect<P: Predictor>(
     match served {
         Ok(Served { outputs, model }) => {
             found.answers.extend(outputs.into_iter().map(Ok));
-            found.models = match found.models.take() {
-                Some((first, _)) if first != model => Some((first, Same::Not)),
-                Some(same) => Some(same),
-                None => Some((model, Same::Model)),
-            };
+            found.is_mixed |= found.model.get_or_insert_with(|| Arc::clone(&model)) != &model;
         }
         Err(PredictError::Unavailable { reason }) => return Err(reason),
-        Err(PredictError::Input { reason }) if inputs.len() == 1 => {
+        Err(PredictError::Input { reason }) if inputs.len() <= 1 => {
             found.answers.push(Err(reason));
         }
         Err(PredictError::Input { .. }) => {

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use super::{ModelIdentity, PredictError, Predictor};
+use super::{ModelIdentity, PredictError, Predictor, Served, checked};
 
 /// A predictor of a function that may be called from any thread.
 ///
@@ -116,21 +116,7 @@ impl<P: Predictor> Predictor for Split<P> {
     type Output = P::Output;
 
     fn predict(&self, batch: &[P::Input]) -> Result<Vec<P::Output>, PredictError> {
-        let mut shares = batch.chunks(batch.len().div_ceil(self.threads.get()).max(1));
-        let Some(own) = shares.next() else { return self.model.predict(batch) };
-        thread::scope(|scope| {
-            let others: Vec<_> =
-                shares.map(|share| scope.spawn(|| self.model.serve(share))).collect();
-            let mut outputs = self.model.serve(own).map(|served| served.outputs);
-            for other in others {
-                let share = other.join().unwrap_or_else(|panic| resume_unwind(panic));
-                outputs = outputs.and_then(|mut outputs| {
-                    outputs.extend(share?.outputs);
-                    Ok(outputs)
-                });
-            }
-            outputs
-        })
+        self.serve(batch).map(|served| served.outputs)
     }
 
     fn identity(&self) -> Arc<ModelIdentity> {
@@ -144,6 +130,35 @@ impl<P: Predictor> Predictor for Split<P> {
     fn verify(&self, output: &P::Output) -> Result<(), String> {
         self.model.verify(output)
     }
+
+    fn serve(&self, batch: &[P::Input]) -> Result<Served<P::Output>, PredictError> {
+        let mut shares = batch.chunks(batch.len().div_ceil(self.threads.get()).max(1));
+        let Some(own) = shares.next() else { return checked(&self.model, batch) };
+        let served = thread::scope(|scope| {
+            let others: Vec<_> = shares
+                .map(|share| {
+                    let work = || checked(&self.model, share);
+                    // Where no thread can be had, this one does it.
+                    thread::Builder::new().spawn_scoped(scope, work).map_err(|_| share)
+                })
+                .collect();
+            let mut all = vec![checked(&self.model, own)?];
+            for other in others {
+                all.push(match other {
+                    Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic))?,
+                    Err(share) => checked(&self.model, share)?,
+                });
+            }
+            Ok::<_, PredictError>(all)
+        })?;
+        let model = Arc::clone(&served[0].model);
+        // The model was exchanged in between: all of the batch is for the new one.
+        if served.iter().any(|share| share.model != model) {
+            return checked(&self.model, batch);
+        }
+        let outputs = served.into_iter().flat_map(|share| share.outputs).collect();
+        Ok(Served { outputs, model })
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +166,6 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::predict::Served;
 
     fn identity() -> ModelIdentity {
         ModelIdentity::of_code("test", "1")
@@ -220,7 +234,7 @@ mod tests {
             }
         }
         let model: Arc<dyn Predictor<Input = f32, Output = f32>> = Arc::new(Odd);
-        let served = |batch: &[f32]| model.serve(batch).map(|Served { outputs, .. }| outputs);
+        let served = |batch: &[f32]| checked(&*model, batch).map(|Served { outputs, .. }| outputs);
         let failed = |reason: &str| Err(PredictError::Input { reason: reason.to_owned() });
         assert_eq!(served(&[1.0, 2.0]), Ok(vec![1.0, 2.0]));
         assert_eq!(served(&[1.0, -2.0]), failed("1 answers for 2 inputs"));

@@ -11,6 +11,7 @@ use std::error::Error;
 /// assert!(matches!(error, PredictError::Input { .. }));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PredictError {
     /// An input of this batch is at fault: a pipeline finds it by halves and dead-letters its message.
     #[error("{reason}")]
@@ -40,9 +41,13 @@ impl From<String> for PredictError {
     }
 }
 
-/// An error, with those behind it.
+/// An error, with those behind it; a `PredictError` in a box is what it was.
 impl From<Box<dyn Error + Send + Sync>> for PredictError {
     fn from(error: Box<dyn Error + Send + Sync>) -> Self {
+        let error = match error.downcast::<Self>() {
+            Ok(own) => return *own,
+            Err(error) => error,
+        };
         let mut reason = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
@@ -50,5 +55,23 @@ impl From<Box<dyn Error + Send + Sync>> for PredictError {
             source = error.source();
         }
         Self::Input { reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_stays_an_outage_on_its_way_through_a_box() {
+        let away = || PredictError::unavailable("the store is away");
+        let through = || -> Result<(), Box<dyn Error + Send + Sync>> { Err(away())? };
+        assert_eq!(PredictError::from(through().expect_err("it is away")), away());
+        let other = "x".parse::<f32>().map_err(Into::<Box<dyn Error + Send + Sync>>::into);
+        let reason = "invalid float literal".to_owned();
+        assert_eq!(
+            PredictError::from(other.expect_err("no number")),
+            PredictError::Input { reason }
+        );
     }
 }

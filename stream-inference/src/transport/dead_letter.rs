@@ -9,8 +9,9 @@ use crate::{names, sha256};
 /// The dead letter of `delivery`: key, payload and attributes untouched, and the reason added in
 /// the headers of Kafka Connect (KIP-298), which most tools read.
 ///
-/// The message's id is in `fmnist.id`, the delivery attempt, where known, in `fmnist.attempt` (or what
-/// [`names`] makes of them). A message of a trace gets a `traceparent` of its own, behind the one that it came with.
+/// The message's id is in the header `id`, the delivery attempt, where known, in `attempt`, both with
+/// the prefix of [`names`]. A message of a trace gets a `traceparent` of its own, behind the one that it
+/// came with.
 pub fn dead_letter<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
     let mut attributes = provenance(delivery, rejection, delivery.attributes.clone());
     if let Some(trace) = TraceContext::read(&delivery.attributes) {
@@ -243,9 +244,12 @@ mod tests {
         let again = read.redriven();
         assert_eq!((again.key, again.payload), (original.key, original.payload));
         let again = read.redriven();
-        assert_eq!(names(&again), ["trace", "trace", "nothing", "caf\\xe9", "fmnist.redrives"]);
+        assert_eq!(
+            names(&again),
+            ["trace", "trace", "nothing", "caf\\xe9", &*names::header("redrives")]
+        );
         assert_eq!(again.attributes.iter_raw().nth(3), Some((&b"caf\xe9"[..], Some(&"9".into()))));
-        assert_eq!(again.attributes.text("fmnist.redrives"), Some("1"));
+        assert_eq!(again.attributes.text(&names::header("redrives")), Some("1"));
     }
 
     #[test]
@@ -256,7 +260,7 @@ mod tests {
             let read = DeadLetter::read(letter).expect("a dead letter");
             assert_eq!(read.redrives, round - 1);
             let again = read.redriven();
-            assert_eq!(names(&again), ["fmnist.redrives"]);
+            assert_eq!(names(&again), [&*names::header("redrives")]);
             attributes = again.attributes;
         }
     }
@@ -290,7 +294,7 @@ mod tests {
         let letter = dead_letter(&original, &rejection);
         assert!(letter.attributes.iter().take(3).eq(original.attributes.iter()));
         let again = DeadLetter::read(letter).expect("a dead letter").redriven();
-        assert_eq!(names(&again), ["traceparent", "tracestate", "b", "fmnist.redrives"]);
+        assert_eq!(names(&again), ["traceparent", "tracestate", "b", &*names::header("redrives")]);
         assert_eq!(again.attributes.text("traceparent"), Some(PARENT));
     }
 
@@ -300,7 +304,7 @@ mod tests {
         let original = delivery(headers.into_iter().collect());
         let letter = dead_letter(&original, &Rejection::new(Stage::Decode, "bad"));
         let again = DeadLetter::read(letter).expect("a dead letter").redriven();
-        assert_eq!(names(&again), ["traceparent", "traceparent", "fmnist.redrives"]);
+        assert_eq!(names(&again), ["traceparent", "traceparent", &*names::header("redrives")]);
     }
 
     #[test]
@@ -320,22 +324,22 @@ mod tests {
         let stub = stub.letter(&original, &rejection);
         assert_eq!((&stub.key, stub.payload.len()), (&None, 0));
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(stub.attributes.text("fmnist.key.sha256"), Some(digest));
-        assert_eq!(stub.attributes.text("fmnist.key.bytes"), Some("3"));
-        assert_eq!(stub.attributes.text("fmnist.payload.bytes"), Some("2"));
+        assert_eq!(stub.attributes.text(&names::header("key.sha256")), Some(digest));
+        assert_eq!(stub.attributes.text(&names::header("key.bytes")), Some("3"));
+        assert_eq!(stub.attributes.text(&names::header("payload.bytes")), Some("2"));
         let read = DeadLetter::read(stub).expect("a dead letter");
         assert!(read.is_stub);
-        assert_eq!(names(&read.redriven()), ["fmnist.redrives"]);
+        assert_eq!(names(&read.redriven()), [&*names::header("redrives")]);
     }
 
     #[test]
     fn a_letter_without_all_attributes_of_its_message_is_not_whole() {
         let mut letter =
             dead_letter(&delivery(Attributes::new()), &Rejection::new(Stage::Decode, "bad"));
-        letter.attributes.push("fmnist.attributes.sha256", "0");
-        letter.attributes.push("fmnist.attributes.bytes", "7");
+        letter.attributes.push(names::header("attributes.sha256"), "0");
+        letter.attributes.push(names::header("attributes.bytes"), "7");
         let read = DeadLetter::read(letter).expect("a dead letter");
         assert!(read.is_stub);
-        assert_eq!(names(&read.redriven()), ["fmnist.redrives"]);
+        assert_eq!(names(&read.redriven()), [&*names::header("redrives")]);
     }
 }

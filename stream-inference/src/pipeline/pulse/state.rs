@@ -247,6 +247,11 @@ impl State {
         }
     }
 
+    pub(super) fn end(&mut self) {
+        self.in_flight = 0;
+        self.parts.iter_mut().for_each(|part| part.has = 0);
+    }
+
     pub(super) fn settled(&mut self, in_flight: usize, ended: usize, now: Instant) {
         self.in_flight = in_flight;
         self.is_full = false;

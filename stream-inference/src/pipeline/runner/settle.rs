@@ -20,8 +20,7 @@ use crate::{
     },
     predict::Predictor,
     transport::{
-        Delivery, Outbound, Outcome, Rejection, Settlement, Stage, TraceContext, Transport,
-        TransportError,
+        Delivery, Outcome, Rejection, Settlement, Stage, TraceContext, Transport, TransportError,
     },
 };
 
@@ -80,7 +79,10 @@ where
                 Verdict::Answer(result) => {
                     written.inputs += answered;
                     let outcome = match self.config.record_only {
-                        true => Outcome::Recorded,
+                        true => {
+                            self.refusals = 0;
+                            Outcome::Recorded
+                        }
                         false => self.encoded(&result.record, &delivery, trace)?,
                     };
                     if keep && outcome.is_answer() {
@@ -107,33 +109,38 @@ where
 
     /// What is published for a record.
     fn encoded(
-        &self,
+        &mut self,
         record: &C::Record,
         delivery: &Delivery<T::Token>,
         trace: Option<TraceContext>,
     ) -> Result<Outcome, PipelineError> {
-        let key = delivery.key.as_ref();
-        let encoded = catch_unwind(AssertUnwindSafe(|| self.codec.encode(record, key)));
-        let panicked = |_| Err(Rejection::new(Stage::Encode, "the encoder panicked"));
-        let checked = |parts: Vec<Outbound>| match parts.is_empty() && !self.codec.filters() {
-            true => Err(Rejection::new(Stage::Encode, "the codec made no message of the result")),
-            false => Ok(parts),
+        let (codec, key) = (Arc::clone(&self.codec), delivery.key.as_ref());
+        let encode = || match codec.encode(record, key)? {
+            parts if parts.is_empty() && !codec.filters() => {
+                Err(Rejection::new(Stage::Encode, "the codec made no message of the result"))
+            }
+            parts => Ok(parts),
         };
-        match encoded.unwrap_or_else(panicked).and_then(checked) {
-            Ok(parts) if parts.is_empty() => Ok(Outcome::Filtered),
+        let panicked = |_| Err(Rejection::new(Stage::Encode, "the encoder panicked"));
+        match catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(panicked) {
             Ok(mut parts) => {
+                self.refusals = 0;
+                if parts.is_empty() {
+                    return Ok(Outcome::Filtered);
+                }
                 if let Some(trace) = &trace {
                     parts.iter_mut().for_each(|part| trace.write(&mut part.attributes));
                 }
                 Ok(Outcome::Publish(parts))
             }
             Err(rejection) => {
-                let Delivery { id, .. } = delivery;
+                let id = &delivery.id;
                 tracing::warn!(id, stage = %rejection.stage, "message refused");
                 if self.config.on_error.action == OnErrorAction::Stop {
                     let Rejection { stage, reason } = rejection;
                     return Err(PipelineError::Refused { id: id.clone(), stage, reason });
                 }
+                self.count_refusal(id, &rejection)?;
                 Ok(Outcome::Reject(rejection))
             }
         }

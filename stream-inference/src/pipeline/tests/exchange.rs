@@ -29,7 +29,8 @@ async fn a_message_of_two_models_comes_again_whole_and_is_answered_by_one() {
 
 #[test]
 fn a_batch_whose_halves_two_models_answered_is_computed_again() {
-    let batch = Batch { inputs: vec![1, 255, 3, 4], since: Instant::now(), shares: vec![(0, 4)] };
+    let (inputs, shares) = (vec![1, 255, 3, 4], vec![(0, 4)]);
+    let batch = Batch { inputs, since: Instant::now(), shares, short: Vec::new() };
     // The batch, its first half and the first input are the old model's; then the rest is not.
     let model = Exchanged::after(3);
     let inferred = worker::infer(&batch, &model).expect("it is there");

@@ -210,8 +210,9 @@ async fn a_panic_in_the_encoder_refuses_its_message_alone_and_no_sink_has_it() {
         assert_eq!(*written.lock().expect("not poisoned"), sent);
         let letters = broker.dead_letters();
         assert_eq!(letters.len(), 1);
+        let header = names::header("id");
         let text = |name| letters[0].attributes.text(name);
-        assert_eq!(text("fmnist.id"), Some(&*bad));
+        assert_eq!(text(&*header), Some(&*bad));
         assert_eq!(text("__connect.errors.stage"), Some("ENCODE"));
         assert_eq!(text("__connect.errors.exception.message"), Some("the encoder panicked"));
     }

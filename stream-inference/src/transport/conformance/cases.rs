@@ -10,6 +10,7 @@ use super::{
         receive, settle,
     },
 };
+use crate::names;
 use crate::transport::{
     Attributes, Limits, Outbound, Outcome, Rejection, Settlement, Stage, Transport,
 };
@@ -63,7 +64,7 @@ pub(super) async fn a_rejected_message_reaches_the_dead_letters_untouched<H: Har
     for (name, value) in [
         ("trace", "7"),
         ("shop", "north"),
-        ("fmnist.id", &sent[0]),
+        (&*names::header("id"), &sent[0]),
         ("__connect.errors.stage", "DECODE"),
         ("__connect.errors.exception.message", "expected a number, found 0xff"),
     ] {
@@ -105,7 +106,10 @@ pub(super) async fn a_result_that_is_too_large_is_dead_lettered_at_publish<H: Ha
         (Some(&b"a"[..]), &b"a 1"[..])
     );
     let text = |name| letters[0].attributes.text(name).unwrap_or_default();
-    assert_eq!((text("fmnist.id"), text("__connect.errors.stage")), (&*sent[1], "PUBLISH"));
+    assert_eq!(
+        (text(&names::header("id")), text("__connect.errors.stage")),
+        (&*sent[1], "PUBLISH")
+    );
     assert_nothing_else_waits(h, &mut transport, "a").await;
 }
 

@@ -10,6 +10,7 @@ use super::{
         answer_until, answered, assert_nothing_else_waits, ids, messages, publish, receive, settle,
     },
 };
+use crate::names;
 use crate::transport::{
     Delivery, Outbound, Outcome, Rejection, Settlement, Stage, Transport, TransportError,
 };
@@ -17,7 +18,8 @@ use crate::transport::{
 /// How often each id has an end: a result or a dead letter.
 async fn ends<H: Harness>(h: &H) -> BTreeMap<String, usize> {
     let letters = h.dead_letters().await;
-    let dead = letters.iter().map(|l| l.attributes.text("fmnist.id").expect("an id").to_owned());
+    let dead =
+        letters.iter().map(|l| l.attributes.text(&names::header("id")).expect("an id").to_owned());
     let mut ends = BTreeMap::new();
     for id in answered(&h.results().await).into_iter().chain(dead) {
         *ends.entry(id).or_default() += 1;

@@ -61,7 +61,7 @@ async fn run<T: Transport>(transport: T) -> anyhow::Result<()> {
     let shutdown = shutdown_signal()?;
     println!("{READY}");
     let report = pipeline(transport)?.run(shutdown).await?;
-    println!("{}", report.images);
+    println!("{}", report.inputs);
     Ok(())
 }
 

@@ -125,7 +125,8 @@ mod tests {
 
     #[test]
     fn what_a_check_shows_is_known_beneath_a_garment_too() {
-        let check = |x: usize, y: usize| if (x / 8 + y / 8) % 2 == 0 { 12.0 } else { -12.0 };
+        let check =
+            |x: usize, y: usize| if (x / 8 + y / 8).is_multiple_of(2) { 12.0 } else { -12.0 };
         let (residue, garment) = picture(check);
         let known = repeated(&residue, &garment).expect("a pattern");
         for (at, level) in known.iter().enumerate() {

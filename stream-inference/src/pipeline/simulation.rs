@@ -177,7 +177,6 @@ fn config(world: &World) -> PipelineConfig {
         },
         record_only: rng.random_range(0..4) == 0,
         grace_ms: [0, 20, 10_000][rng.random_range(0..3)],
-        ..PipelineConfig::default()
     }
 }
 

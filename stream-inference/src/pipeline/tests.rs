@@ -438,7 +438,10 @@ async fn every_part_of_a_result_is_a_step_of_its_messages_trace_and_a_dead_lette
 
 /// Notes what the results were found on.
 #[derive(Default)]
-struct Album(Arc<Mutex<Vec<(String, Vec<u8>)>>>);
+struct Album(Arc<Mutex<Vec<Kept>>>);
+
+/// Of a message: its id and the inputs that it carried.
+type Kept = (String, Vec<u8>);
 
 impl Sink<Record, u8> for Album {
     fn keeps_inputs(&self) -> bool {

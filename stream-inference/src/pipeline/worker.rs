@@ -177,7 +177,8 @@ pub(crate) fn infer<P: Predictor>(
         bisect(model, &batch.inputs, &mut found)?;
         // What the model before failed on may be nothing to fail on.
         let has_failed = found.answers.iter().any(Result::is_err);
-        if !found.is_mixed && !(has_failed && model.identity() != first) {
+        let is_exchanged = found.is_mixed || (has_failed && model.identity() != first);
+        if !is_exchanged {
             let (shares, model) = (batch.shares.clone(), found.model.unwrap_or(first));
             let (answers, at, took) = (found.answers, Timestamp::now(), begun.elapsed());
             return Ok(Inferred { shares, answers, model, at, took });

@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -111,6 +112,16 @@ impl MemoryBroker {
     /// Every dead letter so far, in order.
     pub fn dead_letters(&self) -> Vec<Outbound> {
         self.state().dead_letters.clone()
+    }
+
+    /// Takes the results that were published since the last time, in order: a broker keeps them all else.
+    pub fn take_results(&self) -> Vec<Outbound> {
+        mem::take(&mut self.state().results)
+    }
+
+    /// Takes the dead letters since the last time, in order.
+    pub fn take_dead_letters(&self) -> Vec<Outbound> {
+        mem::take(&mut self.state().dead_letters)
     }
 
     /// Messages that are neither settled nor with a consumer.
@@ -360,5 +371,36 @@ pub struct MemoryPublisher(MemoryBroker);
 impl Publisher for MemoryPublisher {
     async fn publish(&self, message: Outbound) -> Result<String, PublishError> {
         Ok(self.0.send(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::transport::Stage;
+
+    #[test]
+    fn what_was_taken_is_not_there_the_next_time() {
+        let broker = MemoryBroker::new("t");
+        for payload in ["a", "b", "c"] {
+            broker.send(Outbound { payload: payload.into(), ..Outbound::default() });
+        }
+        let limits = Limits { max_messages: 9, max_bytes: 9, max_wait: Duration::ZERO };
+        let settle = |(delivery, n): (Delivery<MemoryToken>, usize)| match n {
+            1 => (delivery, Outcome::Reject(Rejection::new(Stage::Decode, "b"))),
+            _ => {
+                let payload = delivery.payload.clone();
+                (delivery, Outcome::Publish(vec![Outbound { payload, ..Outbound::default() }]))
+            }
+        };
+        broker.settle(broker.lease(limits).into_iter().zip(0..).map(settle).collect());
+        let payloads =
+            |taken: Vec<Outbound>| taken.into_iter().map(|m| m.payload).collect::<Vec<_>>();
+        assert_eq!(payloads(broker.take_results()), ["a", "c"]);
+        assert_eq!(payloads(broker.take_dead_letters()), ["b"]);
+        assert_eq!((broker.take_results(), broker.take_dead_letters()), (vec![], vec![]));
+        assert_eq!((broker.results(), broker.dead_letters()), (vec![], vec![]));
     }
 }

@@ -17,6 +17,10 @@ lint:
 test:
     cargo test --workspace
 
+# The template, a Burn model and an ONNX file: packages that depend on the libraries from outside
+check-outside:
+    bash scripts/check-outside.sh
+
 # Compiles what the next three run
 build-tests:
     bash -euo pipefail -c 'cargo=cargo; . scripts/test-features.sh; test_programs kafka_real examples_kafka pubsub_real examples_pubsub postgres_real browser chaos'

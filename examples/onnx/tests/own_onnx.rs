@@ -1,0 +1,69 @@
+//! The program as its users start it.
+
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+};
+
+#[test]
+fn tract_answers_what_was_computed_by_hand_and_no_number_is_a_dead_letter() {
+    answers_as_computed_by_hand(env!("CARGO_BIN_EXE_own_onnx"));
+}
+
+#[cfg(feature = "ort")]
+#[test]
+fn onnx_runtime_answers_what_was_computed_by_hand_and_no_number_is_a_dead_letter() {
+    answers_as_computed_by_hand(env!("CARGO_BIN_EXE_own_ort"));
+}
+
+fn answers_as_computed_by_hand(program: &str) {
+    let mut child = Command::new(program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // relu(l + r) − 2·relu(l + r − 1)
+    let expected = [
+        (r#"{"left":0,"right":0"#, "0.0"),
+        (r#"{"left":1,"right":0"#, "1.0"),
+        (r#"{"left":0,"right":1"#, "1.0"),
+        (r#"{"left":1,"right":1"#, "0.0"),
+        (r#"{"left":0.25,"right":0.5"#, "0.75"),
+        (r#"{"left":1,"right":0.5"#, "0.5"),
+        (r#"{"left":-1,"right":0.5"#, "0.0"),
+    ];
+    let mut lines: String = expected.iter().map(|(doors, _)| format!("{doors}}}\n")).collect();
+    lines.insert_str(0, "{\"left\":1}\n");
+    lines.push_str("{\"left\":1e39,\"right\":0}\n");
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+
+    let result =
+        |(doors, level): &(&str, &str)| format!("{doors},\"alarm\":{{\"level\":{level}}}}}\n");
+    let results: String = expected.iter().map(result).collect();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), results);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let letters: Vec<_> = stderr.lines().filter(|line| line.starts_with("dead letter ")).collect();
+    let half = "missing field `right` at line 1 column 10: {\"left\":1}";
+    let infinite = "the model answers NaN: {\"left\":1e39,\"right\":0}";
+    assert_eq!(
+        letters,
+        [
+            format!("dead letter stdin/0 at DECODE: {half}"),
+            format!("dead letter stdin/8 at INFER: input 0: {infinite}"),
+        ]
+    );
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn the_committed_file_is_what_its_generator_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made.onnx");
+    let made = Command::new(env!("CARGO_BIN_EXE_make_onnx")).arg(&path).status().unwrap();
+    assert!(made.success());
+    let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/doors.onnx");
+    assert_eq!(fs::read(path).unwrap(), fs::read(committed).unwrap());
+}

@@ -23,7 +23,7 @@ check-outside:
 
 # Compiles what the next three run
 build-tests:
-    bash -euo pipefail -c 'cargo=cargo; . scripts/test-features.sh; test_programs kafka_real examples_kafka pubsub_real examples_pubsub postgres_real browser chaos'
+    bash -euo pipefail -c 'cargo=cargo; . scripts/test-features.sh; test_programs kafka_real examples_kafka own_real pubsub_real examples_pubsub postgres_real browser chaos'
 
 # The tests on real brokers and on PostgreSQL, which it starts
 test-brokers:

@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
-kafka=(kafka_real examples_kafka)
+kafka=(kafka_real examples_kafka own_real)
 pubsub=(pubsub_real examples_pubsub)
 postgres=(postgres_real)
 case "${1:-all}" in

@@ -1,5 +1,5 @@
 # Sourced by all that tests what `cargo test` leaves out: one selection, so that it is compiled once.
-features=transport-kafka/real-broker,transport-pubsub/real-broker,fmnist-examples/real-broker,fmnist-examples/fail-points,fmnist-examples/browser,sink-sql/real-database
+features=transport-kafka/real-broker,transport-pubsub/real-broker,fmnist-examples/real-broker,fmnist-examples/fail-points,fmnist-examples/browser,own-models/real-broker,sink-sql/real-database
 
 # test_programs TEST…: compiles these tests and the examples that they start, and prints the tests'
 # programs. Run by themselves these need no build lock, so that CI can compile something else beside

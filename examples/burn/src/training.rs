@@ -16,12 +16,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
-/// What a sensor says of a bearing.
+/// What sensors say of a bearing, in °C and mm/s.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Reading {
-    /// In °C.
     temperature: f32,
-    /// In mm/s.
     vibration: f32,
 }
 
@@ -90,17 +88,16 @@ fn readings(seed: u64) -> Vec<(Reading, i32)> {
             0 => (0, angle.cos(), angle.sin()),
             _ => (1, 1.0 - angle.cos(), 0.5 - angle.sin()),
         };
-        let (x, y) = (x + random.random_range(-0.1..0.1), y + random.random_range(-0.1..0.1));
+        let [x, y] = [x, y].map(|clean: f32| clean + random.random_range(-0.1..0.1));
         (Reading { temperature: 60.0 + 10.0 * x, vibration: 4.0 + 2.0 * y }, label)
     };
     (0..1_000).map(reading).collect()
 }
 
-/// Trains within a second or two.
+/// Takes a second or two.
 pub(crate) fn train(seed: u64) -> anyhow::Result<(Network, Scaled)> {
-    let device = Device::flex().autodiff();
+    let (device, data) = (Device::flex().autodiff(), readings(seed));
     device.seed(seed);
-    let data = readings(seed);
     let batcher = Scaled::of(&data);
     let loader = DataLoaderBuilder::new(batcher).batch_size(50).shuffle(seed);
     let loader = loader.set_device(device.clone()).build(InMemDataset::new(data));
@@ -108,11 +105,11 @@ pub(crate) fn train(seed: u64) -> anyhow::Result<(Network, Scaled)> {
         hidden: LinearConfig::new(2, 32).init(&device),
         output: LinearConfig::new(32, 2).init(&device),
     };
-    let (mut optimiser, loss) =
-        (AdamWConfig::new().init(), CrossEntropyLossConfig::new().init(&device));
+    let loss = CrossEntropyLossConfig::new().init(&device);
+    let mut optimiser = AdamWConfig::new().init();
     for _ in 0..30 {
         for batch in loader.iter() {
-            let (readings, labels) = batch.map_err(|error| anyhow::anyhow!("{error}"))?;
+            let (readings, labels) = batch?;
             let gradients = loss.forward(network.forward(readings), labels).backward();
             let gradients = GradientsParams::from_grads(gradients, &network);
             network = optimiser.step(0.01, network, gradients);

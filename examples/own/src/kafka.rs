@@ -18,6 +18,9 @@ pub(crate) struct Kafka {
     /// The consumer group: replicas of the program share the topic by it
     #[arg(long, value_name = "NAME", default_value = "own-models", requires = "brokers")]
     group: String,
+    /// This replica's name, unique in the group and kept over restarts: static membership
+    #[arg(long, value_name = "NAME", requires = "brokers")]
+    member: Option<String>,
     /// Results and offsets in one transaction: readers of committed messages see each result once
     #[arg(long, requires = "brokers")]
     exactly_once: bool,
@@ -39,6 +42,7 @@ impl Kafka {
                 true => KafkaGuarantee::ExactlyOnce,
                 false => KafkaGuarantee::AtLeastOnce,
             },
+            group_instance_id: self.member,
             properties: self.properties.into_iter().collect(),
             ..KafkaConfig::default()
         })
@@ -64,10 +68,11 @@ mod tests {
 
     #[test]
     fn arguments_are_the_transports_configuration() {
-        let arguments =
-            "x --kafka a:9092,b:9092 --group risk --exactly-once --property client.rack=a=b";
+        let arguments = "x --kafka a:9092,b:9092 --group risk --member 1 --exactly-once \
+                         --property client.rack=a=b";
         let config = Arguments::parse_from(arguments.split(' ')).kafka.config().unwrap();
         assert_eq!((&*config.bootstrap_servers, &*config.group_id), ("a:9092,b:9092", "risk"));
+        assert_eq!(config.group_instance_id.as_deref(), Some("1"));
         let topics: Vec<_> = config.topics().collect();
         assert_eq!(topics, ["own-messages", "own-results", "own-dead-letters"]);
         assert_eq!(config.guarantee, KafkaGuarantee::ExactlyOnce);

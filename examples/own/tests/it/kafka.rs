@@ -1,17 +1,8 @@
 //! A kill in mid-stream, on librdkafka's in-process Kafka; the audit's ledger judges.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::fs;
 
-use rdkafka::{
-    ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    message::Headers,
-    mocking::MockCluster,
-    producer::DefaultProducerContext,
-};
+use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use stream_inference::{
     audit::Ledger,
     names,
@@ -19,49 +10,12 @@ use stream_inference::{
 };
 use transport_kafka::{KafkaConfig, KafkaPublisher};
 
-use crate::program::{COUNTRIES, Program, own_function};
+use crate::{
+    program::{COUNTRIES, Program, own_function},
+    reader::{PARTITIONS, Reader, id},
+};
 
-const PARTITIONS: i32 = 4;
 const MESSAGES: usize = 600;
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Reads a topic from its beginning.
-struct Reader(BaseConsumer);
-
-impl Reader {
-    fn new(servers: &str, topic: &str) -> Self {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", servers)
-            .set("group.id", "test-reader")
-            .create()
-            .unwrap();
-        let mut all = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            all.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
-        }
-        consumer.assign(&all).unwrap();
-        Self(consumer)
-    }
-
-    fn next(&self) -> Outbound {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            assert!(Instant::now() < deadline, "no further message");
-            let Some(Ok(message)) = self.0.poll(Duration::from_millis(100)) else { continue };
-            let message = message.detach();
-            let headers = message.headers().unwrap().iter();
-            return Outbound {
-                key: message.key().map(|key| key.to_vec().into()),
-                attributes: headers.map(|h| (h.key, h.value.unwrap().to_vec())).collect(),
-                payload: message.payload().unwrap().to_vec().into(),
-            };
-        }
-    }
-}
-
-fn id(result: &Outbound) -> String {
-    result.attributes.text("id").unwrap().to_owned()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_in_mid_stream_and_started_again_it_answers_every_message() {

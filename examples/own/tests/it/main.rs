@@ -3,6 +3,8 @@
 
 mod kafka;
 mod program;
+#[expect(dead_code, reason = "each suite uses its part")]
+mod reader;
 
 use std::{
     fs,

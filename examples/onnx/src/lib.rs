@@ -22,14 +22,14 @@ pub struct Arguments {
 }
 
 /// How far two doors are open, from 0 to 1.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub struct Doors {
     left: f32,
     right: f32,
 }
 
 /// How alarming that is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Alarm {
     level: f32,
 }

@@ -15,7 +15,7 @@ use stream_inference::{
 };
 use transport_kafka::{KafkaConfig, KafkaTransport};
 
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 struct Payment {
     amount: f64,
 }

@@ -38,7 +38,7 @@ const EXAMPLES: &str = "Examples:
   own_function --countries countries.json --kafka localhost:9092 --topic payments --results-topic scored
   own_function --countries countries.json --kafka localhost:9092 --exactly-once --property client.rack=a";
 
-#[derive(Clone, Deserialize)]
+#[derive(Deserialize)]
 struct Payment {
     amount: f64,
     country: String,

@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &RobustnessArguments) -> Result<()> {
         images: test.images.len(),
         clean: accuracy(&classifier, &test.images, &test.labels)?,
         corruptions: corruptions(&classifier, &test, arguments.seed)?,
-        composites: composites(&classifier, &test, count, arguments.seed)?,
+        composites: Photographs::take(&test, count, arguments.seed)?.judge(&classifier)?,
     };
     report::write(&outcome, &folder)?;
     say!("{}report in {}", report::console(&outcome)?, folder.display())
@@ -117,40 +117,54 @@ fn corruptions(
     Corruption::ALL.into_iter().enumerate().map(judge).collect()
 }
 
-/// The same garments on every kind of ground, through a JPEG file as a camera writes it.
-fn composites(
-    classifier: &Classifier,
-    test: &Dataset,
-    count: usize,
-    seed: u64,
-) -> Result<Vec<Composites>> {
-    const SHOWN: usize = 8;
-    let all = Vec::from_iter(0..test.images.len());
-    let chosen = &sampling::order(seed, 0, &all)[..count.min(all.len())];
-    let labels: Vec<u8> = chosen.iter().map(|&index| test.labels[index]).collect();
-    let garments: Vec<Image> = chosen.iter().map(|&index| test.images[index].clone()).collect();
-    let clean = accuracy(classifier, &garments, &labels)?;
+/// The same garments on every kind of ground.
+struct Photographs {
+    labels: Vec<u8>,
+    garments: Vec<Image>,
+    grounds: Vec<Photographed>,
+}
 
-    let judge = |(kind, ground): (usize, Ground)| {
-        let photograph = |(index, garment): (usize, &Image)| {
-            let position = (kind << 32) | index;
-            let mut random = sampling::generator(seed, Stream::Composite, position);
-            let picture = ground.compose(garment, &mut random);
-            let prepared = decode_upload(&jpeg(&picture)?).context("a JPEG of our own")?;
-            Ok((picture, prepared))
+/// Those on one kind of ground: all of them prepared, and the first as they were before as well.
+struct Photographed {
+    ground: Ground,
+    prepared: Vec<Image>,
+    shown: Vec<(RgbImage, Image)>,
+}
+
+impl Photographs {
+    /// Composes them, and sends them through a JPEG file as a camera writes it.
+    fn take(test: &Dataset, count: usize, seed: u64) -> Result<Self> {
+        const SHOWN: usize = 8;
+        let all = Vec::from_iter(0..test.images.len());
+        let chosen = &sampling::order(seed, 0, &all)[..count.min(all.len())];
+        let labels = chosen.iter().map(|&index| test.labels[index]).collect();
+        let garments: Vec<Image> = chosen.iter().map(|&index| test.images[index].clone()).collect();
+        let photograph = |(kind, ground): (usize, Ground)| {
+            let take = |(index, garment): (usize, &Image)| {
+                let position = (kind << 32) | index;
+                let mut random = sampling::generator(seed, Stream::Composite, position);
+                let picture = ground.compose(garment, &mut random);
+                let prepared = decode_upload(&jpeg(&picture)?).context("a JPEG of our own")?;
+                Ok(((index < SHOWN).then(|| (picture, prepared.clone())), prepared))
+            };
+            let taken: Vec<_> = garments.par_iter().enumerate().map(take).collect::<Result<_>>()?;
+            let (shown, prepared): (Vec<_>, _) = taken.into_iter().unzip();
+            Ok(Photographed { ground, prepared, shown: shown.into_iter().flatten().collect() })
         };
-        let photographs: Vec<(RgbImage, Image)> =
-            garments.par_iter().enumerate().map(photograph).collect::<Result<_>>()?;
-        let prepared: Vec<Image> = photographs.iter().map(|(_, image)| image.clone()).collect();
-        let accuracy = accuracy(classifier, &prepared, &labels)?;
-        Ok(Composites {
-            ground,
-            clean,
-            accuracy,
-            shown: photographs.into_iter().take(SHOWN).collect(),
-        })
-    };
-    Ground::ALL.into_iter().enumerate().map(judge).collect()
+        let grounds = Ground::ALL.into_iter().enumerate().map(photograph).collect::<Result<_>>()?;
+        Ok(Self { labels, garments, grounds })
+    }
+
+    /// What a model makes of them.
+    fn judge(&self, classifier: &Classifier) -> Result<Vec<Composites>> {
+        let clean = accuracy(classifier, &self.garments, &self.labels)?;
+        let judge = |photographed: &Photographed| {
+            let Photographed { ground, prepared, shown } = photographed;
+            let accuracy = accuracy(classifier, prepared, &self.labels)?;
+            Ok(Composites { ground: *ground, clean, accuracy, shown: shown.clone() })
+        };
+        self.grounds.iter().map(judge).collect()
+    }
 }
 
 fn jpeg(picture: &RgbImage) -> Result<Vec<u8>> {
@@ -172,9 +186,10 @@ mod tests {
             return;
         }
         let test = dataset::open(None, Split::Test).expect("FMNIST_DATA has the official files");
+        let photographs = Photographs::take(&test, 200, 1).expect("composed");
         for model in Classifier::built_in() {
             let classifier = Classifier::open(model).expect("a built-in model");
-            for composites in composites(&classifier, &test, 200, 1).expect("judged") {
+            for composites in photographs.judge(&classifier).expect("judged") {
                 let (ground, lost) = (composites.ground.name(), composites.lost_points());
                 println!("{model} on {ground}: {lost:.1} points lost");
                 let goal = composites.ground.goal_points();

@@ -121,6 +121,6 @@ impl<C: Codec> Answer<C> {
         let record = catch_unwind(AssertUnwindSafe(|| codec.record(answer)));
         let panicked = |_| Err(Rejection::new(Stage::Encode, "the encoder panicked"));
         let record = record.unwrap_or_else(panicked)?;
-        Ok(Verdict::Answer(Answered { record, inputs: self.kept }))
+        Ok(Verdict::Answer(Answered { record, inputs: self.kept }, self.inputs))
     }
 }

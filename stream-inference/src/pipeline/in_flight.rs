@@ -43,8 +43,6 @@ enum State<T, C: Codec> {
 pub(super) struct Done<T, C: Codec> {
     pub(super) delivery: Delivery<T>,
     pub(super) verdict: Verdict<C>,
-    /// Inputs that were answered.
-    pub(super) answered: usize,
     pub(super) received: Instant,
     /// What it takes until it is settled.
     pub(super) bytes: usize,
@@ -52,7 +50,8 @@ pub(super) struct Done<T, C: Codec> {
 
 /// How a message shall end.
 pub(super) enum Verdict<C: Codec> {
-    Answer(Answered<C::Record, C::Input>),
+    /// With how many of its inputs were answered.
+    Answer(Answered<C::Record, C::Input>, usize),
     Reject(Rejection),
     Retry,
 }
@@ -122,11 +121,10 @@ impl<T, C: Codec> InFlight<T, C> {
         sequence: Sequence,
         delivery: Delivery<T>,
         verdict: Verdict<C>,
-        answered: usize,
     ) {
         let message = self.messages.get_mut(&sequence).expect("finished while in flight");
         let (received, bytes) = (message.received, message.bytes);
-        message.state = State::Done(Done { delivery, verdict, answered, received, bytes });
+        message.state = State::Done(Done { delivery, verdict, received, bytes });
         let Some(lane) = message.lane.clone() else {
             self.release(sequence);
             return;

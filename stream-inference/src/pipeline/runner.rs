@@ -235,7 +235,7 @@ where
                     self.settle(written);
                 }
                 Some((sequence, delivery)) = self.delayed.next() => {
-                    self.in_flight.finish(sequence, delivery, Verdict::Retry, 0);
+                    self.in_flight.finish(sequence, delivery, Verdict::Retry);
                 }
                 inferred = self.inference.output.recv() => {
                     self.inferred(inferred.ok_or(ended("inference"))?)?;
@@ -422,14 +422,12 @@ where
     ) -> Result<(), PipelineError> {
         let inputs = answer.inputs();
         match answer.finish(&received, &*self.codec, at) {
-            Ok(verdict @ Verdict::Answer(_)) => {
-                self.failures.forget(&received.delivery.id);
-                self.in_flight.finish(received.sequence, received.delivery, verdict, inputs);
-                Ok(())
-            }
             Ok(verdict) => {
-                self.answers -= inputs;
-                self.in_flight.finish(received.sequence, received.delivery, verdict, 0);
+                match verdict {
+                    Verdict::Answer(..) => self.failures.forget(&received.delivery.id),
+                    Verdict::Reject(_) | Verdict::Retry => self.answers -= inputs,
+                }
+                self.in_flight.finish(received.sequence, received.delivery, verdict);
                 Ok(())
             }
             Err(rejection) => {
@@ -472,7 +470,7 @@ where
             OnErrorAction::Retry | OnErrorAction::DeadLetter => {}
         }
         self.count_refusal(&delivery.id, &rejection)?;
-        self.in_flight.finish(sequence, delivery, Verdict::Reject(rejection), 0);
+        self.in_flight.finish(sequence, delivery, Verdict::Reject(rejection));
         Ok(())
     }
 

@@ -26,20 +26,19 @@ impl Spans {
         &mut self,
         delivery: &Delivery<T>,
         verdict: &Verdict<C>,
-        answered: usize,
         received: Instant,
     ) -> Option<TraceContext> {
         let parent = TraceContext::read(&delivery.attributes)?;
         #[cfg(feature = "traces")]
         {
-            let span = collected::begin(&parent, delivery, verdict, answered, received);
+            let span = collected::begin(&parent, delivery, verdict, received);
             if let Some((span, context)) = span {
                 self.open.push(span);
                 return Some(context);
             }
         }
         #[cfg(not(feature = "traces"))]
-        let _ = (verdict, answered, received);
+        let _ = (verdict, received);
         Some(parent.child())
     }
 
@@ -73,7 +72,6 @@ mod collected {
         parent: &TraceContext,
         delivery: &Delivery<T>,
         verdict: &Verdict<C>,
-        answered: usize,
         received: Instant,
     ) -> Option<(BoxedSpan, TraceContext)> {
         let tracer = global::tracer(names::program());
@@ -105,8 +103,8 @@ mod collected {
             span.set_attribute(KeyValue::new("messaging.kafka.offset", offset));
         }
         match verdict {
-            Verdict::Answer(_) => {
-                span.set_attribute(KeyValue::new(names::header(names::inputs()), answered as i64));
+            Verdict::Answer(_, inputs) => {
+                span.set_attribute(KeyValue::new(names::header(names::inputs()), *inputs as i64));
             }
             Verdict::Reject(rejection) => failed(&mut span, rejection.stage.to_string()),
             Verdict::Retry => failed(&mut span, "RETRY".to_owned()),

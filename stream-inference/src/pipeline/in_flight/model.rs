@@ -148,7 +148,7 @@ fn delivery(number: usize, lane: Option<u8>) -> Delivery<usize> {
 fn ends(ready: Vec<Done<usize, Toy>>) -> Vec<(usize, End)> {
     let end = |verdict| match verdict {
         Verdict::Retry => End::Retry,
-        Verdict::Answer(_) | Verdict::Reject(_) => End::Reject,
+        Verdict::Answer(..) | Verdict::Reject(_) => End::Reject,
     };
     ready.into_iter().map(|done| (done.delivery.token, end(done.verdict))).collect()
 }
@@ -209,7 +209,7 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
                     End::Reject => Verdict::Reject(Rejection::new(Stage::Infer, "refused")),
                     End::Retry => Verdict::Retry,
                 };
-                in_flight.finish(received.sequence, received.delivery, verdict, 0);
+                in_flight.finish(received.sequence, received.delivery, verdict);
                 model.finish(message, end);
             }
             Step::Take => {

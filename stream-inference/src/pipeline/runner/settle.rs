@@ -71,13 +71,13 @@ where
         let (verdicts, records, failure) = (Vec::new(), Vec::new(), None);
         let (bytes, inputs) = (0, 0);
         let mut written = Written { verdicts, bytes, inputs, records, spans, received, failure };
-        for Done { delivery, verdict, answered, received, bytes } in self.in_flight.take_ready() {
+        for Done { delivery, verdict, received, bytes } in self.in_flight.take_ready() {
             written.received = written.received.min(received);
             written.bytes += bytes;
-            let trace = written.spans.begin(&delivery, &verdict, answered, received);
+            let trace = written.spans.begin(&delivery, &verdict, received);
             let outcome = match verdict {
-                Verdict::Answer(result) => {
-                    written.inputs += answered;
+                Verdict::Answer(result, inputs) => {
+                    written.inputs += inputs;
                     let outcome = match self.config.record_only {
                         true => {
                             self.refusals = 0;

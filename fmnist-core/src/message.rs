@@ -31,4 +31,6 @@ mod tests;
 pub use codec::{Asked, Images, Requests, ResultsConfig};
 pub use inference::{InferenceBody, InferenceRequest, OUTPUTS, Output};
 pub use request::{MAX_IMAGES, Request, decode};
-pub use result::{PredictionRecord, ResultRecord, TopClass, rfc3339};
+pub use result::{PredictionRecord, ResultRecord, TopClass};
+
+pub use crate::codec::rfc3339;

@@ -28,8 +28,8 @@ pub use enriched::{Enriched, Enriching};
 pub use filter::Filter;
 pub use json::{Json, Values};
 pub use raw::Raw;
-pub use record::Record;
-pub use split::split;
+pub use record::{Record, rfc3339};
+pub use split::{payload_bytes, split};
 
 use crate::{
     predict::ModelIdentity,

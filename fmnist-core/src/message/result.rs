@@ -1,12 +1,13 @@
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(doc, test))]
+use crate::codec::rfc3339;
 use crate::{
     classifier::{ModelIdentity, Prediction},
-    codec::split,
+    codec::{payload_bytes, split},
     transport::{Attributes, Outbound, Source},
 };
 
@@ -120,9 +121,8 @@ impl ResultRecord {
     pub fn outbound(&self, key: Option<&Bytes>, max_bytes: usize) -> Vec<Outbound> {
         let key = key.cloned().unwrap_or_else(|| Bytes::copy_from_slice(self.id.as_bytes()));
         let attributes: Attributes = [("content-type", "application/json")].into_iter().collect();
-        // A large key goes out with every part: it must not multiply them without a bound.
         let envelope_bytes = key.len() + attributes.size_bytes();
-        self.encode(max_bytes.saturating_sub(envelope_bytes).max(max_bytes / 8))
+        self.encode(payload_bytes(max_bytes, envelope_bytes))
             .into_iter()
             .map(|payload| Outbound {
                 key: Some(key.clone()),
@@ -172,11 +172,6 @@ struct Part<'a> {
     predictions: &'a [PredictionRecord],
     received_at: &'a str,
     inferred_at: &'a str,
-}
-
-/// The time as results say it: RFC 3339, UTC, milliseconds, such as `2026-11-24T03:55:31.123Z`.
-pub fn rfc3339(at: Timestamp) -> String {
-    format!("{at:.3}")
 }
 
 #[cfg(test)]

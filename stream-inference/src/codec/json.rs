@@ -15,6 +15,8 @@ use crate::{
 
 /// Results above this many bytes are split.
 const MAX_RESULT_BYTES: usize = 900_000;
+/// What one output takes where nothing is said, in bytes.
+pub(super) const OUTPUT_BYTES: usize = 512;
 /// Inputs that an array may have at most.
 const MAX_INPUTS: usize = 10_000;
 
@@ -60,12 +62,7 @@ impl<I, O> Json<I, O> {
     pub const fn with_max_result_bytes(self, max_result_bytes: usize) -> Self {
         Self { max_result_bytes, ..self }
     }
-}
 
-/// What one output takes where nothing is said, in bytes.
-pub(super) const OUTPUT_BYTES: usize = 512;
-
-impl<I, O> Json<I, O> {
     /// What one output takes from the model to its settlement, in bytes; see
     /// [`Codec::output_bytes`]. 512 where nothing is said: say it of large ones, such as embeddings.
     #[must_use]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::split;
+use super::split::{payload_bytes, split};
 use crate::{
     predict::ModelIdentity,
     transport::{Attributes, Outbound, Source},
@@ -24,9 +24,9 @@ pub struct Record<O> {
     pub model: Arc<ModelIdentity>,
     /// One output for each input, in their order.
     pub predictions: Vec<O>,
-    /// When the message was received: RFC 3339, UTC, milliseconds.
+    /// When the message was received: as [`rfc3339`] writes it.
     pub received_at: String,
-    /// When its last input was answered: RFC 3339, UTC, milliseconds.
+    /// When its last input was answered: as [`rfc3339`] writes it.
     pub inferred_at: String,
 }
 
@@ -49,7 +49,6 @@ impl<O> Record<O> {
     pub(super) fn of<C: super::Codec<Output = O> + ?Sized>(
         answer: super::Answer<'_, C>,
     ) -> (Self, C::Context) {
-        let rfc3339 = |at: Timestamp| format!("{at:.3}");
         let record = Self {
             schema: Self::SCHEMA,
             id: answer.id.to_owned(),
@@ -96,8 +95,7 @@ impl<O: Serialize> Record<O> {
     ) -> serde_json::Result<Vec<Outbound>> {
         let longest = format!("{}#99999/99999", self.id);
         let empty = self.outbound(key, JSON, &longest, Bytes::new());
-        // A large key goes out with every part: it must not multiply them without a bound.
-        let max_bytes = max_bytes.saturating_sub(empty.size_bytes()).max(max_bytes / 8);
+        let max_bytes = payload_bytes(max_bytes, empty.size_bytes());
         let encoded = |id: &str, predictions: &[O]| {
             serde_json::to_vec(&Part {
                 schema: self.schema,
@@ -113,6 +111,11 @@ impl<O: Serialize> Record<O> {
         let message = |(id, part): (String, Vec<u8>)| self.outbound(key, JSON, &id, part.into());
         Ok(parts.into_iter().map(message).collect())
     }
+}
+
+/// The time as results say it: RFC 3339, UTC, milliseconds, such as `2026-11-24T03:55:31.123Z`.
+pub fn rfc3339(at: Timestamp) -> String {
+    format!("{at:.3}")
 }
 
 pub(super) const JSON: &str = "application/json";

@@ -45,6 +45,12 @@ pub fn split<T, B: AsRef<[u8]>, E>(
     encode_all(id, &chunks, &mut encode)
 }
 
+/// What a part's payload may have of `max_bytes`, where key and headers take `envelope_bytes`. A large
+/// key goes out with every part, and must not multiply them without a bound: an eighth is left at least.
+pub fn payload_bytes(max_bytes: usize, envelope_bytes: usize) -> usize {
+    max_bytes.saturating_sub(envelope_bytes).max(max_bytes / 8)
+}
+
 fn encode_all<T, B, E>(
     id: &str,
     chunks: &[&[T]],

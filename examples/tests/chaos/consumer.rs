@@ -59,7 +59,18 @@ pub(crate) async fn consume(settings: Settings) -> anyhow::Result<()> {
 
 async fn run<T: Transport>(transport: T) -> anyhow::Result<()> {
     let shutdown = shutdown_signal()?;
-    println!("{READY}");
+    let shutdown = async move {
+        let ready = async {
+            println!("{READY}");
+            std::future::pending().await
+        };
+        // In this order: before the signal is waited for, it ends the process at once.
+        tokio::select! {
+            biased;
+            () = shutdown => {}
+            () = ready => {}
+        }
+    };
     let report = pipeline(transport)?.run(shutdown).await?;
     println!("{}", report.inputs);
     Ok(())

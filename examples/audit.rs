@@ -10,10 +10,11 @@ use fmnist_core::{
     message::ResultRecord,
     transport::DeadLetter,
 };
-use fmnist_examples::{Replay, failed, prepare, print_line};
-use frontend_actix::{Config, log_from_env};
+use fmnist_examples::{Replay, prepare};
+use frontend_actix::Config;
 use jiff::Timestamp;
 use serde_json::json;
+use service::{config::Document, failed, log_from_env, print_line};
 use transport_kafka::{KafkaHistory, KafkaSpan, KafkaStart};
 
 /// Proves from Kafka's topics that every message of a window came to exactly one end: a result, all

@@ -13,13 +13,15 @@ use fmnist_core::{
     pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::Transport,
 };
-use fmnist_examples::{Backlog, Bounded, Console, Prepared, ended, prepare, watch};
+use fmnist_examples::{Backlog, Bounded, Console, Prepared, prepare};
 use frontend_actix::{
-    Broker, BrokerKind, Config, ConfigArguments, Frontend, Metrics, Traces, has_pubsub,
-    kafka_broker, pubsub_broker, run_program, shutdown_signal, stderr,
+    Broker, BrokerKind, Config, Frontend, has_pubsub, kafka_broker, pubsub_broker,
 };
 use jiff::Timestamp;
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
+use service::{
+    ConfigArguments, Metrics, Traces, ended, run_program, shutdown_signal, stderr, watch,
+};
 use tokio::{
     sync::{broadcast, watch},
     task::JoinSet,
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
 
 async fn demonstrate(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
     let shutdown = shutdown_signal()?;
-    let mut config = arguments.config.read()?;
+    let mut config: Config = arguments.config.read()?;
     if let Some(port) = arguments.port {
         config.server.port = port;
         config.origins.record("server.port", "--port");

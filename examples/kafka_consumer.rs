@@ -8,10 +8,9 @@ use fmnist_core::{
     Supervisor,
     pipeline::{Pipeline, PipelineConfig},
 };
-use fmnist_examples::{
-    Backfill, Console, ConsumerArguments, ended, observe, prepare_consumer, wait_for,
-};
-use frontend_actix::{BrokerKind, Traces, run_program, stderr};
+use fmnist_examples::{Console, prepare_consumer, wait_for};
+use frontend_actix::BrokerKind;
+use service::{Backfill, Consumer, ConsumerArguments, run_program, stderr};
 use transport_kafka::KafkaTransport;
 
 const EXAMPLES: &str = "Examples:
@@ -46,42 +45,25 @@ async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> 
     else {
         return Ok(());
     };
-    let (pulse, probes) = observe(&config, "kafka", &parts)?;
-    let traces = Traces::from_env();
+    let consumer = Consumer::start(&config.server.probes(), "kafka", &parts)?;
     let requests = prepared.requests(&config);
-    let database = wait_for(prepared.database, &pulse, &probes).await?;
+    let database = wait_for(prepared.database, &consumer).await?;
     let end = arguments.backfill.prepare(&mut config.kafka).await?;
     let transport = KafkaTransport::connect_until(&config.kafka, end.spans()).await?;
-    let transport = transport.with_pulse(&pulse);
-    probes.ready();
+    let transport = transport.with_pulse(consumer.pulse());
     let servers = &config.kafka.bootstrap_servers;
     stderr().line(format_args!("listening on topic {} at {servers}", config.kafka.topic));
 
-    let database = arguments.backfill.database(database, &config);
+    // What is read again is a run of its own, named as its group, unless the configuration names one.
+    let database = match arguments.backfill.is_again() && config.database.run.is_empty() {
+        true => database.map(|database| database.with_run(config.kafka.group_id.clone())),
+        false => database,
+    };
     let record_only = config.kafka.results_topic().is_none();
     let settings = PipelineConfig { record_only, ..config.pipeline() };
     let is_record = record_only && database.is_none();
-    let mut is_cut_short = arguments.backfill.has_end();
     let console = Console::from_env(prepared.is_synthetic).as_record(is_record);
-    let report = Pipeline::new(transport, prepared.model, requests, settings)
-        .with_sink((database, console))
-        .with_pulse(pulse)
-        .run(async {
-            tokio::select! {
-                () = shutdown => {}
-                () = end.reached() => is_cut_short = false,
-                _ = parts.ended() => {}
-            }
-            probes.draining();
-        })
-        .await?;
-    probes.stop().await;
-    traces.stop().await;
-    ended(&report)?;
-    anyhow::ensure!(
-        !is_cut_short,
-        "stopped before the end of the topic; group {} goes on from here with --until-end, without --from",
-        config.kafka.group_id
-    );
-    Ok(())
+    let pipeline =
+        Pipeline::new(transport, prepared.model, requests, settings).with_sink((database, console));
+    end.reached_by(consumer, pipeline, shutdown).await
 }

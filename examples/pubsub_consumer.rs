@@ -8,8 +8,9 @@ use fmnist_core::{
     Supervisor,
     pipeline::{Pipeline, PipelineConfig},
 };
-use fmnist_examples::{Console, ConsumerArguments, ended, observe, prepare_consumer, wait_for};
-use frontend_actix::{BrokerKind, Traces, run_program, stdout};
+use fmnist_examples::{Console, prepare_consumer, wait_for};
+use frontend_actix::BrokerKind;
+use service::{Consumer, ConsumerArguments, run_program, stdout};
 use transport_pubsub::PubSubTransport;
 
 const EXAMPLES: &str = "Examples:
@@ -41,13 +42,11 @@ async fn consume(arguments: ConsumerArguments, parts: Supervisor) -> anyhow::Res
     let Some(prepared) = prepare_consumer(&config, &arguments, BrokerKind::PubSub).await? else {
         return Ok(());
     };
-    let (pulse, probes) = observe(&config, "pubsub", &parts)?;
-    let traces = Traces::from_env();
+    let consumer = Consumer::start(&config.server.probes(), "pubsub", &parts)?;
     let requests = prepared.requests(&config);
-    let database = wait_for(prepared.database, &pulse, &probes).await?;
+    let database = wait_for(prepared.database, &consumer).await?;
     let transport = PubSubTransport::connect_within(&config.pubsub, &config.batch).await?;
-    let transport = transport.with_pulse(&pulse);
-    probes.ready();
+    let transport = transport.with_pulse(consumer.pulse());
     let subscription = config.pubsub.subscription_name(&config.pubsub.subscription_id);
     stdout().line(format_args!("Listening for messages on {subscription}..\n\nstarting stream..."));
 
@@ -55,20 +54,9 @@ async fn consume(arguments: ConsumerArguments, parts: Supervisor) -> anyhow::Res
     let settings = PipelineConfig { record_only, ..config.pipeline() };
     let is_record = record_only && database.is_none();
     let console = Console::from_env(prepared.is_synthetic).as_record(is_record);
-    let report = Pipeline::new(transport, prepared.model, requests, settings)
-        .with_sink((database, console))
-        .with_pulse(pulse)
-        .run(async {
-            tokio::select! {
-                () = shutdown => {}
-                _ = parts.ended() => {}
-            }
-            probes.draining();
-        })
-        .await;
-    probes.stop().await;
-    traces.stop().await;
+    let pipeline =
+        Pipeline::new(transport, prepared.model, requests, settings).with_sink((database, console));
+    let ended = consumer.run(pipeline, shutdown).await;
     stdout().line("ending stream...");
-    let report = report?;
-    ended(&report)
+    ended
 }

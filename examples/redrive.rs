@@ -11,9 +11,9 @@ use clap::{Parser, ValueEnum};
 use fmnist_core::transport::{
     DeadLetter, Limits, Outbound, Outcome, PublishError, Publisher, Transport, TransportError,
 };
-use fmnist_examples::{failed, print_line};
-use frontend_actix::{Config, log_from_env};
+use frontend_actix::Config;
 use jiff::Timestamp;
+use service::{config::Document, failed, log_from_env, print_line};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use transport_kafka::{KafkaHistory, KafkaPublisher, KafkaStart};
 use transport_pubsub::{PubSubConfig, PubSubPublisher, PubSubTransport};

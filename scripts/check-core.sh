@@ -44,7 +44,7 @@ if [ -n "$words" ]; then
 fi
 
 # A line that names a Unix-only module must have `cfg(unix)` within the six lines above it.
-unix=$(find stream-inference/src fmnist-core/src transport-*/src frontend-*/src training/src -name '*.rs' -print0 |
+unix=$(find stream-inference/src fmnist-core/src transport-*/src service/src frontend-*/src training/src -name '*.rs' -print0 |
     xargs -0 awk '
         FNR == 1 { guarded = -10 }
         /cfg\(unix\)|cfg!\(unix\)/ { guarded = FNR }

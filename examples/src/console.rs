@@ -4,8 +4,8 @@ use fmnist_core::{
     message::ResultRecord,
     pipeline::{Answered, Sink, SinkError},
 };
-use frontend_actix::{Outlet, stdout};
 use jiff::{Timestamp, tz::TimeZone};
+use service::{Outlet, stdout};
 
 use crate::time_zone::time_zone_from_env;
 

@@ -26,9 +26,8 @@ use fmnist_core::{
     message::{Requests, ResultsConfig},
     pipeline::{Pipeline, PipelineConfig},
 };
-use fmnist_examples::UNREAD;
-use frontend_actix::{finish, log_from_env, shutdown_signal_or};
 use line::Format;
+use service::{UNREAD, finish, log_from_env, shutdown_signal_or};
 use transport::Lines;
 
 /// Classifies JSON lines on stdin; results on stdout, logs on stderr

@@ -1,19 +1,16 @@
 //! Answers on their way to readers who may be slow, or never read.
 
 use std::{
-    any::Any,
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use actix_web::{
     Error,
     body::{BodySize, BoxBody, MessageBody},
-    dev::{Extensions, ServiceRequest, ServiceResponse},
+    dev::{ServiceRequest, ServiceResponse},
     middleware::Next,
-    rt::net::TcpStream,
     web,
 };
 use bytes::Bytes;
@@ -25,23 +22,6 @@ use crate::site::Site;
 const SMALL_BYTES: usize = 64 << 10;
 /// As much of an answer is copied for the network at once.
 pub(crate) const PIECE_BYTES: usize = 32 << 10;
-
-/// Ends a connection whose client takes nothing of its answer for so long, the answer's room in memory
-/// with it. The system sees that better than a server could, which only knows what it handed over.
-pub(crate) fn cut_off_stalled(
-    timeout: Duration,
-) -> impl Fn(&dyn Any, &mut Extensions) + Send + Sync + 'static {
-    move |connection, _| {
-        #[cfg(target_os = "linux")]
-        if let Some(stream) = connection.downcast_ref::<TcpStream>()
-            && let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(timeout))
-        {
-            tracing::warn!(%error, "a client that does not read its answer is not cut off");
-        }
-        #[cfg(not(target_os = "linux"))]
-        let _ = (connection, timeout);
-    }
-}
 
 /// Counts a large answer until its reader has it, and refuses it where too many wait for theirs.
 pub(crate) async fn bound(

@@ -1,35 +1,26 @@
-//! `config.json`, the environment over it, and what both may say.
-//!
-//! Layers, strongest first: `FMNIST_SECTION__KEY`, the well-known names (`PORT`,
-//! `PUBSUB_PROJECT_ID`, `GOOGLE_CLOUD_PROJECT`, `PUBSUB_EMULATOR_HOST`), the file, the defaults. A
-//! name with `_FILE` at its end takes the value from that file, for secrets. A variable that is empty is
-//! as good as none.
+//! `config.json`, the environment over it, and what both may say: see [`service::config`] for the layers.
+//! The well-known names are `PORT`, `PUBSUB_PROJECT_ID`, `GOOGLE_CLOUD_PROJECT` and
+//! `PUBSUB_EMULATOR_HOST`.
 
-mod arguments;
-mod conflicts;
 mod error;
-mod layers;
-mod links;
-mod origins;
-mod ranges;
 mod sections;
 #[cfg(test)]
 mod tests;
-mod unique;
 
-use std::path::Path;
-
-use fmnist_core::pipeline::{BatchConfig, OnError, PipelineConfig, ResultsConfig};
-use layers::Layers;
+use fmnist_core::{
+    Engine,
+    pipeline::{BatchConfig, OnError, PipelineConfig, ResultsConfig},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use service::config::{
+    BATCHES, Document, Origins, PROBES, Range, check_kafka, check_pubsub, emulator_from,
+};
 use sink_sql::DatabaseConfig;
 use transport_kafka::KafkaConfig;
-use transport_pubsub::{Emulator, PubSubConfig};
+use transport_pubsub::PubSubConfig;
 
-pub use arguments::ConfigArguments;
 pub use error::ConfigError;
-pub use origins::Origins;
 pub use sections::{DataConfig, ModelConfig, ServerConfig};
 
 /// Everything that can be configured; every key has a default.
@@ -60,60 +51,83 @@ pub struct Config {
     pub origins: Origins,
 }
 
-impl Config {
-    /// Reads `file`, if one is given, and the process's environment.
-    ///
-    /// # Errors
-    /// See [`ConfigError`]: each names the key or variable that is to be changed.
-    pub fn from_env(file: Option<&Path>) -> Result<Self, ConfigError> {
-        // Variables that are not UTF-8 can't be ours.
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Self::load(file, variables)
+/// What a number may be, beside those of any program.
+const RANGES: [Range; 14] = [
+    ("model.threads", 1..=1_024),
+    ("results.top_k", 0..=1_000),
+    ("results.max_result_bytes", 1..=1 << 30),
+    ("database.retention_days", 1..=36_500),
+    ("server.port", 0..=65_535),
+    ("server.max_body_bytes", 1..=1 << 30),
+    ("server.max_bodies_bytes", 1..=1 << 34),
+    ("server.max_requests_per_second", 1..=1_000_000),
+    ("server.max_inferences", 1..=65_536),
+    ("server.max_waiting", 0..=65_536),
+    ("server.max_wait_ms", 0..=60_000),
+    ("server.max_streams", 0..=100_000),
+    ("server.max_connections", 1..=1_000_000),
+    ("server.read_timeout_ms", 1..=600_000),
+];
+
+impl Document for Config {
+    type Error = ConfigError;
+
+    const NOT_AVAILABLE: &[&str] = &["results.format"];
+    const WELL_KNOWN: &[(&str, &str)] = &[
+        ("GOOGLE_CLOUD_PROJECT", "pubsub.project_id"),
+        ("PUBSUB_PROJECT_ID", "pubsub.project_id"),
+        ("PORT", "server.port"),
+    ];
+    /// What libraries, tests and benchmarks read.
+    const RESERVED: &[&str] = &["DATA", "KERNEL", "LOG", "TEST_", "BENCH_"];
+
+    fn ranges() -> Vec<Range> {
+        [&RANGES[..], &BATCHES, &PROBES].concat()
     }
 
-    /// Reads `file`, if one is given, under these variables.
-    ///
-    /// # Errors
-    /// See [`ConfigError`].
-    pub fn load(
-        file: Option<&Path>,
-        variables: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, ConfigError> {
-        let defaults = serde_json::to_value(Self::default()).expect("defaults are plain data");
-        let mut layers = Layers::new(defaults);
-        if let Some(path) = file {
-            layers.add_file(path)?;
-        }
-        // Empty is what compose files and CI systems make of a variable that nobody set.
-        let mut variables: Vec<_> =
-            variables.into_iter().filter(|(_, text)| !text.is_empty()).collect();
-        // A section comes before the keys in it, and a value before the file that it may be in.
-        variables.sort();
-        layers.add_variables(&variables)?;
-        let Layers { merged, mut origins, .. } = layers;
-        ranges::check(&merged, &origins)?;
-        let mut config: Self = serde_path_to_error::deserialize(merged).map_err(|error| {
-            let key = error.path().to_string();
-            let origin = origins.of(&key).to_owned();
-            ConfigError::Value { origin, key, source: error.into_inner() }
-        })?;
-        let named = |wanted| variables.iter().find(|(name, _)| name == wanted);
-        if let Some((name, host)) = named("PUBSUB_EMULATOR_HOST") {
-            config.pubsub.emulator = Some(Emulator::new(host)?);
-            origins.record("pubsub.emulator", name);
-        }
-        if let Some((name, kernel)) = named("FMNIST_KERNEL") {
-            config.model.kernel = Some(kernel.parse().map_err(ConfigError::Kernel)?);
+    fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    fn origins_mut(&mut self) -> &mut Origins {
+        &mut self.origins
+    }
+
+    fn settle(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
+        let Self { kafka, pubsub, model, database, data, origins, .. } = self;
+        emulator_from(variables, pubsub, origins)?;
+        if let Some((name, kernel)) = variables.iter().find(|(name, _)| name == "FMNIST_KERNEL") {
+            model.kernel = Some(kernel.parse().map_err(ConfigError::Kernel)?);
             origins.record("model.kernel", name);
         }
-        config.origins = origins;
-        conflicts::check(&mut config)?;
-        config.server.check()?;
-        Ok(config)
+        for text in [&mut model.model_version, &mut database.url] {
+            drop(text.take_if(|text| text.is_empty()));
+        }
+        drop(data.path.take_if(|path| path.as_os_str().is_empty()));
+        check_pubsub(pubsub, origins)?;
+        model.engine.parse::<Engine>().map_err(|source| ConfigError::Engine {
+            origin: origins.of("model.engine").to_owned(),
+            source,
+        })?;
+        check_kafka(kafka, origins)?;
+        self.server.check()
     }
 
+    fn beside(&self) -> Vec<(&'static str, String)> {
+        let emulator = self.pubsub.emulator.as_ref().map(|emulator| emulator.endpoint());
+        let kernel = self.model.kernel.map(|kernel| kernel.to_string());
+        let beside = [("pubsub.emulator", emulator), ("model.kernel", kernel)];
+        beside.into_iter().filter_map(|(key, text)| Some((key, text?))).collect()
+    }
+
+    fn value(&self) -> Value {
+        let mut value = service::config::plain(self);
+        value["database"]["url"] = self.database.shown_url().into();
+        value
+    }
+}
+
+impl Config {
     /// What a pipeline takes of this.
     pub fn pipeline(&self) -> PipelineConfig {
         PipelineConfig {
@@ -123,85 +137,18 @@ impl Config {
         }
     }
 
-    /// The effective configuration as indented JSON, secrets hidden, for a log.
-    pub fn shown(&self) -> String {
-        let mut value = self.value();
-        if let Some(emulator) = &self.pubsub.emulator {
-            value["pubsub"]["emulator"] = emulator.endpoint().into();
-        }
-        format!("{value:#}")
-    }
-
-    /// The effective configuration as a file that means the same, secrets hidden.
-    pub fn document(&self) -> String {
-        format!("{:#}", self.value())
-    }
-
-    /// A line for each key with its value, secrets hidden, and where it came from.
-    pub fn explained(&self) -> String {
-        let mut leaves = Vec::new();
-        layers::flatten(self.value(), &mut Vec::new(), &mut leaves);
-        let mut lines: Vec<(String, String)> =
-            leaves.into_iter().map(|(key, value)| (key.join("."), value.to_string())).collect();
-        if let Some(emulator) = &self.pubsub.emulator {
-            lines.push(("pubsub.emulator".to_owned(), emulator.endpoint()));
-        }
-        if let Some(kernel) = self.model.kernel {
-            lines.push(("model.kernel".to_owned(), kernel.to_string()));
-        }
-        let line = |(key, value): (String, String)| {
-            let origin = self.origins.of(&key);
-            format!("{key} = {value}  # {origin}\n")
-        };
-        lines.into_iter().map(line).collect()
-    }
-
     /// The JSON Schema of the file, draft 7, with the range of every number.
     #[cfg(feature = "schema")]
     pub fn schema() -> Value {
         let mut schema = fmnist_core::message::schema::read::<Self>();
         let place = |key: &str| format!("/properties/{}", key.replace('.', "/properties/"));
-        for (key, range) in ranges::RANGES {
+        for (key, range) in Self::ranges() {
             let number = schema.pointer_mut(&place(key)).expect("every range has its key");
             number["minimum"] = (*range.start()).into();
             number["maximum"] = (*range.end()).into();
         }
-        let engines = fmnist_core::Engine::ALL.map(fmnist_core::Engine::name);
         schema.pointer_mut(&place("model.engine")).expect("a key")["enum"] =
-            engines.to_vec().into();
+            Engine::ALL.map(Engine::name).to_vec().into();
         schema
-    }
-
-    fn value(&self) -> Value {
-        let mut value = serde_json::to_value(self).expect("a configuration is plain data");
-        hide_secrets(&mut value);
-        value["database"]["url"] = self.database.shown_url().into();
-        value
-    }
-}
-
-/// A name with one of these in it is a secret's. All that librdkafka redacts is covered, but for the
-/// user's name and the paths of keys.
-const SECRET: [&str; 8] = [
-    "password",
-    "passphrase",
-    "secret",
-    "token",
-    "credential",
-    "jaas",
-    "oauthbearer.config",
-    ".pem",
-];
-
-fn hide_secrets(value: &mut Value) {
-    let Value::Object(members) = value else { return };
-    for (name, member) in members {
-        let name = name.to_ascii_lowercase();
-        match member {
-            Value::Null => {}
-            Value::Object(_) => hide_secrets(member),
-            _ if SECRET.iter().any(|word| name.contains(word)) => *member = "(hidden)".into(),
-            _ => {}
-        }
     }
 }

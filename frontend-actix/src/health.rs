@@ -5,12 +5,9 @@ use std::{
 };
 
 use actix_web::{HttpResponse, web};
-use fmnist_core::{
-    Part,
-    pipeline::{Pulse, Vitals},
-};
+use fmnist_core::Part;
 use futures_util::future::{OptionFuture, join_all};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use sink_sql::Database;
 use tokio::sync::{Notify, watch};
 
@@ -18,43 +15,7 @@ use crate::{Broker, error::ApiError, site::Site};
 
 /// `GET /livez`: the process answers and no part of its pipelines hangs, else 503 with what does.
 pub(crate) async fn live(site: web::Data<Site>) -> HttpResponse {
-    liveness(&site.frontend.pulses)
-}
-
-/// What `/livez` says of these pipelines.
-pub(crate) fn liveness(pulses: &[Pulse]) -> HttpResponse {
-    if pulses.is_empty() {
-        return HttpResponse::Ok().json(json!({ "status": "live" }));
-    }
-    let vitals: Vec<Vitals> = pulses.iter().map(Pulse::vitals).collect();
-    let pipeline = |vitals: &Vitals| {
-        json!({
-            "in_flight": vitals.in_flight,
-            "full": vitals.is_full,
-            "stalled": vitals.is_stalled,
-            "stalls": vitals.stalls,
-            "cut_off": vitals.is_cut_off,
-            "hangs": vitals.hangs,
-            "reason": vitals.reason,
-        })
-    };
-    let pipelines: Vec<Value> = vitals.iter().map(pipeline).collect();
-    let status = match () {
-        () if vitals.iter().any(|vitals| vitals.hangs.is_some()) => "hangs",
-        () if vitals.iter().any(|vitals| vitals.is_cut_off) => "cut off",
-        () => "live",
-    };
-    let body = json!({ "status": status, "pipelines": pipelines });
-    match vitals.iter().all(Vitals::is_alive) {
-        true => HttpResponse::Ok().json(body),
-        false => HttpResponse::ServiceUnavailable().json(body),
-    }
-}
-
-/// Why these pipelines do not get on, in words; `None` where all do.
-pub(crate) fn trouble(pulses: &[Pulse]) -> Option<String> {
-    let reasons: Vec<String> = pulses.iter().filter_map(|pulse| pulse.vitals().reason).collect();
-    (!reasons.is_empty()).then(|| reasons.join("; "))
+    service::liveness(&site.frontend.pulses)
 }
 
 /// `GET /readyz`: the model is warm, every configured broker and the database answer, and the
@@ -76,7 +37,7 @@ pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
         checks.insert(what.to_owned(), state.into());
     }
     if !site.frontend.pulses.is_empty() {
-        let trouble = trouble(&site.frontend.pulses);
+        let trouble = service::trouble(&site.frontend.pulses);
         is_ready &= trouble.is_none();
         let state = trouble.unwrap_or_else(|| "running".to_owned());
         checks.insert("consumers".to_owned(), state.into());

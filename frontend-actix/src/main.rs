@@ -4,9 +4,10 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use fmnist_core::{Batcher, Supervisor, dataset};
-use frontend_actix::{
-    Config, ConfigArguments, Frontend, INTERRUPTED, Metrics, Role, Survey, SurveyArguments,
-    connect_brokers, has_pubsub, read_results, run_program, shutdown_signal_or, stderr, stdout,
+use frontend_actix::{Config, Frontend, connect_brokers, has_pubsub, needs, read_results};
+use service::{
+    ConfigArguments, INTERRUPTED, Metrics, Role, Survey, SurveyArguments, config::Document,
+    run_program, shutdown_signal_or, stderr, stdout,
 };
 
 const EXAMPLES: &str = "Examples:
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
 async fn serve(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
     let asks = arguments.survey.check || arguments.survey.create;
     let shutdown = shutdown_signal_or(if asks { INTERRUPTED } else { 0 })?;
-    let mut config = arguments.config.read()?;
+    let mut config: Config = arguments.config.read()?;
     if let Some(port) = arguments.port {
         config.server.port = port;
         config.origins.record("server.port", "--port");
@@ -71,7 +72,7 @@ async fn serve(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
     }
 
     let mut survey = Survey::default();
-    if let Some(database) = survey.database_or_outage(&config.database).await {
+    if let Some(database) = needs::database_or_outage(&mut survey, &config.database).await {
         frontend = frontend.with_database(database);
     }
     survey.conclude()?;
@@ -89,9 +90,9 @@ async fn serve(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
 /// What the page needs of brokers, which at a normal start may be away.
 async fn survey(config: &Config, arguments: &SurveyArguments) -> anyhow::Result<Vec<String>> {
     let mut survey = Survey::default();
-    survey.test_set(config.data.path.as_deref());
-    survey.model(&config.model).await;
-    survey.database(&config.database).await;
+    needs::test_set(&mut survey, config.data.path.as_deref());
+    needs::model(&mut survey, &config.model).await;
+    needs::database(&mut survey, &config.database).await;
     survey.kafka(&config.kafka, Role::Page, arguments).await;
     if has_pubsub(config) {
         survey.pubsub(&config.pubsub, Role::Page, arguments).await;

@@ -4,12 +4,12 @@ use fmnist_core::{
     transport::{Attributes, Outbound, TraceContext},
 };
 use serde_json::{Value, json};
+use service::stdout;
 
 use crate::{
     BrokerKind,
     broker::Index,
     error::ApiError,
-    outlet::stdout,
     page,
     parameters::{Parameters, digits},
     site::Site,

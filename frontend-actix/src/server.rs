@@ -1,12 +1,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{
     App, Error, HttpServer,
@@ -39,39 +34,12 @@ const WORKERS: usize = 2;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Another program has the port.
-    #[error("port {port} on {bind} is in use; choose another with --port or server.port")]
-    PortInUse {
-        /// The address.
-        bind: IpAddr,
-        /// The port.
-        port: u16,
-    },
-    /// The address can't be bound.
-    #[error("cannot listen on {address}; choose another with --port, server.bind or server.port")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// Something else in this process collects metrics.
-    #[error("another recorder of metrics is installed in this process")]
-    Recorder,
+    /// Nothing listens.
+    #[error(transparent)]
+    Service(#[from] service::StartError),
     /// It would be unsafe.
     #[error(transparent)]
     Unsafe(#[from] ConfigError),
-}
-
-impl StartError {
-    pub(crate) fn from_bind(address: SocketAddr, source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                Self::PortInUse { bind: address.ip(), port: address.port() }
-            }
-            _ => Self::Bind { address, source },
-        }
-    }
 }
 
 /// A front end that answers requests.
@@ -107,6 +75,7 @@ impl RunningFrontend {
 
 pub(crate) fn start(frontend: Frontend, parts: &Supervisor) -> Result<RunningFrontend, StartError> {
     frontend.settings.check()?;
+    metrics::describe();
     let asked = SocketAddr::new(frontend.settings.bind, frontend.settings.port);
     let max_connections = frontend.settings.max_connections;
     let head_timeout = Duration::from_millis(frontend.settings.read_timeout_ms).min(HEAD_TIMEOUT);
@@ -121,9 +90,9 @@ pub(crate) fn start(frontend: Frontend, parts: &Supervisor) -> Result<RunningFro
         .workers(WORKERS)
         .max_connections(max_connections.div_ceil(WORKERS).max(1))
         .client_request_timeout(head_timeout)
-        .on_connect(answers::cut_off_stalled(write_timeout))
+        .on_connect(service::cut_off_stalled(write_timeout))
         .bind(asked)
-        .map_err(|source| StartError::from_bind(asked, source))?;
+        .map_err(|source| service::StartError::from_bind(asked, source))?;
     let address = server.addrs().first().copied().unwrap_or(asked);
     let server = server.run();
     let handle = server.handle();

@@ -7,11 +7,12 @@ use fmnist_core::{
     message::ResultRecord,
     pipeline::{BatchConfig, Pulse},
 };
+use service::Metrics;
 use sink_sql::Database;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
-    Broker, BrokerKind, Metrics, RunningFrontend, ServerConfig, StartError, error::ApiError,
+    Broker, BrokerKind, RunningFrontend, ServerConfig, StartError, error::ApiError,
     health::Readiness, limits::Limits, pictures::Gallery, results::History, server,
 };
 

@@ -3,6 +3,7 @@
 use std::{cell::OnceCell, fs};
 
 use frontend_actix::Config;
+use service::config::Document;
 
 /// Loads the file under the variables; what is then shown is JSON, and without the token.
 pub fn configuration(bytes: &[u8]) {

@@ -2,12 +2,18 @@ use std::{str::FromStr, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use frontend_actix::{Config, stderr};
 use jiff::Timestamp;
-use sink_sql::Database;
+use stream_inference::{
+    codec::Codec,
+    pipeline::{Pipeline, Sink},
+    predict::Predictor,
+    transport::Transport,
+};
 use transport_kafka::{
     KafkaConfig, KafkaSpan, KafkaStart, group_lag, set_group_start, topic_spans,
 };
+
+use crate::{Consumer, stderr};
 
 /// How often the group is asked how far it has come.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -50,13 +56,9 @@ impl FromStr for From {
 pub struct End(Option<(KafkaConfig, Vec<KafkaSpan>)>);
 
 impl Backfill {
-    /// The database for what is read: what is read again is a run of its own, named as its group,
-    /// unless the configuration names one.
-    pub fn database(&self, database: Option<Database>, config: &Config) -> Option<Database> {
-        match self.from.is_some() && config.database.run.is_empty() {
-            true => database.map(|database| database.with_run(config.kafka.group_id.clone())),
-            false => database,
-        }
+    /// Whether what was read before is read again.
+    pub const fn is_again(&self) -> bool {
+        self.from.is_some()
     }
 
     /// Whether the consumer is to come to an end by itself.
@@ -93,8 +95,42 @@ impl End {
         self.0.as_ref().map(|(_, spans)| &**spans)
     }
 
+    /// Runs the consumer to this end, or until `shutdown`.
+    ///
+    /// # Errors
+    /// As [`Consumer::run`], and where there is an end that was not reached.
+    pub async fn reached_by<T, P, C, S>(
+        self,
+        consumer: Consumer,
+        pipeline: Pipeline<T, P, C, S>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> anyhow::Result<()>
+    where
+        T: Transport,
+        P: Predictor,
+        C: Codec<Input = P::Input, Output = P::Output>,
+        S: Sink<C::Record, C::Input>,
+    {
+        let group = self.0.as_ref().map(|(config, _)| config.group_id.clone());
+        let mut is_reached = false;
+        let stop = async {
+            tokio::select! {
+                () = shutdown => {}
+                () = self.reached() => is_reached = true,
+            }
+        };
+        consumer.run(pipeline, stop).await?;
+        match group {
+            Some(group) if !is_reached => anyhow::bail!(
+                "stopped before the end of the topic; group {group} goes on from here with \
+                 --until-end, without --from"
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits until the group has committed everything up to the end; for ever without one.
-    pub async fn reached(self) {
+    async fn reached(self) {
         let Some((config, spans)) = self.0 else { return std::future::pending().await };
         loop {
             tokio::time::sleep(INTERVAL).await;

@@ -4,13 +4,16 @@ use std::{
     time::Duration,
 };
 
+use stream_inference::names;
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::outlet::{stderr, stdout};
 
 /// `pretty`, for people, is the default; `json` is an object a line, for log collectors.
-const FORMAT: &str = "FMNIST_LOG";
+fn format_variable() -> String {
+    format!("{}_LOG", names::prefix().to_ascii_uppercase())
+}
 
 /// Which events are logged.
 const FILTER: &str = "RUST_LOG";
@@ -19,7 +22,7 @@ const FILTER: &str = "RUST_LOG";
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Logs this process's events to stderr, because stdout is for results: which of them by `RUST_LOG`,
-/// in the form that `FMNIST_LOG` names, `pretty` or `json`. For programs, once, at their start; what is
+/// in the form that `FMNIST_LOG`, or another program's `PREFIX_LOG`, names, `pretty` or `json`. For programs, once, at their start; what is
 /// returned is kept to the end of `main`.
 ///
 /// No event has a message's key, headers or payload in it. Whoever does not read the log holds nobody
@@ -28,13 +31,13 @@ pub fn log_from_env() -> Logs {
     let filter = env::var(FILTER).ok().filter(|filter| !filter.is_empty());
     let filter = filter.and_then(|filter| EnvFilter::try_new(filter).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new("info,actix_server=warn"));
-    let asked = env::var(FORMAT).unwrap_or_default();
+    let asked = env::var(format_variable()).unwrap_or_default();
     let is_colourful = io::stderr().is_terminal();
     let subscriber = subscriber(&asked, filter, is_colourful, || stderr().clone());
     // An error means that logging was set up before, say by a test's harness.
     let _ = tracing::subscriber::set_global_default(subscriber);
     if !["", "pretty", "json"].contains(&&*asked) {
-        tracing::warn!(found = asked, "{FORMAT}: expected pretty or json");
+        tracing::warn!(found = asked, "{}: expected pretty or json", format_variable());
     }
     Logs(())
 }

@@ -3,23 +3,18 @@
 use std::{borrow::Cow, io, net::SocketAddr};
 
 use actix_web::{
-    App, Error, HttpResponse, HttpServer,
+    App, Error, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder,
     body::MessageBody,
     dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse},
-    web::{self, ServiceConfig},
+    web,
 };
-use fmnist_core::{Supervisor, pipeline::Pulse};
 use serde_json::json;
+use stream_inference::{Supervisor, pipeline::Pulse};
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::{
-    Metrics, ServerConfig, StartError, answers,
-    endpoint::{self, at},
-    guard::Policy,
-    health,
-};
+use crate::{Metrics, ProbesConfig, StartError, cut_off_stalled, health};
 
-/// Answers an orchestrator and Prometheus on [`ServerConfig::health_port`]; without one, nobody.
+/// Answers an orchestrator and Prometheus on [`ProbesConfig::health_port`]; without one, nobody.
 ///
 /// It needs no token, publishes nothing and tells no more than numbers.
 pub struct Probes {
@@ -51,7 +46,7 @@ impl Probes {
     /// # Errors
     /// See [`StartError`].
     pub fn start(
-        settings: &ServerConfig,
+        settings: &ProbesConfig,
         pulse: &Pulse,
         parts: &Supervisor,
     ) -> Result<Self, StartError> {
@@ -65,7 +60,7 @@ impl Probes {
             .disable_signals()
             .shutdown_timeout(1)
             .workers(1)
-            .on_connect(answers::cut_off_stalled(settings.write_timeout()))
+            .on_connect(cut_off_stalled(settings.write_timeout()))
             .bind(asked)
             .map_err(|source| StartError::from_bind(asked, source))?;
         let address = server.addrs().first().copied().unwrap_or(asked);
@@ -121,19 +116,34 @@ fn app(
         InitError = (),
     >,
 > {
-    let endpoints = [
-        at("/livez").get(Policy::Probes, live),
-        at("/readyz").get(Policy::Probes, ready),
-        at("/metrics").get(Policy::Probes, metrics),
-    ];
-    let routes = |services: &mut ServiceConfig| {
-        // There is nobody to keep out: see `Probes`.
-        endpoints.into_iter().for_each(|endpoint| endpoint.register(services, |route, _| route));
-    };
     App::new()
         .app_data(web::Data::new(state))
-        .configure(routes)
-        .default_service(endpoint::missing())
+        .service(reading("/livez", live))
+        .service(reading("/readyz", ready))
+        .service(reading("/metrics", metrics))
+        .default_service(web::to(missing))
+}
+
+/// Answers `GET` and `HEAD`, and any other method with 405.
+fn reading<F, A>(path: &str, handler: F) -> Resource
+where
+    F: Handler<A>,
+    A: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    const ALLOW: &str = "GET, HEAD";
+    let wrong_method = || async {
+        let error = json!({ "error": format!("this address answers {ALLOW}") });
+        HttpResponse::MethodNotAllowed().insert_header(("allow", ALLOW)).json(error)
+    };
+    web::resource(path)
+        .route(web::get().to(handler.clone()))
+        .route(web::head().to(handler))
+        .default_service(web::to(wrong_method))
+}
+
+async fn missing() -> HttpResponse {
+    HttpResponse::NotFound().json(json!({ "error": "there is nothing here" }))
 }
 
 async fn live(state: web::Data<State>) -> HttpResponse {
@@ -169,11 +179,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::metrics::local;
 
     #[actix_web::test]
     async fn a_consumer_is_ready_between_its_connection_and_its_drain_and_red_while_cut_off() {
-        let (_recorder, metrics) = local();
+        let (_recorder, metrics) = Metrics::on_a_thread();
         let (unready, readiness) = watch::channel(Some("it starts".into()));
         let pulse = Pulse::default();
         let state = State { metrics, pulse: pulse.clone(), unready: readiness };
@@ -210,7 +219,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_dependency_that_is_away_makes_a_consumer_unready_in_words_and_never_dead() {
-        let (_recorder, metrics) = local();
+        let (_recorder, metrics) = Metrics::on_a_thread();
         let (_unready, readiness) = watch::channel(None);
         let pulse = Pulse::new(Duration::ZERO);
         let state = State { metrics, pulse: pulse.clone(), unready: readiness };
@@ -235,7 +244,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_wait_of_the_start_is_told_to_prometheus_before_a_pipeline_runs() {
-        let (recorder, metrics) = local();
+        let (recorder, metrics) = Metrics::on_a_thread();
         let (_unready, readiness) = watch::channel(Some("it starts".into()));
         let pulse = Pulse::new(Duration::ZERO);
         metrics::with_local_recorder(&recorder, || pulse.measure("kafka"));
@@ -258,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_part_of_the_probes_that_ends_early_is_named_and_one_that_ends_after_the_stop_is_not() {
-        let settings = ServerConfig { health_port: Some(0), ..ServerConfig::default() };
+        let settings = ProbesConfig { health_port: Some(0), ..ProbesConfig::default() };
         let (parts, runtime) = (Supervisor::new(), tokio::runtime::Runtime::new().unwrap());
         let probes =
             runtime.block_on(async { Probes::start(&settings, &Pulse::default(), &parts) });
@@ -269,13 +278,13 @@ mod tests {
         assert_eq!(ended.as_deref(), Some("the task that serves the probes ended early"));
 
         let parts = Supervisor::new();
-        let upkeep =
-            runtime.spawn(crate::metrics::sum_up(local().0.handle(), parts.part("upkeep")));
+        let upkeep = runtime
+            .spawn(crate::metrics::sum_up(Metrics::on_a_thread().0.handle(), parts.part("upkeep")));
         upkeep.abort();
         assert_eq!(runtime.block_on(parts.ended()).as_deref(), Some("the upkeep ended early"));
 
         let parts = Supervisor::new();
-        let without_port = ServerConfig::default();
+        let without_port = ProbesConfig::default();
         let probes = Probes::start(&without_port, &Pulse::default(), &parts).unwrap();
         let part = parts.part("task");
         runtime.block_on(probes.stop());
@@ -286,7 +295,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_port_nothing_listens_and_nothing_is_recorded() {
         let parts = Supervisor::new();
-        let probes = Probes::start(&ServerConfig::default(), &Pulse::default(), &parts);
+        let probes = Probes::start(&ProbesConfig::default(), &Pulse::default(), &parts);
         let probes = probes.expect("nothing");
         assert_eq!(probes.address(), None);
         probes.ready();

@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use fmnist_core::Supervisor;
+use stream_inference::Supervisor;
 use tokio::runtime::Runtime;
 
 use crate::{log_from_env, outlet::stderr};

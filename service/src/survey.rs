@@ -1,20 +1,15 @@
 //! What a program needs, looked for before it starts: all that is missing is said at once.
 
-use std::{error::Error, path::Path};
+use std::error::Error;
 
 use clap::Args;
-use fmnist_core::{
-    Classifier,
-    dataset::{self, Dataset, Origin},
-};
-use sink_sql::{Database, DatabaseConfig};
+#[cfg(feature = "kafka")]
 use transport_kafka::{KafkaConfig, TopicLayout, create_topics, missing_topics};
+#[cfg(feature = "pubsub")]
 use transport_pubsub::{
     PubSubConfig, PubSubError, create_missing, create_missing_within, missing_for_consumer,
     missing_for_reader,
 };
-
-use crate::config::ModelConfig;
 
 /// The arguments of programs that need topics or subscriptions.
 #[derive(Clone, Debug, Args)]
@@ -79,49 +74,8 @@ impl Survey {
         }
     }
 
-    /// Loads the model.
-    pub async fn model(&mut self, config: &ModelConfig) -> Option<Classifier> {
-        let wanted = config.clone();
-        let loaded = tokio::task::spawn_blocking(move || wanted.classifier()).await;
-        let loaded = loaded.expect("loading a model does not panic");
-        self.add(format!("model {} on {}", config.model_name, config.engine), loaded)
-    }
-
-    /// Opens the test set; images that the library draws will do.
-    pub fn test_set(&mut self, path: Option<&Path>) -> Option<Dataset> {
-        let test_set = dataset::open_or_synthetic(path);
-        let what = match &test_set {
-            Ok(Dataset { origin: Origin::Synthetic, images, .. }) => format!(
-                "data: none, so {} images are drawn; `cargo run --release -p training -- download` \
-                 fetches the real ones",
-                images.len()
-            ),
-            Ok(Dataset { origin, images, .. }) => {
-                format!("data: {} images in {origin}", images.len())
-            }
-            Err(_) => String::new(),
-        };
-        self.add(what, test_set)
-    }
-
-    /// Opens the database, where one is configured, and makes its tables.
-    pub async fn database(&mut self, config: &DatabaseConfig) -> Option<Database> {
-        let url = config.shown_url()?;
-        self.add(format!("database {url}"), Database::open(config).await)
-    }
-
-    /// As [`Survey::database`], and one that is away for now is taken as it is, for
-    /// [`Database::wait`] to wait for.
-    pub async fn database_or_outage(&mut self, config: &DatabaseConfig) -> Option<Database> {
-        let url = config.shown_url()?;
-        let opened = match Database::open(config).await {
-            Err(error) if error.is_outage() => Database::new(config),
-            opened => opened,
-        };
-        self.add(format!("database {url}"), opened)
-    }
-
     /// Looks for the topics, after it made those that are missing if that was asked for.
+    #[cfg(feature = "kafka")]
     pub async fn kafka(&mut self, config: &KafkaConfig, role: Role, arguments: &SurveyArguments) {
         let wanted: Vec<&str> = match role {
             Role::Consumer => config.topics().collect(),
@@ -143,6 +97,7 @@ impl Survey {
 
     /// Looks for topics and subscriptions, after it made those that are missing if that was asked
     /// for.
+    #[cfg(feature = "pubsub")]
     pub async fn pubsub(&mut self, config: &PubSubConfig, role: Role, arguments: &SurveyArguments) {
         let what = format!(
             "Pub/Sub in project {}: {}",
@@ -167,6 +122,7 @@ impl Survey {
         self.add_all(what, looked);
     }
 
+    #[cfg(any(feature = "kafka", feature = "pubsub"))]
     fn add_all<E: Error>(&mut self, what: String, looked: Result<Vec<E>, E>) {
         match self.add(what, looked) {
             Some(missing) if !missing.is_empty() => {

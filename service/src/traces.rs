@@ -19,7 +19,7 @@ pub struct Traces {
 
 impl Traces {
     /// Sends spans where `OTEL_EXPORTER_OTLP_ENDPOINT` says, under the name `OTEL_SERVICE_NAME`, or
-    /// else `fmnist-stream`; nowhere without the former. For programs, once, on their runtime.
+    /// else the program's; nowhere without the former. For programs, once, on their runtime.
     ///
     /// A collector that is away costs a warning and its spans, nothing else.
     pub fn from_env() -> Self {
@@ -61,7 +61,7 @@ fn export(endpoint: &str) -> Option<opentelemetry_sdk::trace::SdkTracerProvider>
         .ok()?;
     let mut resource = Resource::builder();
     if env::var_os("OTEL_SERVICE_NAME").is_none_or(|name| name.is_empty()) {
-        resource = resource.with_service_name("fmnist-stream");
+        resource = resource.with_service_name(stream_inference::names::program());
     }
     let provider = SdkTracerProvider::builder()
         .with_resource(resource.build())

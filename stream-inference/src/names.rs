@@ -77,7 +77,7 @@ pub fn program() -> String {
 }
 
 /// What the inputs of a model are called in names: images where the prefix is the default.
-pub(crate) fn inputs() -> &'static str {
+pub fn inputs() -> &'static str {
     if prefix() == DEFAULT_PREFIX { "images" } else { "inputs" }
 }
 

@@ -17,7 +17,7 @@ use fmnist_core::{
     pipeline::{Answered, BatchConfig, OnError, Pipeline, PipelineConfig, Sink, SinkError},
     transport::Transport,
 };
-use frontend_actix::shutdown_signal;
+use service::shutdown_signal;
 use transport_kafka::{KafkaConfig, KafkaTransport};
 use transport_pubsub::{Emulator, PubSubConfig, PubSubTransport};
 

@@ -214,9 +214,9 @@ fn faults(is_long: bool) -> Vec<Test> {
 
 fn main() -> ExitCode {
     if let Some(settings) = consumer::settings_from_env() {
-        let _logs = frontend_actix::log_from_env();
+        let _logs = service::log_from_env();
         let runtime = Runtime::new().expect("a runtime");
-        return frontend_actix::finish(runtime.block_on(consumer::consume(settings)));
+        return service::finish(runtime.block_on(consumer::consume(settings)));
     }
     let arguments = Arguments::parse();
     // Cargo runs tests in their package's folder.
@@ -228,7 +228,7 @@ fn main() -> ExitCode {
     if let Some(minutes) = arguments.soak {
         let Arguments { rate, folder, .. } = &arguments;
         let result = soak::run(minutes, *rate, &root.join(folder), &mut chaos.random(), &chaos.log);
-        return frontend_actix::finish(result);
+        return service::finish(result);
     }
     let chosen = |tests: Vec<Test>| -> Vec<Test> {
         tests.into_iter().filter(|test| test.name.contains(&arguments.only)).collect()

@@ -8,7 +8,7 @@ use fmnist_core::{
     transport::{Outbound, PublishError, Publisher, Source},
 };
 use fmnist_examples::{Backlog, Bounded, Console};
-use frontend_actix::Outlet;
+use service::Outlet;
 
 use crate::written::Written;
 

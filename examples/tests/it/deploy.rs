@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf};
 use fmnist_core::pipeline::PipelineConfig;
 use frontend_actix::Config;
 use serde_json::Value;
+use service::config::Document;
 
 fn file(path: &str) -> String {
     let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));

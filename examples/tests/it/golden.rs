@@ -26,9 +26,9 @@ use fmnist_core::{
     weights::sha256,
 };
 use fmnist_examples::Console;
-use frontend_actix::Outlet;
 use jiff::{Timestamp, tz::TimeZone};
 use messages::{FAILS, NOT_FINITE, Sent, TRACE, picture, seen};
+use service::Outlet;
 
 use crate::written::Written;
 

@@ -17,6 +17,7 @@ use fmnist_core::{
 };
 use frontend_actix::Config;
 use serde_json::{Map, Value, json};
+use service::config::Document;
 
 use crate::draft7::{errors, is_valid};
 

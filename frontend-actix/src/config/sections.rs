@@ -2,6 +2,7 @@ use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use fmnist_core::{Classifier, ClassifyError, Engine, engine::Kernel};
 use serde::{Deserialize, Serialize};
+use service::ProbesConfig;
 
 use super::ConfigError;
 
@@ -75,6 +76,12 @@ impl ServerConfig {
 
     pub(crate) const fn write_timeout(&self) -> Duration {
         Duration::from_millis(self.write_timeout_ms)
+    }
+
+    /// What a consumer, which has no page, takes of this.
+    pub const fn probes(&self) -> ProbesConfig {
+        let Self { bind, health_port, write_timeout_ms, .. } = *self;
+        ProbesConfig { bind, health_port, write_timeout_ms }
     }
 
     /// Refuses what would be unsafe to serve.

@@ -1,4 +1,7 @@
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -26,6 +29,19 @@ fn refusal(text: &str, pairs: &[(&str, &str)]) -> String {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }
+}
+
+/// Every key, dotted, with its default.
+fn leaves() -> Vec<(String, Value)> {
+    let Value::Object(sections) = serde_json::to_value(Config::default()).unwrap() else {
+        panic!()
+    };
+    let of_section = |(section, members): (String, Value)| {
+        let Value::Object(members) = members else { panic!("{section} is no section") };
+        let dotted = move |(name, value)| (format!("{section}.{name}"), value);
+        members.into_iter().map(dotted)
+    };
+    sections.into_iter().flat_map(of_section).filter(|(_, value)| !value.is_object()).collect()
 }
 
 #[test]
@@ -134,7 +150,7 @@ fn a_number_out_of_range_is_refused_with_its_key_and_the_range() {
         found,
         "FMNIST_BATCH__MAX_IMAGES: batch.max_images has to be a whole number from 1 to 65536, found 0"
     );
-    for (key, range) in ranges::RANGES {
+    for (key, range) in Config::ranges() {
         let (section, name) = key.split_once('.').unwrap();
         let file = |value: &str| format!(r#"{{"{section}": {{"{name}": {value}}}}}"#);
         for good in [range.start(), range.end()] {
@@ -155,11 +171,10 @@ fn a_number_out_of_range_is_refused_with_its_key_and_the_range() {
 
 #[test]
 fn every_number_of_the_configuration_has_a_range() {
-    let mut leaves = Vec::new();
-    layers::flatten(serde_json::to_value(Config::default()).unwrap(), &mut Vec::new(), &mut leaves);
-    for (key, value) in leaves {
-        let key = key.join(".");
-        assert!(!value.is_number() || ranges::is_number(&key), "{key} has no range");
+    let ranges = Config::ranges();
+    for (key, value) in leaves() {
+        let has_range = ranges.iter().any(|(number, _)| *number == key);
+        assert!(!value.is_number() || has_range, "{key} has no range");
     }
 }
 
@@ -209,9 +224,7 @@ fn settings_that_exclude_one_another_are_refused_with_the_reason() {
 
 #[test]
 fn a_variable_that_is_empty_is_as_good_as_none() {
-    let mut leaves = Vec::new();
-    layers::flatten(serde_json::to_value(Config::default()).unwrap(), &mut Vec::new(), &mut leaves);
-    let keys = leaves.iter().map(|(key, _)| key.join("__").to_uppercase());
+    let keys = leaves().into_iter().map(|(key, _)| key.replace('.', "__").to_uppercase());
     let mut names: Vec<String> = keys.flat_map(|key| [format!("{key}_FILE"), key]).collect();
     assert!(names.len() > 80, "{names:?}");
     names.extend(

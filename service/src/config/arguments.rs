@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{Config, ConfigError};
+use super::Document;
 use crate::outlet::{stderr, stdout};
 
 /// The arguments of every program that has a configuration.
@@ -18,13 +18,13 @@ impl ConfigArguments {
     /// Reads the file, where one is named, under the process's environment.
     ///
     /// # Errors
-    /// See [`ConfigError`].
-    pub fn read(&self) -> Result<Config, ConfigError> {
-        Config::from_env(self.config.as_deref())
+    /// As [`Document::from_env`].
+    pub fn read<D: Document>(&self) -> Result<D, D::Error> {
+        D::from_env(self.config.as_deref())
     }
 
     /// Prints `config` if that was asked for, and says whether it was.
-    pub fn print(&self, config: &Config) -> bool {
+    pub fn print(&self, config: &impl Document) -> bool {
         if self.print_config {
             stdout().line(config.document());
             stderr().print(config.explained());

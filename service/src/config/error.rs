@@ -1,14 +1,11 @@
 use std::{io, ops::RangeInclusive, path::PathBuf};
 
-use fmnist_core::{ClassifyError, engine::UnknownKernel};
-use transport_kafka::KafkaSetupError;
-
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file, or the file that holds a secret, can't be read.
-    #[error("cannot read {}; config.example.json shows what a configuration looks like", path.display())]
+    #[error("cannot read {}; --print-config shows what a configuration looks like", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -41,9 +38,6 @@ pub enum ConfigError {
         /// The known key that looks most like it.
         suggestion: Option<String>,
     },
-    /// `FMNIST_KERNEL` is wrong.
-    #[error("FMNIST_KERNEL cannot be used; without it the best kernel is chosen")]
-    Kernel(#[source] UnknownKernel),
     /// A key that is planned, so that nobody believes it to work.
     #[error("{origin}: {key:?} is not available in this version; remove it")]
     NotAvailable {
@@ -102,17 +96,10 @@ pub enum ConfigError {
         /// What would come of it.
         reason: &'static str,
     },
-    /// No engine has that name.
-    #[error("{origin}: model.engine cannot be used")]
-    Engine {
-        /// The file or the environment variable.
-        origin: String,
-        /// The names that there are.
-        source: ClassifyError,
-    },
     /// Settings of Kafka that exclude one another, or that the delivery promise rests on.
+    #[cfg(feature = "kafka")]
     #[error(transparent)]
-    Kafka(#[from] KafkaSetupError),
+    Kafka(#[from] transport_kafka::KafkaSetupError),
     /// A variable whose value does not fit its key.
     #[error("{variable}: {key} is {expected}, found {found:?}")]
     Variable {
@@ -126,35 +113,9 @@ pub enum ConfigError {
         found: String,
     },
     /// `PUBSUB_EMULATOR_HOST` is no address.
+    #[cfg(feature = "pubsub")]
     #[error(transparent)]
     PubSub(#[from] transport_pubsub::PubSubError),
-    /// Reachable from other machines, and nothing asks who calls.
-    #[error(
-        "server.bind is {bind}, which other machines reach: set server.api_token (or \
-         FMNIST_SERVER__API_TOKEN_FILE), or bind to 127.0.0.1"
-    )]
-    PublicWithoutToken {
-        /// The address.
-        bind: String,
-    },
-    /// Other names than this computer's own, and nothing asks who calls.
-    #[error(
-        "server.hosts lets others than this computer's users in: set server.api_token (or \
-         FMNIST_SERVER__API_TOKEN_FILE)"
-    )]
-    HostsWithoutToken,
-    /// What no `Host` can be.
-    #[error(
-        "server.hosts has to be names such as garments.example.com, without scheme, port or *, \
-         found {found:?}"
-    )]
-    Host {
-        /// The entry.
-        found: String,
-    },
-    /// A token that headers and cookies can't carry.
-    #[error("server.api_token has to be 16 to 512 letters, digits and -._~ without spaces")]
-    Token,
 }
 
 fn hint(suggestion: &Option<String>) -> String {

@@ -1,40 +1,29 @@
 use std::{fs, io, path::Path};
 
-use fmnist_core::text;
 use serde_json::{Map, Value};
+use stream_inference::text;
 
-use super::{ConfigError, Origins, links, ranges, unique};
-
-/// Keys of the architecture that this version does not have yet.
-const NOT_AVAILABLE: [&str; 1] = ["results.format"];
-
-/// Names that libraries, tests and benchmarks read, not part of the configuration; one that ends in
-/// `_` stands for all that begin so.
-const RESERVED: [&str; 5] =
-    ["FMNIST_DATA", "FMNIST_KERNEL", "FMNIST_LOG", "FMNIST_TEST_", "FMNIST_BENCH_"];
-
-/// Keys with a default that may be switched off.
-const NULLABLE: [&str; 2] = ["kafka.results_topic", "pubsub.results_topic"];
-
-/// Names that other tools set, too, weakest first.
-const WELL_KNOWN: [(&str, &str); 3] = [
-    ("GOOGLE_CLOUD_PROJECT", "pubsub.project_id"),
-    ("PUBSUB_PROJECT_ID", "pubsub.project_id"),
-    ("PORT", "server.port"),
-];
-
-const PREFIX: &str = "FMNIST_";
+use super::{ConfigError, Document, Origins, links, unique, variable_prefix};
 
 /// The values of all layers so far, and where each came from.
 pub(super) struct Layers {
     defaults: Value,
+    traits: Traits,
     pub(super) merged: Value,
     pub(super) origins: Origins,
 }
 
 impl Layers {
-    pub(super) fn new(defaults: Value) -> Self {
-        Self { merged: defaults.clone(), defaults, origins: Origins::default() }
+    pub(super) fn new<D: Document>() -> Self {
+        let defaults = serde_json::to_value(D::default()).expect("defaults are plain data");
+        let traits = Traits {
+            nullable: D::NULLABLE,
+            not_available: D::NOT_AVAILABLE,
+            well_known: D::WELL_KNOWN,
+            reserved: D::RESERVED,
+            numbers: D::ranges().into_iter().map(|(key, _)| key).collect(),
+        };
+        Self { merged: defaults.clone(), defaults, traits, origins: Origins::default() }
     }
 
     /// Puts the file's values over the defaults; every key has to exist among the defaults.
@@ -58,18 +47,22 @@ impl Layers {
         &mut self,
         variables: &[(String, String)],
     ) -> Result<(), ConfigError> {
-        for (name, key) in WELL_KNOWN {
-            if let Some((_, text)) = variables.iter().find(|(n, _)| n == name) {
-                self.set(name, &dotted(key), text)?;
+        for &(name, key) in self.traits.well_known {
+            let key = dotted(key);
+            let set = variables.iter().find(|(n, _)| n == name);
+            // A program without that broker shares its machine with those that have it.
+            if let Some((_, text)) = set.filter(|_| exists(&self.defaults, &key)) {
+                self.set(name, &key, text)?;
             }
         }
+        let prefix = variable_prefix();
         for (variable, text) in variables {
-            let Some(name) = variable.strip_prefix(PREFIX) else { continue };
+            let Some(name) = variable.strip_prefix(&prefix) else { continue };
             let is = |reserved: &&str| match reserved.ends_with('_') {
-                true => variable.starts_with(*reserved),
-                false => variable == reserved,
+                true => name.starts_with(*reserved),
+                false => name == *reserved,
             };
-            if RESERVED.iter().any(is) {
+            if self.traits.reserved.iter().any(is) {
                 continue;
             }
             let key = key_of(name);
@@ -84,7 +77,7 @@ impl Layers {
                     self.set(variable, &key, secret.trim_end_matches(['\r', '\n']))?;
                 }
                 None if links::is_link(variable, text, variables) => {}
-                None => return Err(unknown(variable, &key.join("."), &self.defaults)),
+                None => return Err(self.unknown(variable, &key.join("."))),
             }
         }
         Ok(())
@@ -95,9 +88,9 @@ impl Layers {
         let dotted = key.join(".");
         let example = key.iter().try_fold(&self.defaults, |value, name| value.get(name));
         let expected = match example {
-            Some(Value::Null) if ranges::is_number(&dotted) => Some("a number"),
+            Some(Value::Null) if self.traits.numbers.contains(&&*dotted) => Some("a number"),
             // An empty variable is none, so that there has to be another way to say that there is no topic.
-            Some(_) if text == "null" && NULLABLE.contains(&&*dotted) => Some("JSON"),
+            Some(_) if text == "null" && self.traits.nullable.contains(&&*dotted) => Some("JSON"),
             Some(Value::Number(_)) => Some("a number"),
             Some(Value::Bool(_)) => Some("true or false"),
             Some(Value::Array(_)) => return self.put(variable, key, list(text)),
@@ -128,12 +121,37 @@ impl Layers {
     fn put(&mut self, origin: &str, key: &[String], value: Value) -> Result<(), ConfigError> {
         let dotted = key.join(".");
         let Some(slot) = slot(&mut self.merged, key) else {
-            return Err(unknown(origin, &dotted, &self.defaults));
+            return Err(self.unknown(origin, &dotted));
         };
         *slot = value;
         self.origins.record(dotted, origin);
         Ok(())
     }
+
+    fn unknown(&self, origin: &str, key: &str) -> ConfigError {
+        let (origin, key) = (origin.to_owned(), key.to_owned());
+        let planned = |name: &&str| key == *name || key.starts_with(&format!("{name}."));
+        if self.traits.not_available.iter().any(planned) {
+            return ConfigError::NotAvailable { origin, key };
+        }
+        let suggestion = known_keys(&self.defaults)
+            .into_iter()
+            .map(|known| (strsim::damerau_levenshtein(&known, &key), known))
+            .min()
+            .filter(|(distance, _)| *distance <= 2 + key.len() / 4)
+            .map(|(_, known)| known);
+        ConfigError::UnknownKey { origin, key, suggestion }
+    }
+}
+
+/// What a document says of its keys.
+struct Traits {
+    nullable: &'static [&'static str],
+    not_available: &'static [&'static str],
+    well_known: &'static [(&'static str, &'static str)],
+    reserved: &'static [&'static str],
+    /// Where a number has no default, only this tells.
+    numbers: Vec<&'static str>,
 }
 
 /// Names with commas between them.
@@ -182,21 +200,6 @@ fn slot<'a>(merged: &'a mut Value, key: &[String]) -> Option<&'a mut Value> {
 
 fn is_free(section: &str, property: &str) -> bool {
     (section, property) == ("kafka", "properties")
-}
-
-fn unknown(origin: &str, key: &str, defaults: &Value) -> ConfigError {
-    let (origin, key) = (origin.to_owned(), key.to_owned());
-    let planned = |name: &str| key == name || key.starts_with(&format!("{name}."));
-    if NOT_AVAILABLE.iter().any(|name| planned(name)) {
-        return ConfigError::NotAvailable { origin, key };
-    }
-    let suggestion = known_keys(defaults)
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(&known, &key), known))
-        .min()
-        .filter(|(distance, _)| *distance <= 2 + key.len() / 4)
-        .map(|(_, known)| known);
-    ConfigError::UnknownKey { origin, key, suggestion }
 }
 
 /// Every key, dotted, sections included.

@@ -1,0 +1,80 @@
+use serde::{Deserialize, Serialize};
+use stream_inference::pipeline::{BatchConfig, OnError, PipelineConfig};
+
+use super::{BATCHES, ConfigError, Document, Origins, PROBES, ProbesConfig, Range};
+
+/// What any program that answers a stream can be told; `model` is a section of the program's own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config<S> {
+    /// The Kafka cluster.
+    #[cfg(feature = "kafka")]
+    pub kafka: transport_kafka::KafkaConfig,
+    /// Google Pub/Sub.
+    #[cfg(feature = "pubsub")]
+    pub pubsub: transport_pubsub::PubSubConfig,
+    /// What the model needs.
+    pub model: S,
+    /// How messages are gathered.
+    pub batch: BatchConfig,
+    /// What becomes of messages without an answer.
+    pub on_error: OnError,
+    /// Probes and metrics.
+    pub server: ProbesConfig,
+    /// Where each of the values came from.
+    #[serde(skip)]
+    pub origins: Origins,
+}
+
+/// The section of a model that needs nothing.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NoSettings {}
+
+impl<S> Config<S> {
+    /// What a pipeline takes of this.
+    pub fn pipeline(&self) -> PipelineConfig {
+        PipelineConfig {
+            batch: self.batch.clone(),
+            on_error: self.on_error.clone(),
+            ..PipelineConfig::default()
+        }
+    }
+}
+
+impl<S: Default + Serialize + serde::de::DeserializeOwned> Document for Config<S> {
+    type Error = ConfigError;
+
+    fn ranges() -> Vec<Range> {
+        [&BATCHES[..], &PROBES].concat()
+    }
+
+    fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
+    fn origins_mut(&mut self) -> &mut Origins {
+        &mut self.origins
+    }
+
+    #[cfg_attr(
+        not(feature = "pubsub"),
+        expect(unused_variables, reason = "they name its emulator")
+    )]
+    fn settle(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
+        #[cfg(feature = "kafka")]
+        super::check_kafka(&mut self.kafka, &self.origins)?;
+        #[cfg(feature = "pubsub")]
+        {
+            super::emulator_from(variables, &mut self.pubsub, &mut self.origins)?;
+            super::check_pubsub(&mut self.pubsub, &self.origins)?;
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "pubsub")]
+    fn beside(&self) -> Vec<(&'static str, String)> {
+        let emulator = self.pubsub.emulator.as_ref().map(|emulator| emulator.endpoint());
+        emulator.map(|endpoint| ("pubsub.emulator", endpoint)).into_iter().collect()
+    }
+}

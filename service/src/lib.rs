@@ -1,0 +1,37 @@
+//! What a program around a model needs to be operated: a configuration, a look at what it needs before it
+//! starts, probes, metrics, logs, traces, signals, and a way to read a topic again.
+//!
+//! Whoever has a [`Predictor`](stream_inference::predict::Predictor) and a
+//! [`Codec`](stream_inference::codec::Codec) begins at [`Stream`].
+
+#[cfg(feature = "kafka")]
+mod backfill;
+pub mod config;
+mod consume;
+mod health;
+mod http;
+mod lines;
+mod logs;
+mod metrics;
+mod outlet;
+mod probes;
+mod program;
+mod signal;
+mod survey;
+mod traces;
+
+#[cfg(feature = "kafka")]
+pub use backfill::{Backfill, End};
+pub use config::{Config, ConfigArguments, ConfigError, ProbesConfig};
+pub use consume::{Consumer, ConsumerArguments, ended, watch};
+pub use health::{liveness, trouble};
+pub use http::{StartError, cut_off_stalled};
+pub use lines::{UNREAD, Unread, failed, print_line};
+pub use logs::{Logs, log_from_env};
+pub use metrics::{Metrics, STAGES};
+pub use outlet::{Outlet, stderr, stdout};
+pub use probes::Probes;
+pub use program::{finish, run_program};
+pub use signal::{INTERRUPTED, shutdown_signal, shutdown_signal_or};
+pub use survey::{Incomplete, Role, Survey, SurveyArguments};
+pub use traces::Traces;

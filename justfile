@@ -17,9 +17,17 @@ lint:
 test:
     cargo test --workspace
 
-# The template, a Burn model and an ONNX file: packages that depend on the libraries from outside
+# The template, a Burn model, an ONNX file, a program on packed crates: what depends on the libraries from outside
 check-outside:
     bash scripts/check-outside.sh
+
+# The crates as a registry would get them, and a program from outside with nothing else
+check-packages *ARGS:
+    bash scripts/check-packages.sh {{ARGS}}
+
+# Compiles the libraries without C for aarch64 Linux; nothing is run. `rustup target add` has its standard library
+check-arm:
+    cargo check --locked --target aarch64-unknown-linux-gnu -p stream-inference -p fmnist-core
 
 # Compiles what the next three run
 build-tests:

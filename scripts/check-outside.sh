@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and tests the packages that depend on these libraries from outside: the template
-# examples/outside, an ONNX file, a Burn model. Each has a lock file of its own, which must hold
+# Builds and tests what depends on these libraries from outside: the template examples/outside, an ONNX file, a
+# Burn model, and a program on the libraries as packages. Each of the first has a lock file of its own, which must hold
 # (`cargo update --workspace` there after a change of the libraries' dependencies). They share one target
 # folder, so that what they have in common compiles once; CARGO_TARGET_DIR names another.
 # With ORT_DYLIB_PATH, the library of an ONNX Runtime, that is tested beside tract.
@@ -14,3 +14,4 @@ check() {
 check outside
 check onnx ${ORT_DYLIB_PATH:+--features ort}
 check burn
+scripts/check-packages.sh

@@ -69,3 +69,8 @@ pub mod pipeline {
     pub type Answered =
         stream_inference::pipeline::Answered<crate::message::ResultRecord, crate::Image>;
 }
+
+// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -17,6 +17,7 @@
 //! # Ok(())
 //! # }
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
 mod database;
@@ -28,3 +29,8 @@ pub use config::DatabaseConfig;
 pub use database::Database;
 pub use error::DatabaseError;
 pub use read::{Page, Query};
+
+// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

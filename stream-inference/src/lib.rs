@@ -96,3 +96,8 @@ macro_rules! fail_point {
 macro_rules! fail_point {
     ($point:ident) => {};
 }
+
+// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -25,6 +25,7 @@
 //! second: after a crash no message is lost and those of the last second may be answered twice,
 //! with the same id. With [`KafkaGuarantee::ExactlyOnce`], results, dead letters and offsets are
 //! committed in one transaction, and a reader of committed messages sees each result once.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
 mod consumer;
@@ -62,3 +63,8 @@ pub use publisher::KafkaPublisher;
 pub use results::KafkaResults;
 pub use topics::{TopicLayout, create_topics, missing_topics};
 pub use transport::{KafkaToken, KafkaTransport};
+
+// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -22,6 +22,7 @@
 //! # Ok(())
 //! # }
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
 mod connection;
@@ -51,3 +52,8 @@ pub use publisher::PubSubPublisher;
 pub use results::PubSubResults;
 pub use token::PubSubToken;
 pub use transport::PubSubTransport;
+
+// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,13 +2,15 @@
 //!
 //! `docs/figures.json` lists them: of measured ones, `claims`, a piece of a document with `{}` for each
 //! figure, and for each where it stands in a committed JSON report; then `others`, which nothing here
-//! measured: settings, sizes, the figures of others. No figure of README and docs is in neither.
+//! measured: settings, sizes, the figures of others. No figure of a page for users is in neither.
 //! `benches/results.json` is RESULTS.md for machines: `FMNIST_TEST_WRITE_RESULTS=1` writes it anew.
 
-use std::{collections::BTreeMap as Map, fs, path::PathBuf};
+use std::{collections::BTreeMap as Map, fs};
 
 use serde::Deserialize;
 use serde_json::{Map as Object, Value};
+
+use crate::documents::{documents, read, root};
 
 /// What may follow a figure.
 const UNITS: [&str; 8] = ["%", "messages/s", "images/s", "times", "points", "µs", "ms", "MB"];
@@ -54,14 +56,6 @@ enum Form {
     Thousands,
     /// With a comma before the thousands.
     Separated,
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// A member by its name; of a list, the one element that has `member=value & …`.
@@ -171,11 +165,8 @@ fn fault_matrix() -> Vec<String> {
 #[test]
 fn every_figure_is_the_one_of_its_report_or_is_not_measured() {
     let listed: Figures = serde_json::from_str(&read("docs/figures.json")).unwrap();
-    let documents = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let documents = documents.filter(|path| path.extension().is_some_and(|suffix| suffix == "md"));
-    let names = documents.map(|path| format!("docs/{}", path.file_name().unwrap().display()));
     let mut left: Map<String, String> =
-        names.chain(["README.md".to_owned()]).map(|name| (name.clone(), prose(&name))).collect();
+        documents().into_iter().map(|name| (name.clone(), prose(&name))).collect();
 
     let mut wrong = Vec::new();
     let mut take = |document: &str, piece: &str| {
@@ -214,8 +205,8 @@ fn another_figure_in_the_report_is_noticed() {
     let path = ["models", "name=base", "score", "accuracy"].map(str::to_owned);
     let accuracy = find(&report, &path).unwrap().as_f64().unwrap();
     let shown = |fraction: f64| format!("{:.2} %", fraction * 100.0);
-    assert!(read("README.md").contains(&shown(accuracy)));
-    assert!(!read("README.md").contains(&shown(accuracy + 0.0301)));
+    assert!(read("docs/models.md").contains(&shown(accuracy)));
+    assert!(!read("docs/models.md").contains(&shown(accuracy + 0.0301)));
     assert!(find(&report, &["models".to_owned(), "name=none".to_owned()]).is_err());
 }
 

@@ -3,6 +3,7 @@
 
 mod console;
 mod deploy;
+mod documents;
 #[path = "../support/draft7.rs"]
 mod draft7;
 mod figures;

@@ -1,4 +1,4 @@
-//! The README's lines, run.
+//! The guide's lines, run.
 
 use std::{fs, process::Command};
 
@@ -13,8 +13,8 @@ async fn the_lines_for_the_emulator_start_a_consumer_that_answers_what_they_publ
     let server = FakePubSub::start().await.unwrap();
     let endpoint = server.emulator().endpoint();
     let host = endpoint.strip_prefix("http://").unwrap();
-    let readme = fs::read_to_string(format!("{ROOT}/README.md")).unwrap();
-    let (_, lines) = readme.split_once("export PUBSUB_EMULATOR_HOST=127.0.0.1:8085").unwrap();
+    let guide = fs::read_to_string(format!("{ROOT}/docs/guide.md")).unwrap();
+    let (_, lines) = guide.split_once("export PUBSUB_EMULATOR_HOST=127.0.0.1:8085").unwrap();
     let (lines, _) = lines.split_once("```").unwrap();
     let program = example("pubsub_consumer").get_program().to_string_lossy().into_owned();
     let lines = lines.replace("cargo run --release --example pubsub_consumer --", &program);

@@ -10,7 +10,7 @@ use fmnist_core::{
 };
 use fmnist_examples::{Console, prepare_consumer, wait_for};
 use frontend_actix::BrokerKind;
-use service::{Consumer, ConsumerArguments, run_program, stdout};
+use service::{Consumer, ConsumerArguments, ended, run_program, stdout};
 use transport_pubsub::PubSubTransport;
 
 const EXAMPLES: &str = "Examples:
@@ -56,7 +56,7 @@ async fn consume(arguments: ConsumerArguments, parts: Supervisor) -> anyhow::Res
     let console = Console::from_env(prepared.is_synthetic).as_record(is_record);
     let pipeline =
         Pipeline::new(transport, prepared.model, requests, settings).with_sink((database, console));
-    let ended = consumer.run(pipeline, shutdown).await;
+    let report = consumer.run(pipeline, shutdown).await;
     stdout().line("ending stream...");
-    ended
+    ended(&report?)
 }

@@ -13,7 +13,7 @@ use transport_kafka::{
     KafkaConfig, KafkaSpan, KafkaStart, group_lag, set_group_start, topic_spans,
 };
 
-use crate::{Consumer, stderr};
+use crate::{Consumer, ended, stderr};
 
 /// How often the group is asked how far it has come.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -98,7 +98,7 @@ impl End {
     /// Runs the consumer to this end, or until `shutdown`.
     ///
     /// # Errors
-    /// As [`Consumer::run`], and where there is an end that was not reached.
+    /// As [`Consumer::run`] and [`ended`], and where there is an end that was not reached.
     pub async fn reached_by<T, P, C, S>(
         self,
         consumer: Consumer,
@@ -119,7 +119,7 @@ impl End {
                 () = self.reached() => is_reached = true,
             }
         };
-        consumer.run(pipeline, stop).await?;
+        ended(&consumer.run(pipeline, stop).await?)?;
         match group {
             Some(group) if !is_reached => anyhow::bail!(
                 "stopped before the end of the topic; group {group} goes on from here with \

@@ -5,7 +5,6 @@
 //! that file, for secrets. A variable that is empty is as good as none.
 
 mod arguments;
-#[cfg(any(feature = "kafka", feature = "pubsub"))]
 mod brokers;
 mod error;
 mod layers;
@@ -24,7 +23,6 @@ use serde_json::Value;
 use stream_inference::names;
 
 pub use arguments::ConfigArguments;
-#[cfg(feature = "kafka")]
 pub use brokers::check_kafka;
 #[cfg(feature = "pubsub")]
 pub use brokers::{check_pubsub, emulator_from};

@@ -90,12 +90,12 @@ impl Consumer {
     /// `/readyz` red.
     ///
     /// # Errors
-    /// What the pipeline ended with, or how many messages did not come to their end in time.
+    /// What the pipeline ended with. What did not come to its end in time is for [`ended`] to say.
     pub async fn run<T, P, C, S>(
         self,
         pipeline: Pipeline<T, P, C, S>,
         shutdown: impl Future<Output = ()> + Send,
-    ) -> anyhow::Result<()>
+    ) -> anyhow::Result<PipelineReport>
     where
         T: Transport,
         P: Predictor,
@@ -114,7 +114,7 @@ impl Consumer {
         let report = pipeline.with_pulse(pulse).run(stop).await;
         probes.stop().await;
         traces.stop().await;
-        ended(&report?)
+        Ok(report?)
     }
 }
 

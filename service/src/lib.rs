@@ -4,7 +4,7 @@
 //! Whoever has a [`Predictor`](stream_inference::predict::Predictor) and a
 //! [`Codec`](stream_inference::codec::Codec) begins at [`Stream`].
 
-#[cfg(feature = "kafka")]
+mod audit;
 mod backfill;
 pub mod config;
 mod consume;
@@ -16,11 +16,13 @@ mod metrics;
 mod outlet;
 mod probes;
 mod program;
+mod redrive;
 mod signal;
+mod stream;
 mod survey;
 mod traces;
 
-#[cfg(feature = "kafka")]
+pub use audit::{AuditArguments, Window, print_account, print_ids};
 pub use backfill::{Backfill, End};
 pub use config::{Config, ConfigArguments, ConfigError, ProbesConfig};
 pub use consume::{Consumer, ConsumerArguments, ended, watch};
@@ -32,6 +34,8 @@ pub use metrics::{Metrics, STAGES};
 pub use outlet::{Outlet, stderr, stdout};
 pub use probes::Probes;
 pub use program::{finish, run_program};
+pub use redrive::{LettersOn, RedriveArguments};
 pub use signal::{INTERRUPTED, shutdown_signal, shutdown_signal_or};
+pub use stream::Stream;
 pub use survey::{Incomplete, Role, Survey, SurveyArguments};
 pub use traces::Traces;

@@ -3,7 +3,6 @@
 use std::error::Error;
 
 use clap::Args;
-#[cfg(feature = "kafka")]
 use transport_kafka::{KafkaConfig, TopicLayout, create_topics, missing_topics};
 #[cfg(feature = "pubsub")]
 use transport_pubsub::{
@@ -60,22 +59,31 @@ pub struct Incomplete {
 }
 
 impl Survey {
+    /// Puts down `what` as found.
+    pub fn found(&mut self, what: impl Into<String>) {
+        self.found.push(what.into());
+    }
+
+    /// Puts down in words what is missing, and how to make it good.
+    pub fn lacks(&mut self, what: impl Into<String>) {
+        self.missing.push(what.into());
+    }
+
     /// Puts down `what` as found, or what its error says as missing.
     pub fn add<T, E: Error>(&mut self, what: impl Into<String>, found: Result<T, E>) -> Option<T> {
         match found {
             Ok(found) => {
-                self.found.push(what.into());
+                self.found(what);
                 Some(found)
             }
             Err(error) => {
-                self.missing.push(in_words(&error));
+                self.lacks(in_words(&error));
                 None
             }
         }
     }
 
     /// Looks for the topics, after it made those that are missing if that was asked for.
-    #[cfg(feature = "kafka")]
     pub async fn kafka(&mut self, config: &KafkaConfig, role: Role, arguments: &SurveyArguments) {
         let wanted: Vec<&str> = match role {
             Role::Consumer => config.topics().collect(),
@@ -122,7 +130,6 @@ impl Survey {
         self.add_all(what, looked);
     }
 
-    #[cfg(any(feature = "kafka", feature = "pubsub"))]
     fn add_all<E: Error>(&mut self, what: String, looked: Result<Vec<E>, E>) {
         match self.add(what, looked) {
             Some(missing) if !missing.is_empty() => {

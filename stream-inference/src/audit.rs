@@ -34,10 +34,11 @@ struct Entry {
     /// Counts of part 1, part 2, … by the number of parts.
     parts: BTreeMap<usize, Vec<usize>>,
     dead_letters: usize,
+    is_filtered: bool,
 }
 
-/// What the inputs came to. An input has one end: a result, every part of a split result, or a
-/// dead letter.
+/// What the inputs came to. An input has one end: a result, every part of a split result, a dead
+/// letter, or none that can be seen where its answer is filtered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Inputs.
@@ -46,6 +47,9 @@ pub struct Account {
     pub answered: usize,
     /// Inputs with at least one dead letter.
     pub dead_lettered: usize,
+    /// Inputs whose answer is not published, as [`Ledger::filtered`] says.
+    #[serde(default)]
+    pub filtered: usize,
     /// Results, complete sets of parts, single surplus parts and dead letters beyond each input's
     /// first end.
     pub duplicates: usize,
@@ -92,6 +96,11 @@ impl Ledger {
         self.entry(id).dead_letters += 1;
     }
 
+    /// Enters that the answer to an input is not published: it needs no other end.
+    pub fn filtered(&mut self, id: &str) {
+        self.entry(id).is_filtered = true;
+    }
+
     /// Draws up the account; its lists are sorted.
     pub fn account(&self) -> Account {
         let mut account = Account::default();
@@ -106,6 +115,7 @@ impl Ledger {
             account.inputs += 1;
             match ends {
                 0 if surplus_parts > 0 => account.incomplete.push(id.clone()),
+                0 if entry.is_filtered => account.filtered += 1,
                 0 => account.missing.push(id.clone()),
                 _ if dead_letters > 0 => account.dead_lettered += 1,
                 _ => account.answered += 1,
@@ -179,6 +189,17 @@ mod tests {
         let found = account(&["t/0/1", "t/0/2"], &["t/0/2"], &[]);
         assert_eq!(found.missing, ["t/0/1"]);
         assert!(!found.is_complete());
+    }
+
+    #[test]
+    fn an_input_whose_answer_is_filtered_needs_no_other_end() {
+        let mut ledger = Ledger::default();
+        ["t/0/1", "t/0/2"].iter().for_each(|id| ledger.input(id));
+        ledger.filtered("t/0/1");
+        let found = ledger.account();
+        assert_eq!((found.filtered, &*found.missing), (1, &["t/0/2".to_owned()][..]));
+        ledger.result("t/0/2");
+        assert!(ledger.account().is_exact());
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub mod fail_points;
 pub mod names;
 pub mod pipeline;
 pub mod predict;
+pub mod replay;
 mod supervisor;
 #[cfg(test)]
 mod testing;

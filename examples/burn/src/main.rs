@@ -9,7 +9,7 @@
 
 mod training;
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use burn::{
     data::dataloader::batcher::Batcher,
@@ -17,8 +17,8 @@ use burn::{
     tensor::{Device, Tensor, activation::softmax},
 };
 use clap::Parser;
-use own_models::Stream;
 use serde::Serialize;
+use service::{Stream, config::NoSettings};
 use stream_inference::{
     codec::Json,
     predict::{ModelIdentity, PredictError, Predictor},
@@ -87,17 +87,18 @@ impl Bearing {
     }
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let Arguments { stream } = Arguments::parse();
-    let (network, batcher): (Network, Scaled) = train(7)?;
-    let model = Burn {
-        // Without autodiff, which serving has no use for.
-        module: network.valid(),
-        batcher,
-        device: Device::flex(),
-        // A model that is loaded has `of_file`, of the weights.
-        identity: Arc::new(ModelIdentity::of_code("bearings", "seed 7")),
-    };
-    stream.run("bearings", model, Json::<Reading, Bearing>::enriching("bearing")).await
+    stream.run("bearings", |_: &NoSettings| {
+        let (network, batcher): (Network, Scaled) = train(7)?;
+        let model = Burn {
+            // Without autodiff, which serving has no use for.
+            module: network.valid(),
+            batcher,
+            device: Device::flex(),
+            // A model that is loaded has `of_file`, of the weights.
+            identity: Arc::new(ModelIdentity::of_code("bearings", "seed 7")),
+        };
+        Ok((model, Json::<Reading, Bearing>::enriching("bearing")))
+    })
 }

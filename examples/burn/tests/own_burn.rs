@@ -5,6 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use own_models::killed_in_mid_stream;
 use serde_json::Value;
 
 fn answers(lines: &str) -> Output {
@@ -50,4 +51,14 @@ fn points_in_the_middle_of_a_moon_are_of_its_class_and_what_is_no_reading_is_a_d
         "dead letter stdin/6 at INFER: input 0: the network answers NaN: {\"temperature\":1e39";
     assert!(broken.starts_with(reason), "{broken}");
     assert!(null.starts_with("dead letter stdin/7 at DECODE: invalid type: null"), "{null}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_in_mid_stream_and_started_again_it_answers_every_message() {
+    let reading = |n: usize| format!("{{\"temperature\":60,\"vibration\":6,\"at\":{n}}}");
+    let program = env!("CARGO_BIN_EXE_own_burn");
+    let first = killed_in_mid_stream(program, "bearings", &[], reading).await;
+    let first = std::str::from_utf8(&first.payload).unwrap();
+    let judged = "{\"temperature\":60,\"vibration\":6,\"at\":1,\"bearing\":{\"state\":\"sound\",";
+    assert!(first.starts_with(judged), "{first}");
 }

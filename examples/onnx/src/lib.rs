@@ -2,8 +2,8 @@
 
 use std::{error::Error, path::PathBuf};
 
-use own_models::Stream;
 use serde::{Deserialize, Serialize};
+use service::Stream;
 use stream_inference::codec::{Enriched, Json};
 
 /// What the programs are told.

@@ -6,6 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use own_models::killed_in_mid_stream;
+
 #[test]
 fn tract_answers_what_was_computed_by_hand_and_no_number_is_a_dead_letter() {
     answers_as_computed_by_hand(env!("CARGO_BIN_EXE_own_onnx"));
@@ -66,4 +68,28 @@ fn the_committed_file_is_what_its_generator_writes() {
     assert!(made.success());
     let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/doors.onnx");
     assert_eq!(fs::read(path).unwrap(), fs::read(committed).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_in_mid_stream_and_started_again_it_answers_every_message() {
+    let doors = |n: usize| format!("{{\"left\":1,\"right\":0,\"at\":{n}}}");
+    let program = env!("CARGO_BIN_EXE_own_onnx");
+    let first = killed_in_mid_stream(program, "doors", &[], doors).await;
+    assert_eq!(first.payload, "{\"left\":1,\"right\":0,\"at\":1,\"alarm\":{\"level\":1.0}}");
+}
+
+#[test]
+fn without_its_file_it_says_which_and_receives_nothing() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_own_onnx"))
+        .args(["--model", "no-such.onnx"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdin.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(1), vec![]));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("no-such.onnx"), "{stderr}");
 }

@@ -8,7 +8,6 @@ const READ_AGAIN: &str = "what the consumer writes there it would read again, fo
 ///
 /// # Errors
 /// With the key, and where its value came from.
-#[cfg(feature = "kafka")]
 pub fn check_kafka(
     kafka: &mut transport_kafka::KafkaConfig,
     origins: &Origins,
@@ -111,7 +110,6 @@ fn wrong(origins: &Origins, key: &'static str, expected: &'static str, found: &s
 }
 
 /// As Kafka's brokers see it; a name that begins with ^ would be a pattern to librdkafka.
-#[cfg(feature = "kafka")]
 fn is_kafka_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=249).contains(&name.len()) && name.bytes().all(allowed)

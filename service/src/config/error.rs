@@ -97,7 +97,6 @@ pub enum ConfigError {
         reason: &'static str,
     },
     /// Settings of Kafka that exclude one another, or that the delivery promise rests on.
-    #[cfg(feature = "kafka")]
     #[error(transparent)]
     Kafka(#[from] transport_kafka::KafkaSetupError),
     /// A variable whose value does not fit its key.

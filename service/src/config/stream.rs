@@ -4,11 +4,10 @@ use stream_inference::pipeline::{BatchConfig, OnError, PipelineConfig};
 use super::{BATCHES, ConfigError, Document, Origins, PROBES, ProbesConfig, Range};
 
 /// What any program that answers a stream can be told; `model` is a section of the program's own.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config<S> {
+pub struct Config<S: Default> {
     /// The Kafka cluster.
-    #[cfg(feature = "kafka")]
     pub kafka: transport_kafka::KafkaConfig,
     /// Google Pub/Sub.
     #[cfg(feature = "pubsub")]
@@ -31,7 +30,37 @@ pub struct Config<S> {
 #[serde(default, deny_unknown_fields)]
 pub struct NoSettings {}
 
-impl<S> Config<S> {
+impl<S: Default> Default for Config<S> {
+    /// With topics and a group of the program's own name, so that two programs do not share one by
+    /// mistake.
+    fn default() -> Self {
+        let program = stream_inference::names::prefix().replace('_', "-");
+        Self {
+            kafka: transport_kafka::KafkaConfig {
+                group_id: program.clone(),
+                topic: program.clone(),
+                results_topic: Some(format!("{program}-results")),
+                dead_letter_topic: format!("{program}-dead-letters"),
+                ..transport_kafka::KafkaConfig::default()
+            },
+            #[cfg(feature = "pubsub")]
+            pubsub: transport_pubsub::PubSubConfig {
+                subscription_id: format!("{program}-subscription"),
+                topic: program.clone(),
+                results_topic: Some(format!("{program}-results")),
+                dead_letter_topic: format!("{program}-dead-letters"),
+                ..transport_pubsub::PubSubConfig::default()
+            },
+            model: S::default(),
+            batch: BatchConfig::default(),
+            on_error: OnError::default(),
+            server: ProbesConfig::default(),
+            origins: Origins::default(),
+        }
+    }
+}
+
+impl<S: Default> Config<S> {
     /// What a pipeline takes of this.
     pub fn pipeline(&self) -> PipelineConfig {
         PipelineConfig {
@@ -62,7 +91,6 @@ impl<S: Default + Serialize + serde::de::DeserializeOwned> Document for Config<S
         expect(unused_variables, reason = "they name its emulator")
     )]
     fn settle(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
-        #[cfg(feature = "kafka")]
         super::check_kafka(&mut self.kafka, &self.origins)?;
         #[cfg(feature = "pubsub")]
         {

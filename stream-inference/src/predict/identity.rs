@@ -26,9 +26,12 @@ impl ModelIdentity {
     /// A model whose weights are in that file.
     ///
     /// # Errors
-    /// If the file can't be read.
+    /// If the file can't be read; it is named.
     pub fn of_file(name: &str, version: &str, weights: impl AsRef<Path>) -> io::Result<Self> {
-        Ok(Self::of_bytes(name, version, &fs::read(weights)?))
+        let path = weights.as_ref();
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        Ok(Self::of_bytes(name, version, &fs::read(path).map_err(named)?))
     }
 
     /// A model without weights, such as a rule in code: name and version are all that it is, and so

@@ -7,8 +7,11 @@
 //! `doors.onnx` is a network of two layers that `make_onnx.rs` writes; yours comes from whatever trained
 //! it. tract runs by `&self`, and so [`function`] is its adapter. `own_ort.rs` is the same with ONNX Runtime.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use own_onnx::{Alarm, Arguments, Doors, Failure, alarms, codec, values};
+use service::config::NoSettings;
 use stream_inference::predict::{ModelIdentity, function};
 use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, Tensor, tvec};
 
@@ -27,15 +30,16 @@ const EXAMPLES: &str = "Examples:
   own_onnx < doors.jsonl > alarms.jsonl
   own_onnx --kafka localhost:9092 --topic doors --results-topic alarms";
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let Arguments { model: path, stream } = Program::parse().arguments;
-    let identity = ModelIdentity::of_file("doors", "1", &path)?;
-    let onnx = tract_onnx::onnx().model_for_path(&path)?.into_optimized()?.into_runnable()?;
-    let model = function(identity, move |batch: &[Doors]| -> Result<Vec<Alarm>, Failure> {
-        let input = Tensor::from_shape(&[batch.len(), 2], &values(batch))?;
-        let outputs = onnx.run(tvec!(input.into()))?;
-        alarms(&outputs[0].to_plain_array_view::<f32>()?)
-    });
-    stream.run("doors", model, codec()).await
+    stream.run("doors", |_: &NoSettings| {
+        let identity = ModelIdentity::of_file("doors", "1", &path)?;
+        let onnx = tract_onnx::onnx().model_for_path(&path)?.into_optimized()?.into_runnable()?;
+        let model = function(identity, move |batch: &[Doors]| -> Result<Vec<Alarm>, Failure> {
+            let input = Tensor::from_shape(&[batch.len(), 2], &values(batch))?;
+            let outputs = onnx.run(tvec!(input.into()))?;
+            alarms(&outputs[0].to_plain_array_view::<f32>()?)
+        });
+        Ok((model, codec()))
+    })
 }

@@ -8,9 +8,12 @@
 //!
 //! A session runs by `&mut self`, and so [`exclusive`] is its adapter.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use ort::{inputs, session::Session, value::Tensor};
 use own_onnx::{Alarm, Arguments, Doors, Failure, alarms, codec, values};
+use service::config::NoSettings;
 use stream_inference::predict::{ModelIdentity, exclusive};
 
 /// As own_onnx, with ONNX Runtime
@@ -25,16 +28,17 @@ const EXAMPLES: &str = "Examples:
   own_ort < doors.jsonl > alarms.jsonl
   own_ort --kafka localhost:9092 --topic doors --results-topic alarms";
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let Arguments { model: path, stream } = Program::parse().arguments;
-    let identity = ModelIdentity::of_file("doors", "1", &path)?;
-    let runtime = ort::init().build()?;
-    let mut session = Session::builder(&runtime)?.commit_from_file(&path)?;
-    let model = exclusive(identity, move |batch: &[Doors]| -> Result<Vec<Alarm>, Failure> {
-        let input = Tensor::from_array(([batch.len(), 2], values(batch)))?;
-        let outputs = session.run(inputs![input])?;
-        alarms(outputs[0].try_extract_tensor::<f32>()?.1)
-    });
-    stream.run("doors", model, codec()).await
+    stream.run("doors", |_: &NoSettings| {
+        let identity = ModelIdentity::of_file("doors", "1", &path)?;
+        let runtime = ort::init().build()?;
+        let mut session = Session::builder(&runtime)?.commit_from_file(&path)?;
+        let model = exclusive(identity, move |batch: &[Doors]| -> Result<Vec<Alarm>, Failure> {
+            let input = Tensor::from_array(([batch.len(), 2], values(batch)))?;
+            let outputs = session.run(inputs![input])?;
+            alarms(outputs[0].try_extract_tensor::<f32>()?.1)
+        });
+        Ok((model, codec()))
+    })
 }

@@ -9,13 +9,13 @@
 //! it can't be read, the model is *unavailable*: messages wait in their order and none is dead-lettered. A
 //! payment that makes no sense is an *input at fault*: it goes to the dead letters, alone.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use own_models::Stream;
 use serde::{Deserialize, Serialize};
+use service::{Stream, config::NoSettings};
 use stream_inference::{
-    codec::Json,
+    codec::{Enriching, Filter, Json},
     predict::{ModelIdentity, PredictError, function},
 };
 
@@ -29,6 +29,9 @@ struct Arguments {
     /// The risk of each country, JSON such as {"NL": 0.125}; read for each batch and waited for
     #[arg(long, value_name = "FILE")]
     countries: PathBuf,
+    /// Publish only those payments that a person should look at
+    #[arg(long)]
+    only_review: bool,
     #[command(flatten)]
     stream: Stream,
 }
@@ -36,7 +39,12 @@ struct Arguments {
 const EXAMPLES: &str = "Examples:
   own_function --countries countries.json < payments.jsonl > scored.jsonl
   own_function --countries countries.json --kafka localhost:9092 --topic payments --results-topic scored
-  own_function --countries countries.json --kafka localhost:9092 --exactly-once --property client.rack=a";
+  own_function --countries countries.json --kafka localhost:9092 --create --exactly-once
+  own_function --countries countries.json --config config.json --check
+  own_function --countries countries.json --kafka localhost:9092 --from beginning --until-end
+  own_function --countries countries.json --kafka localhost:9092 redrive --dry-run
+  own_function --countries countries.json --kafka localhost:9092 \\
+      audit --from 2026-11-25T10:00:00Z --to 2026-11-25T11:00:00Z --replay";
 
 #[derive(Deserialize)]
 struct Payment {
@@ -56,17 +64,22 @@ struct Risk {
 /// The risk of each country, from 0 to 1.
 type Countries = BTreeMap<String, f64>;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let Arguments { countries, stream } = Arguments::parse();
-    let identity = ModelIdentity::of_code("payment-risk", "1");
-    let model = function(identity, move |batch: &[Payment]| {
-        let countries = read(&countries).map_err(|reason| {
-            PredictError::unavailable(format!("{}: {reason}", countries.display()))
-        })?;
-        batch.iter().map(|payment| risk(payment, &countries)).collect::<Result<Vec<_>, _>>()
-    });
-    stream.run("payments", model, Json::<Payment, Risk>::enriching("risk")).await
+fn main() -> ExitCode {
+    let Arguments { countries, only_review, stream } = Arguments::parse();
+    stream.run("payments", |_: &NoSettings| {
+        let identity = ModelIdentity::of_code("payment-risk", "1");
+        let model = function(identity, move |batch: &[Payment]| {
+            let countries = read(&countries).map_err(|reason| {
+                PredictError::unavailable(format!("{}: {reason}", countries.display()))
+            })?;
+            batch.iter().map(|payment| risk(payment, &countries)).collect::<Result<Vec<_>, _>>()
+        });
+        let codec = Json::<Payment, Risk>::enriching("risk");
+        let is_published = move |payment: &Enriching<Risk>| {
+            !only_review || payment.record.predictions.iter().any(|risk| risk.review)
+        };
+        Ok((model, Filter::new(codec, is_published)))
+    })
 }
 
 fn read(countries: &PathBuf) -> Result<Countries, String> {

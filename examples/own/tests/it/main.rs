@@ -2,16 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
 mod kafka;
-mod program;
-#[expect(dead_code, reason = "each suite uses its part")]
-mod reader;
+mod operated;
 
-use std::{
-    fs,
-    io::{BufRead, Read},
-};
+use std::fs;
 
-use program::{COUNTRIES, own_function};
+use own_models::Program;
+
+const OWN_FUNCTION: &str = env!("CARGO_BIN_EXE_own_function");
+const COUNTRIES: &str = "{\"BR\": 0.25, \"NL\": 0.125}";
+
+fn own_function(arguments: &[&str]) -> Program {
+    Program::start(OWN_FUNCTION, arguments)
+}
 
 #[test]
 fn a_result_is_the_payment_as_it_came_with_its_risk_in_it() {
@@ -64,13 +66,9 @@ fn while_its_table_is_away_the_model_waits_and_loses_and_dead_letters_nothing() 
     let mut program = own_function(&["--countries", countries.to_str().unwrap()]);
     let payment = "{\"amount\":0,\"country\":\"NL\",\"hour\":12}\n";
     program.send(&payment.repeat(50));
-    let waits = |reason: &str, program: &mut program::Program| {
-        let says = |line: &str| line.contains("the model can't answer") && line.contains(reason);
-        assert!(program.stderr.by_ref().lines().any(|line| says(&line.unwrap())), "{reason}");
-    };
-    waits("No such file", &mut program);
+    assert!(program.says("No such file").contains("the model can't answer"));
     fs::write(&countries, &COUNTRIES[..9]).unwrap();
-    waits("EOF while parsing", &mut program);
+    assert!(program.says("EOF while parsing").contains("the model can't answer"));
     // Whole at once, as who replaces a file should.
     let whole = folder.path().join("new");
     fs::write(&whole, COUNTRIES).unwrap();
@@ -87,8 +85,7 @@ fn what_a_signal_leaves_of_a_pipe_is_an_error_and_says_how_many_lines() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = own_function(&["--countries", folder.path().join("none").to_str().unwrap()]);
     program.send("{\"amount\":0,\"country\":\"NL\",\"hour\":12}\n");
-    let waits = |line: &str| line.contains("the model can't answer");
-    assert!(program.stderr.by_ref().lines().any(|line| waits(&line.unwrap())));
+    program.says("the model can't answer");
     program.terminate();
     let output = program.answer("");
     assert_eq!((output.code, &*output.stdout), (Some(1), ""));

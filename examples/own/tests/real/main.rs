@@ -1,23 +1,18 @@
 //! own_function on a real Kafka, whose address `scripts/kafka.sh` puts into `FMNIST_TEST_KAFKA`.
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
-
-#[path = "../it/program.rs"]
-#[expect(dead_code, reason = "each suite uses its part")]
-mod program;
-#[path = "../it/reader.rs"]
-mod reader;
 
 use std::{collections::BTreeSet, env, fs, process};
 
-use program::{COUNTRIES, Program, own_function};
-use reader::{PARTITIONS, Reader, id};
+use jiff::{SignedDuration, Timestamp};
+use own_models::{PARTITIONS, Program, Reader, id};
 use stream_inference::{
     audit::Ledger,
     transport::{Outbound, Publisher},
 };
 use transport_kafka::{KafkaConfig, KafkaPublisher, create_topics};
 
+const OWN_FUNCTION: &str = env!("CARGO_BIN_EXE_own_function");
+const COUNTRIES: &str = "{\"BR\": 0.25, \"NL\": 0.125}";
 const MESSAGES: usize = 900;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,7 +37,7 @@ async fn three_replicas_answer_exactly_once_though_one_is_killed_and_comes_back(
         let member = ["--member", member, "--property", "session.timeout.ms=6000"];
         let countries = ["--countries", countries.to_str().unwrap(), "--exactly-once"];
         let kafka = ["--kafka", &servers];
-        own_function(&[&kafka[..], &topics, &others, &member, &countries].concat())
+        Program::start(OWN_FUNCTION, &[&kafka[..], &topics, &others, &member, &countries].concat())
     };
     let publisher = KafkaPublisher::new(&config).unwrap();
     let mut ledger = Ledger::default();
@@ -79,4 +74,75 @@ async fn three_replicas_answer_exactly_once_though_one_is_killed_and_comes_back(
     assert!(account.is_exact(), "{account:?}");
     assert_eq!(account.answered, MESSAGES);
     assert_eq!(Reader::new(&servers, &dead_letters).all(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_topics_are_made_audited_redriven_and_read_again() {
+    let servers = env::var("FMNIST_TEST_KAFKA").expect("FMNIST_TEST_KAFKA, see scripts/kafka.sh");
+    let topic = |kind: &str| format!("own-again-{}-{kind}", process::id());
+    let (messages, results, dead_letters) = (topic("messages"), topic("results"), topic("dead"));
+    let folder = tempfile::tempdir().unwrap();
+    let countries = folder.path().join("countries.json");
+    fs::write(&countries, COUNTRIES).unwrap();
+    let start = |arguments: &[&str]| -> Program {
+        let countries = ["--countries", countries.to_str().unwrap(), "--only-review"];
+        let kafka = ["--kafka", &servers, "--group", &messages, "--topic", &messages];
+        let topics = ["--results-topic", &*results, "--dead-letter-topic", &dead_letters];
+        Program::start(OWN_FUNCTION, &[&countries[..], &kafka, &topics, arguments].concat())
+    };
+    let missing = start(&["--check"]).answer("");
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.stderr.contains(&messages), "{}", missing.stderr);
+    let made = start(&["--create", "--check"]).answer("");
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    assert!(made.stdout.starts_with("model payment-risk 1\n"), "{}", made.stdout);
+
+    let from = Timestamp::now();
+    let config = KafkaConfig {
+        bootstrap_servers: servers.clone(),
+        topic: messages.clone(),
+        ..KafkaConfig::default()
+    };
+    let publisher = KafkaPublisher::new(&config).unwrap();
+    // Every other one is to be looked at; the last can't be read.
+    for n in 0..=20 {
+        let payload = match n {
+            20 => "unreadable".to_owned(),
+            _ => format!("{{\"amount\":{},\"country\":\"NL\",\"hour\":12}}", 9_000 * (n % 2)),
+        };
+        publisher
+            .publish(Outbound { payload: payload.into(), ..Outbound::default() })
+            .await
+            .unwrap();
+    }
+    let answered = start(&["--until-end"]).answer("");
+    assert_eq!(answered.code, Some(0), "{}", answered.stderr);
+    assert_eq!(Reader::new(&servers, &results).all().len(), 10);
+
+    let to = (Timestamp::now() + SignedDuration::from_secs(1)).to_string();
+    let from = from.to_string();
+    let audit = |more: &[&str]| {
+        let window = ["audit", "--from", &from, "--to", &to];
+        start(&[&window[..], more].concat()).answer("")
+    };
+    let found = audit(&[]);
+    assert_eq!(found.code, Some(3), "{}", found.stderr);
+    let lines: Vec<&str> = found.stdout.lines().collect();
+    assert_eq!(lines[0], "21 messages: 10 answered, 1 dead-lettered");
+    assert!(lines[1].starts_with("filtered or lost: 10: "), "{lines:?}");
+    let found = audit(&["--replay"]);
+    let expected = "21 messages: 10 answered, 1 dead-lettered, 10 filtered\nexactly one end each\n";
+    assert_eq!((found.code, &*found.stdout), (Some(0), expected), "{}", found.stderr);
+
+    let listed = start(&["redrive", "--dry-run"]).answer("");
+    assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+    assert!(listed.stdout.contains(" DECODE redrives 0: "), "{}", listed.stdout);
+    let sent = start(&["redrive"]).answer("");
+    assert!(sent.stderr.contains("1 sent; left: 0 not chosen"), "{}", sent.stderr);
+    let again = start(&["--from", "beginning", "--until-end"]).answer("");
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(Reader::new(&servers, &results).all().len(), 20);
+    let found = audit(&["--replay"]);
+    assert_eq!(found.code, Some(3), "{}", found.stderr);
+    assert!(found.stdout.contains("doubled: 11: "), "{}", found.stdout);
 }

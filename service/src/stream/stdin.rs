@@ -120,8 +120,8 @@ impl Transport for Lines {
         &mut self,
         batch: Vec<(Delivery<MemoryToken>, Outcome)>,
     ) -> impl Future<Output = Result<Settlement, TransportError>> + Send + use<> {
-        // With no `on_error.action = "retry"` and no sink, every verdict ends its message.
-        let freed: u32 = batch.iter().map(|(delivery, _)| room_of(&delivery.payload)).sum();
+        let ended = batch.iter().filter(|(_, outcome)| !matches!(outcome, Outcome::Retry));
+        let freed: u32 = ended.map(|(delivery, _)| room_of(&delivery.payload)).sum();
         let settled = self.consumer.settle(batch);
         let written = self.write();
         let room = Arc::clone(&self.room);

@@ -13,14 +13,19 @@ use rdkafka::{
 };
 use stream_inference::transport::Outbound;
 
-pub(crate) const PARTITIONS: i32 = 4;
+/// Partitions of a test's topics.
+pub const PARTITIONS: i32 = 4;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads the committed messages of a topic from its beginning.
-pub(crate) struct Reader(BaseConsumer);
+pub struct Reader(BaseConsumer);
 
 impl Reader {
-    pub(crate) fn new(servers: &str, topic: &str) -> Self {
+    /// Reads this topic.
+    ///
+    /// # Panics
+    /// Where a test would.
+    pub fn new(servers: &str, topic: &str) -> Self {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", servers)
             .set("group.id", "test-reader")
@@ -38,7 +43,7 @@ impl Reader {
     }
 
     /// Waits for a further message.
-    pub(crate) fn next(&self) -> Outbound {
+    pub fn next(&self) -> Outbound {
         let deadline = Instant::now() + PATIENCE;
         loop {
             assert!(Instant::now() < deadline, "no further message");
@@ -49,7 +54,7 @@ impl Reader {
     }
 
     /// All that is there, up to the present end of each partition.
-    pub(crate) fn all(&self) -> Vec<Outbound> {
+    pub fn all(&self) -> Vec<Outbound> {
         let mut unread: BTreeSet<i32> = (0..PARTITIONS).collect();
         let mut messages = Vec::new();
         let deadline = Instant::now() + PATIENCE;
@@ -75,6 +80,6 @@ fn outbound(message: &BorrowedMessage<'_>) -> Outbound {
 }
 
 /// Which message this is the result of.
-pub(crate) fn id(result: &Outbound) -> String {
+pub fn id(result: &Outbound) -> String {
     result.attributes.text("id").unwrap().to_owned()
 }

@@ -1,0 +1,85 @@
+//! Configuration, checks, probes and metrics of a program of one's own.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use own_models::Program;
+use serde_json::Value;
+
+use crate::{COUNTRIES, OWN_FUNCTION, own_function};
+
+#[test]
+fn its_topics_have_its_own_name_and_its_variables_their_prefix() {
+    let arguments = ["--countries", "x", "--print-config"];
+    let variables = [("PAYMENTS_BATCH__MAX_MESSAGES", "7"), ("FMNIST_KAFKA__TOPIC", "INFERENCE")];
+    let output = Program::start_with(OWN_FUNCTION, &arguments, &variables).answer("");
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let config: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(
+        (&config["kafka"]["topic"], &config["kafka"]["group_id"]),
+        (&"payments".into(), &"payments".into())
+    );
+    assert_eq!(config["kafka"]["results_topic"], "payments-results");
+    assert_eq!(
+        (&config["batch"]["max_messages"], &config["model"]),
+        (&7.into(), &serde_json::json!({}))
+    );
+    assert!(output.stderr.contains("batch.max_messages = 7  # PAYMENTS_BATCH__MAX_MESSAGES\n"));
+
+    let variables = [("PAYMENTS_KAFKA__TOPICS", "x")];
+    let output = Program::start_with(OWN_FUNCTION, &arguments, &variables).answer("");
+    assert_eq!(output.code, Some(1));
+    let wrong = "there is no key \"kafka.topics\" (did you mean \"kafka.topic\"?)";
+    assert!(output.stderr.contains(wrong), "{}", output.stderr);
+}
+
+#[test]
+fn a_check_says_what_was_found_and_what_is_missing() {
+    let output = own_function(&["--countries", "x", "--check"]).answer("");
+    assert_eq!((output.code, &*output.stdout), (Some(0), "model payment-risk 1\n"));
+    let nobody = ["--countries", "x", "--check", "--kafka", "127.0.0.1:1"];
+    let output = own_function(&nobody).answer("");
+    assert_eq!((output.code, &*output.stdout), (Some(1), ""));
+    assert!(output.stderr.contains("127.0.0.1:1"), "{}", output.stderr);
+}
+
+#[test]
+fn its_probes_bear_an_outage_of_the_model_and_its_metrics_have_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let countries = folder.path().join("countries.json");
+    let arguments = ["--countries", countries.to_str().unwrap()];
+    let port = [("PAYMENTS_SERVER__HEALTH_PORT", "0")];
+    let mut program = Program::start_with(OWN_FUNCTION, &arguments, &port);
+    let line = program.says("probes and metrics on http://");
+    let address = line.rsplit("http://").next().unwrap().to_owned();
+    program.send("{\"amount\":0,\"country\":\"NL\",\"hour\":12}\n");
+    program.says("the model can't answer");
+    // Red is what lasts a minute; a restart would not mend it at any time.
+    for probe in ["/livez", "/readyz"] {
+        assert!(get(&address, probe).starts_with("HTTP/1.1 200"), "{probe}");
+    }
+    let metrics = get(&address, "/metrics");
+    for name in [
+        "payments_build_info{",
+        "payments_stalled{transport=\"stdin\"} 0",
+        "payments_batch_inputs_bucket{",
+    ] {
+        assert!(metrics.contains(name), "{name}: {metrics}");
+    }
+    assert!(!metrics.contains("fmnist"), "{metrics}");
+    fs::write(folder.path().join("new"), COUNTRIES).unwrap();
+    fs::rename(folder.path().join("new"), &countries).unwrap();
+    let output = program.answer("");
+    assert_eq!((output.code, output.stdout.lines().count()), (Some(0), 1));
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}

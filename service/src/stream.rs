@@ -1,0 +1,237 @@
+//! A whole program around a model of one's own.
+
+mod kafka;
+mod operation;
+mod stdin;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use serde::{Serialize, de::DeserializeOwned};
+use stream_inference::{Supervisor, codec::Codec, names, pipeline::Pipeline, predict::Predictor};
+
+use crate::{
+    Backfill, Config, ConfigError, Consumer, ConsumerArguments, Role, Survey, config::check_kafka,
+    finish, run_program, stderr, stdout,
+};
+
+/// The command line of a program that answers a stream by a model: where messages come from, how it is
+/// configured, checked and observed, and what else it does with its topics.
+///
+/// To be flattened into the arguments of a program.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use clap::Parser;
+/// use service::{Stream, config::NoSettings};
+/// use stream_inference::{
+///     codec::Json,
+///     predict::{ModelIdentity, PredictError, function},
+/// };
+///
+/// #[derive(Parser)]
+/// struct Arguments {
+///     #[command(flatten)]
+///     stream: Stream,
+/// }
+///
+/// fn main() -> ExitCode {
+///     Arguments::parse().stream.run("doubled", |_: &NoSettings| {
+///         let model = function(ModelIdentity::of_code("doubled", "1"), |batch: &[f64]| {
+///             Ok::<_, PredictError>(batch.iter().map(|x| 2.0 * x).collect())
+///         });
+///         Ok((model, Json::<f64, f64>::new()))
+///     })
+/// }
+/// ```
+#[derive(Debug, clap::Args)]
+pub struct Stream {
+    #[command(flatten)]
+    consumer: ConsumerArguments,
+    /// Where messages come from [default: kafka where --kafka or the configuration names brokers, else
+    /// stdin]
+    #[arg(long, value_enum)]
+    broker: Option<Broker>,
+    #[command(flatten)]
+    kafka: kafka::Kafka,
+    #[command(flatten)]
+    backfill: Backfill,
+    #[command(subcommand)]
+    operation: Option<operation::Operation>,
+}
+
+/// What messages come over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Broker {
+    /// Lines of stdin; results are lines of stdout, dead letters lines of stderr
+    Stdin,
+    /// From topic to topic
+    Kafka,
+    /// From a subscription to topics
+    #[cfg(feature = "pubsub")]
+    Pubsub,
+}
+
+impl Stream {
+    /// Answers messages until the input ends or a signal comes, finishes what is in flight, and answers
+    /// the exit code: 0, or 1 where something is left unanswered or went wrong.
+    ///
+    /// `program` begins the names of metrics, headers and variables, and of topics where the
+    /// configuration names none: `payments_stalled`, `payments.id`, `PAYMENTS_KAFKA__TOPIC`, `payments`.
+    /// `load` makes the model and its format of the section `model`.
+    pub fn run<S, P, C>(
+        self,
+        program: &str,
+        load: impl FnOnce(&S) -> anyhow::Result<(P, C)>,
+    ) -> ExitCode
+    where
+        S: Default + Serialize + DeserializeOwned,
+        P: Predictor,
+        C: Codec<Input = P::Input, Output = P::Output>,
+    {
+        if let Err(error) = names::set_prefix(program) {
+            return finish(Err(error.into()));
+        }
+        if let Some(operation) = &self.operation {
+            return match self.config() {
+                Ok(config) => operation.run(&config, load),
+                Err(error) => finish(Err(error.into())),
+            };
+        }
+        run_program(|parts| self.consume(load, parts))
+    }
+
+    async fn consume<S, P, C>(
+        self,
+        load: impl FnOnce(&S) -> anyhow::Result<(P, C)>,
+        parts: Supervisor,
+    ) -> anyhow::Result<()>
+    where
+        S: Default + Serialize + DeserializeOwned,
+        P: Predictor,
+        C: Codec<Input = P::Input, Output = P::Output>,
+    {
+        let shutdown = self.consumer.shutdown_signal(self.has_end())?;
+        let config = self.config::<S>()?;
+        if self.consumer.config.print(&config) {
+            return Ok(());
+        }
+        let broker = self.broker(&config);
+        let mut survey = Survey::default();
+        // The model comes first: nothing is received before it can answer.
+        let loaded = match tokio::task::block_in_place(|| load(&config.model)) {
+            Ok((model, codec)) => {
+                let identity = model.identity();
+                survey.found(format!("model {} {}", identity.name, identity.version));
+                Some((model, codec))
+            }
+            Err(error) => {
+                survey.lacks(format!("{error:#}"));
+                None
+            }
+        };
+        self.look_for_broker(broker, &config, &mut survey).await;
+        let found = survey.conclude()?;
+        if self.consumer.survey.check {
+            found.iter().for_each(|line| stdout().line(line));
+            return Ok(());
+        }
+        let (model, codec) = loaded.expect("a complete survey has everything");
+
+        let consumer = Consumer::start(&config.server, broker.name(), &parts)?;
+        let settings = config.pipeline();
+        match broker {
+            Broker::Stdin => {
+                let (lines, input) = stdin::Lines::start()?;
+                let left = lines.broker().clone();
+                let mut read = Ok(());
+                let stop = async {
+                    tokio::select! {
+                        () = shutdown => {}
+                        result = input.ended() => read = result,
+                    }
+                };
+                consumer.run(Pipeline::new(lines, model, codec, settings), stop).await?;
+                read.context("stdin can't be read any further")?;
+                match left.unsettled_messages() {
+                    0 => Ok(()),
+                    n => bail!("{n} lines that were read have no answer; a pipe keeps nothing"),
+                }
+            }
+            Broker::Kafka => {
+                let mut kafka = config.kafka;
+                stderr().line(format_args!("{} from {}", kafka.topic, kafka.bootstrap_servers));
+                let end = self.backfill.prepare(&mut kafka).await?;
+                let transport =
+                    transport_kafka::KafkaTransport::connect_until(&kafka, end.spans()).await?;
+                let transport = transport.with_pulse(consumer.pulse());
+                let pipeline = Pipeline::new(transport, model, codec, settings);
+                end.reached_by(consumer, pipeline, shutdown).await
+            }
+            #[cfg(feature = "pubsub")]
+            Broker::Pubsub => {
+                let pubsub = &config.pubsub;
+                stderr().line(pubsub.subscription_name(&pubsub.subscription_id));
+                let transport =
+                    transport_pubsub::PubSubTransport::connect_within(pubsub, &config.batch)
+                        .await?;
+                let transport = transport.with_pulse(consumer.pulse());
+                let pipeline = Pipeline::new(transport, model, codec, settings);
+                crate::ended(&consumer.run(pipeline, shutdown).await?)
+            }
+        }
+    }
+
+    /// Looks for topics and subscriptions where that is asked; else the transport does, and waits for a
+    /// broker that is away.
+    async fn look_for_broker<S: Default>(
+        &self,
+        broker: Broker,
+        config: &Config<S>,
+        survey: &mut Survey,
+    ) {
+        let arguments = &self.consumer.survey;
+        if !(arguments.check || arguments.create) {
+            return;
+        }
+        match broker {
+            Broker::Stdin => {}
+            Broker::Kafka => survey.kafka(&config.kafka, Role::Consumer, arguments).await,
+            #[cfg(feature = "pubsub")]
+            Broker::Pubsub => survey.pubsub(&config.pubsub, Role::Consumer, arguments).await,
+        }
+    }
+
+    /// The configuration, and the arguments over it.
+    fn config<S: Default + Serialize + DeserializeOwned>(&self) -> Result<Config<S>, ConfigError> {
+        let mut config: Config<S> = self.consumer.config.read()?;
+        self.kafka.apply(&mut config.kafka, &mut config.origins);
+        check_kafka(&mut config.kafka, &config.origins)?;
+        Ok(config)
+    }
+
+    fn broker<S: Default>(&self, config: &Config<S>) -> Broker {
+        let usual = match config.origins.of("kafka.bootstrap_servers") {
+            "default" => Broker::Stdin,
+            _ => Broker::Kafka,
+        };
+        self.broker.unwrap_or(usual)
+    }
+
+    const fn has_end(&self) -> bool {
+        self.backfill.has_end()
+    }
+}
+
+impl Broker {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Stdin => "stdin",
+            Self::Kafka => "kafka",
+            #[cfg(feature = "pubsub")]
+            Self::Pubsub => "pubsub",
+        }
+    }
+}

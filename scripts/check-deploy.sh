@@ -24,4 +24,6 @@ kubernetes-validate --strict "$rendered"
 hadolint deploy/Dockerfile
 check-jsonschema --builtin-schema vendor.compose-spec deploy/docker-compose.yml
 check-jsonschema --schemafile docs/schema/config.json deploy/kustomize/base/config.json
+check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 bash -n deploy/healthcheck.sh
+bash -n deploy/build.sh

@@ -1,4 +1,4 @@
-//! What the benchmarks share.
+//! Tools of this project's benchmarks: loads, rounds that take turns, tables.
 //!
 //! Speed is proved as ratios in one run: the subjects of a table take turns, round after round, so
 //! that a slow minute of the machine slows them all, and ratios are taken within a round. A cell is

@@ -101,7 +101,7 @@ impl Harness for Pipes {
 
 #[tokio::test]
 async fn the_transport_passes_the_conformance_suite() {
-    let claimed = Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true };
+    let claimed = Capabilities::new(Guarantee::AtLeastOnce).with_lanes(true).with_attempts(true);
     conformance::run(claimed, async || Pipes::new(Format::Envelope, 1 << 20)).await;
 }
 

@@ -129,7 +129,7 @@ impl Transport for StdioTransport {
     type Token = Claim;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true }
+        Capabilities::new(Guarantee::AtLeastOnce).with_lanes(true).with_attempts(true)
     }
 
     fn name(&self) -> &'static str {

@@ -1,4 +1,4 @@
-//! Images in, predictions out.
+//! The classifier: images in, predictions out.
 
 mod engine;
 mod error;

@@ -50,6 +50,7 @@ pub struct Dataset {
 
 /// Where a data set came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// IDX files or pictures in this folder.
     Files(PathBuf),

@@ -1,4 +1,5 @@
-//! An image classifier that lives *inside* the program that reads the stream.
+//! Tells ten kinds of clothes apart, in the calling process: pictures by hand, or straight from a stream of
+//! messages.
 //!
 //! The model is part of the library: no model server, no file to find, no network.
 //!

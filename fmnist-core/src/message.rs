@@ -1,4 +1,4 @@
-//! What travels: requests come in many forms, results leave in one.
+//! Messages about pictures: requests come in many forms, results leave in one.
 //!
 //! ```
 //! use bytes::Bytes;

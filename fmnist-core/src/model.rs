@@ -63,6 +63,7 @@ impl fmt::Display for Architecture {
 /// A name that no architecture has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no architecture is called {name:?}; there are notebook, base, tiny and large")]
+#[non_exhaustive]
 pub struct UnknownArchitecture {
     /// The name as given.
     pub name: String,

@@ -1,4 +1,5 @@
-//! The web page and HTTP API: publishes requests, classifies uploads, shows results.
+//! A web page and HTTP API around the classifier: publishes requests to a broker, classifies uploads, shows
+//! results as they come.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -197,7 +197,7 @@ pub(crate) async fn recent(
     let synthetic = site.frontend.is_synthetic;
     let (results, total) = match &site.frontend.database {
         Some(database) => {
-            let Page { total, results } = database.results(&filter.into()).await?;
+            let Page { total, results, .. } = database.results(&filter.into()).await?;
             (results.into_iter().map(Arc::new).collect(), total)
         }
         None => site.history.newest(&filter),

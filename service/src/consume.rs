@@ -136,7 +136,7 @@ pub fn watch(pulse: &Pulse, parts: &Supervisor) {
 /// # Errors
 /// With what did not, and what becomes of it.
 pub fn ended(report: &PipelineReport) -> anyhow::Result<()> {
-    let PipelineReport { inputs, batches, settlement, unfinished } = report;
+    let PipelineReport { inputs, batches, settlement, unfinished, .. } = report;
     let what = names::inputs();
     stderr().line(format_args!("{inputs} {what} in {batches} batches; {settlement:?}"));
     anyhow::ensure!(
@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn what_was_not_finished_is_an_error_that_says_what_becomes_of_it() {
         ended(&PipelineReport::default()).expect("all is finished");
-        let report = PipelineReport { unfinished: 3, ..PipelineReport::default() };
+        let mut report = PipelineReport::default();
+        report.unfinished = 3;
         let error = ended(&report).expect_err("unfinished").to_string();
         assert!(error.contains("3 messages") && error.contains("delivered again"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! Results of `fmnist-core`'s pipelines in SQLite or PostgreSQL, each once.
+//! Keeps the results of a pipeline of `fmnist-core` in SQLite or PostgreSQL, each once.
 //!
 //! [`Database`] is a [`Sink`](fmnist_core::pipeline::Sink): a message is acknowledged after its
 //! rows are committed. A message that comes again finds its rows there and adds none, because their

@@ -34,6 +34,7 @@ pub struct Query {
 
 /// Some of the results that a [`Query`] asks for.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Page {
     /// Results that match, 10,000 at most.
     pub total: usize,

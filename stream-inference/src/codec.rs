@@ -1,4 +1,4 @@
-//! A message format, both ways: what a pipeline needs to know of messages.
+//! Message formats: how messages become inputs of a model, and its outputs messages.
 //!
 //! | format | codec |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! Batched, loss-free inference *inside* the program that reads the stream, for any model.
+//! Runs a model of any kind on a stream of messages, inside the program that reads them: in batches, and
+//! without losing one.
 //!
 //! You bring a function of a batch and say what your messages look like; this crate receives, batches,
 //! answers, publishes and acknowledges, so that every message comes to exactly one end.

@@ -1,4 +1,5 @@
-//! The only loop: receive, decode, batch by inputs, infer on its own thread, sink, settle, drain.
+//! The loop that runs a model on a stream: receive, decode, batch by inputs, infer on its own thread, sink,
+//! settle, drain.
 //!
 //! ```text
 //! recv ─► decode thread ─► scheduler ─► inference thread ─► answers ─► sink ─► settle
@@ -41,6 +42,7 @@ use crate::{
 
 /// What a pipeline did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PipelineReport {
     /// Ends of messages, by kind.
     pub settlement: Settlement,

@@ -22,6 +22,7 @@ pub use trace::TraceContext;
 
 /// What a transport claims, and so what the conformance suite tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Capabilities {
     /// How often a result can appear.
     pub guarantee: Guarantee,
@@ -31,8 +32,28 @@ pub struct Capabilities {
     pub attempts: bool,
 }
 
+impl Capabilities {
+    /// This guarantee, and nothing besides.
+    pub const fn new(guarantee: Guarantee) -> Self {
+        Self { guarantee, lanes: false, attempts: false }
+    }
+
+    /// With [`Self::lanes`], or without.
+    #[must_use]
+    pub const fn with_lanes(self, lanes: bool) -> Self {
+        Self { lanes, ..self }
+    }
+
+    /// With [`Self::attempts`], or without.
+    #[must_use]
+    pub const fn with_attempts(self, attempts: bool) -> Self {
+        Self { attempts, ..self }
+    }
+}
+
 /// How often the result of one message can appear to a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Guarantee {
     /// At least once: after a crash some results appear twice, with the same id.
     AtLeastOnce,

@@ -1,4 +1,5 @@
-//! Trains and judges fmnist-core's models: the notebook, as one program.
+//! Trains, evaluates and compares Fashion-MNIST classifiers, whose weights `fmnist-core` carries: the old notebook, as
+//! one program.
 
 // They panic where nobody reads any more; `console` has what does not.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]

@@ -82,6 +82,7 @@ pub struct KafkaConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum KafkaGuarantee {
     /// Offsets are committed after the results are confirmed; a crash repeats some results.
     AtLeastOnce,

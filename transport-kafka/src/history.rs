@@ -16,6 +16,7 @@ const PATIENCE_POLLS: usize = 300;
 
 /// Where in a topic to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KafkaStart {
     /// At the oldest message.
     Beginning,
@@ -49,6 +50,7 @@ pub struct KafkaSpan {
 
 /// A message with its place.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct KafkaRecord {
     /// Its partition.
     pub partition: i32,

@@ -1,4 +1,5 @@
-//! Kafka for pipelines of [`stream_inference`]: at least or exactly once, in order within a partition.
+//! Puts a model on a Kafka topic, by a pipeline of [`stream_inference`]: at least or exactly once, in order
+//! within a partition.
 //!
 //! ```no_run
 //! use stream_inference::{

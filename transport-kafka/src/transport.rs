@@ -105,14 +105,13 @@ impl KafkaTransport {
         let outbox = Arc::new(Outbox::default());
         let results_topic = config.results_topic().map(Into::into);
         let dead_letter_topic = config.dead_letter_topic.as_str().into();
-        let guarantee = match config.guarantee {
-            KafkaGuarantee::AtLeastOnce => Guarantee::AtLeastOnce,
-            KafkaGuarantee::ExactlyOnce => Guarantee::ExactlyOnce,
-        };
         // Before the group is joined: what a killed process left open holds back its offsets.
-        let transactional = match guarantee {
-            Guarantee::AtLeastOnce => None,
-            Guarantee::ExactlyOnce => Some(blocking(config, transaction::Producer::connect).await?),
+        let (guarantee, transactional) = match config.guarantee {
+            KafkaGuarantee::AtLeastOnce => (Guarantee::AtLeastOnce, None),
+            KafkaGuarantee::ExactlyOnce => {
+                let producer = blocking(config, transaction::Producer::connect).await?;
+                (Guarantee::ExactlyOnce, Some(producer))
+            }
         };
         if config.begins_at_the_end() {
             blocking(config, place::begin_at_the_end).await?;
@@ -263,7 +262,7 @@ impl Transport for KafkaTransport {
     type Token = KafkaToken;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { guarantee: self.guarantee, lanes: true, attempts: true }
+        Capabilities::new(self.guarantee).with_lanes(true).with_attempts(true)
     }
 
     fn name(&self) -> &'static str {

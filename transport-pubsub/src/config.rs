@@ -51,6 +51,7 @@ impl Default for PubSubConfig {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(extend("enum" = ["at_least_once"])))]
 #[serde(try_from = "String", into = "&'static str")]
+#[non_exhaustive]
 pub enum PubSubGuarantee {
     /// A message is acknowledged after its result is confirmed; a crash repeats some results.
     AtLeastOnce,

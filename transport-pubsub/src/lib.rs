@@ -1,4 +1,5 @@
-//! Google Pub/Sub for [`stream_inference`]'s pipelines, at least once.
+//! Puts a model on a Google Pub/Sub subscription, by a pipeline of [`stream_inference`]: at least once, in
+//! order within a key.
 //!
 //! A message is acknowledged only after its result, or its dead letter, was confirmed. In every
 //! other case it is delivered again, and its result may appear twice with the same id. Pub/Sub's

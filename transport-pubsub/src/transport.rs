@@ -223,12 +223,8 @@ impl Transport for PubSubTransport {
     type Token = PubSubToken;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            guarantee: Guarantee::AtLeastOnce,
-            lanes: self.ordered,
-            // Counted only under a dead-letter policy, and then by best effort.
-            attempts: false,
-        }
+        // Attempts are counted only under a dead-letter policy, and then by best effort.
+        Capabilities::new(Guarantee::AtLeastOnce).with_lanes(self.ordered)
     }
 
     fn name(&self) -> &'static str {

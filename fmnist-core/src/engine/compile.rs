@@ -21,6 +21,7 @@ use crate::{
 
 /// What a plan computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Precision {
     /// `f32`, within rounding of the network.
     F32,

@@ -90,6 +90,7 @@ impl Kernel {
 /// `FMNIST_KERNEL` names a kernel that does not exist, or not here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no kernel is called {name:?} on this processor; there are {available}")]
+#[non_exhaustive]
 pub struct UnknownKernel {
     /// The name as given.
     pub name: String,

@@ -42,7 +42,7 @@ impl Harness for Memory {
 
 #[tokio::test]
 async fn the_memory_transport_conforms() {
-    let claims = Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true };
+    let claims = Capabilities::new(Guarantee::AtLeastOnce).with_lanes(true).with_attempts(true);
     let bounded = async || {
         let broker = MemoryBroker::new("INFERENCE");
         broker.refuse_above(BOUND_BYTES);

@@ -67,6 +67,7 @@ impl Default for OnError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OnErrorAction {
     /// The bad message goes to the dead letters, the rest go on.
     DeadLetter,

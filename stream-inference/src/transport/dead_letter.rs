@@ -52,6 +52,7 @@ fn push_digest(attributes: &mut Attributes, part: &str, bytes: &[u8]) {
 
 /// How much of its message a dead letter holds: what a broker refuses as too large goes as less.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DeadLetterForm {
     /// See [`dead_letter`].
     #[default]
@@ -134,6 +135,7 @@ const LEFT_OUT: [&str; 3] = ["payload.sha256", "key.sha256", "attributes.sha256"
 
 /// A dead letter, read back.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct DeadLetter {
     /// The id of the message that was refused.
     pub id: String,

@@ -149,6 +149,7 @@ impl Rejection {
 
 /// The steps of the pipeline, as dead letters name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Stage {
     /// Bytes to request.
     Decode,

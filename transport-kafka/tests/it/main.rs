@@ -18,7 +18,7 @@ use stream_inference::transport::{
 use transport_kafka::{KafkaPublisher, KafkaSetupError, KafkaTransport};
 
 const CLAIMS: Capabilities =
-    Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true };
+    Capabilities::new(Guarantee::AtLeastOnce).with_lanes(true).with_attempts(true);
 
 fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     MockCluster::new(1).expect("a mock cluster")

@@ -45,7 +45,7 @@ use transactions::{
 use transport_kafka::{KafkaConfig, KafkaGuarantee, KafkaPublisher, KafkaTransport, create_topics};
 
 const fn claims(guarantee: Guarantee) -> Capabilities {
-    Capabilities { guarantee, lanes: true, attempts: true }
+    Capabilities::new(guarantee).with_lanes(true).with_attempts(true)
 }
 
 fn main() -> ExitCode {

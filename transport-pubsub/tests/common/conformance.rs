@@ -4,7 +4,6 @@ use crate::harness::Emulated;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_transport_passes_the_conformance_suite() {
-    let capabilities =
-        Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: false };
+    let capabilities = Capabilities::new(Guarantee::AtLeastOnce).with_lanes(true);
     conformance::run(capabilities, Emulated::new).await;
 }

@@ -7,6 +7,7 @@ use fmnist_benches::{Form, Kafka, NoOp, Report, Rounds, Speed, Table, drive, gro
 use fmnist_core::{
     Classifier, Image, Infer,
     dataset::{Split, synthetic},
+    message::Requests,
     pipeline::{BatchConfig, PipelineConfig},
     transport::memory::MemoryBroker,
 };
@@ -139,6 +140,7 @@ impl Bench {
     ) -> anyhow::Result<Speed> {
         let (model, test_images) = (Arc::clone(model), Arc::clone(&self.test_images));
         let message = subject.form.message(&test_images, images);
+        let requests = Requests::new(&model, test_images);
         let batch = BatchConfig { max_messages: IN_FLIGHT / images, ..BatchConfig::default() };
         let config = PipelineConfig { batch, ..PipelineConfig::default() };
         match subject.broker {
@@ -147,12 +149,12 @@ impl Bench {
                 for _ in 0..messages {
                     broker.send(message.clone());
                 }
-                drive(broker.consumer(), model, test_images, config, messages).await
+                drive(broker.consumer(), model, requests, config, messages).await
             }
             Broker::Kafka => {
                 let kafka = Kafka::fresh().await?;
                 kafka.fill(&message, messages)?;
-                drive(kafka.consumer().await?, model, test_images, config, messages).await
+                drive(kafka.consumer().await?, model, requests, config, messages).await
             }
         }
     }

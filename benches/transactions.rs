@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use fmnist_benches::{Kafka, NoOp, Report, Rounds, Table, drive};
 use fmnist_core::{
     dataset::{Split, synthetic},
+    message::Requests,
     pipeline::{BatchConfig, PipelineConfig},
     transport::{Limits, Outbound, Outcome, Transport},
 };
@@ -159,7 +160,9 @@ async fn pipeline(kafka: &Kafka, in_flight: usize) -> anyhow::Result<f64> {
     let images = synthetic(Split::Test, 1, 1).images;
     let batch = BatchConfig { max_messages: in_flight, ..BatchConfig::default() };
     let config = PipelineConfig { batch, ..PipelineConfig::default() };
-    let speed = drive(kafka.consumer().await?, Arc::<NoOp>::default(), images, config, MESSAGES);
+    let model = Arc::<NoOp>::default();
+    let requests = Requests::new(&model, images);
+    let speed = drive(kafka.consumer().await?, model, requests, config, MESSAGES);
     Ok(speed.await?.messages)
 }
 

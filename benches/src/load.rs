@@ -5,11 +5,13 @@ use std::{
 
 use anyhow::{Context, bail};
 use fmnist_core::{
-    Image, Infer, ModelIdentity, PredictError, Prediction, Predictor,
-    label::LABELS,
-    message::{Requests, ResultRecord},
+    Image, Infer, ModelIdentity, PredictError, Prediction, Predictor, label::LABELS,
+    transport::Outbound,
+};
+use stream_inference::{
+    codec::Codec,
     pipeline::{Answered, Pipeline, PipelineConfig, Sink, SinkError},
-    transport::{Outbound, Transport},
+    transport::Transport,
 };
 use tokio::sync::Notify;
 
@@ -95,7 +97,7 @@ impl Form {
 pub struct Speed {
     /// Results a second.
     pub messages: f64,
-    /// Images an inference call, on average over the run.
+    /// Inputs an inference call, on average over the run.
     pub batch: f64,
 }
 
@@ -107,17 +109,21 @@ pub struct Speed {
 ///
 /// # Errors
 /// If the pipeline stops early, publishes less than it was sent, or takes longer than two minutes.
-pub async fn drive<T: Transport, M: Infer>(
+pub async fn drive<T, P, C>(
     transport: T,
-    model: Arc<M>,
-    test_images: Arc<[Image]>,
+    model: P,
+    codec: C,
     config: PipelineConfig,
     messages: usize,
-) -> anyhow::Result<Speed> {
+) -> anyhow::Result<Speed>
+where
+    T: Transport,
+    P: Predictor,
+    C: Codec<Input = P::Input, Output = P::Output>,
+{
     let stopwatch = Stopwatch { messages, laps: Arc::default(), done: Arc::default() };
     let (laps, done) = (Arc::clone(&stopwatch.laps), Arc::clone(&stopwatch.done));
-    let requests = Requests::new(&model, test_images);
-    let pipeline = Pipeline::new(transport, model, requests, config).with_sink(stopwatch);
+    let pipeline = Pipeline::new(transport, model, codec, config).with_sink(stopwatch);
     let run = pipeline.run(async move { done.notified().await });
     let report = tokio::time::timeout(LONGEST_RUN, run).await.context("the pipeline stalled")??;
     if report.settlement.published < messages {
@@ -145,8 +151,8 @@ struct Laps {
     end: Option<(usize, Instant)>,
 }
 
-impl Sink<ResultRecord, Image> for Stopwatch {
-    async fn write(&self, results: &[Answered]) -> Result<(), SinkError> {
+impl<R: Send + Sync + 'static, I: Send + Sync + 'static> Sink<R, I> for Stopwatch {
+    async fn write(&self, results: &[Answered<R, I>]) -> Result<(), SinkError> {
         let mut laps = self.laps.lock().expect("no sink panicked");
         laps.results += results.len();
         let lap = (laps.results, Instant::now());

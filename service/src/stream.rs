@@ -4,17 +4,27 @@ mod kafka;
 mod operation;
 mod stdin;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::{Serialize, de::DeserializeOwned};
-use stream_inference::{Supervisor, codec::Codec, names, pipeline::Pipeline, predict::Predictor};
+use stream_inference::{
+    Supervisor,
+    codec::Codec,
+    names,
+    pipeline::Pipeline,
+    predict::{PredictError, Predictor},
+};
 
 use crate::{
-    Backfill, Config, ConfigError, Consumer, ConsumerArguments, Role, Survey, config::check_kafka,
-    finish, run_program, stderr, stdout,
+    Backfill, Config, ConfigError, Consumer, ConsumerArguments, Role, Survey, SurveyArguments,
+    config::check_kafka, finish, run_program, stderr, stdout,
 };
+
+/// Between two attempts to load a model that is away: doubled from the first to the second.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The command line of a program that answers a stream by a model: where messages come from, how it is
 /// configured, checked and observed, and what else it does with its topics.
@@ -22,7 +32,7 @@ use crate::{
 /// To be flattened into the arguments of a program.
 ///
 /// ```no_run
-/// use std::process::ExitCode;
+/// use std::{process::ExitCode, time::Duration};
 ///
 /// use clap::Parser;
 /// use service::{Stream, config::NoSettings};
@@ -80,11 +90,12 @@ impl Stream {
     ///
     /// `program` begins the names of metrics, headers and variables, and of topics where the
     /// configuration names none: `payments_stalled`, `payments.id`, `PAYMENTS_KAFKA__TOPIC`, `payments`.
-    /// `load` makes the model and its format of the section `model`.
+    /// `load` makes the model and its format of the section `model`; where its error is
+    /// [`PredictError::Unavailable`], it is asked again after a while, and nothing is received before.
     pub fn run<S, P, C>(
         self,
         program: &str,
-        load: impl FnOnce(&S) -> anyhow::Result<(P, C)>,
+        load: impl Fn(&S) -> anyhow::Result<(P, C)>,
     ) -> ExitCode
     where
         S: Default + Serialize + DeserializeOwned,
@@ -105,7 +116,7 @@ impl Stream {
 
     async fn consume<S, P, C>(
         self,
-        load: impl FnOnce(&S) -> anyhow::Result<(P, C)>,
+        load: impl Fn(&S) -> anyhow::Result<(P, C)>,
         parts: Supervisor,
     ) -> anyhow::Result<()>
     where
@@ -119,28 +130,27 @@ impl Stream {
             return Ok(());
         }
         let broker = self.broker(&config);
-        let mut survey = Survey::default();
-        // The model comes first: nothing is received before it can answer.
-        let loaded = match tokio::task::block_in_place(|| load(&config.model)) {
-            Ok((model, codec)) => {
-                let identity = model.identity();
-                survey.found(format!("model {} {}", identity.name, identity.version));
-                Some((model, codec))
+        let load = || tokio::task::block_in_place(|| load(&config.model));
+        let arguments = &self.consumer.survey;
+        if arguments.check || arguments.create {
+            let mut survey = Survey::default();
+            match load().map(|(model, _)| model.identity()) {
+                Ok(identity) => {
+                    survey.found(format!("model {} {}", identity.name, identity.version));
+                }
+                Err(error) => survey.lacks(format!("{error:#}")),
             }
-            Err(error) => {
-                survey.lacks(format!("{error:#}"));
-                None
+            look_for(broker, &config, &mut survey, arguments).await;
+            let found = survey.conclude()?;
+            if arguments.check {
+                found.iter().for_each(|line| stdout().line(line));
+                return Ok(());
             }
-        };
-        self.look_for_broker(broker, &config, &mut survey).await;
-        let found = survey.conclude()?;
-        if self.consumer.survey.check {
-            found.iter().for_each(|line| stdout().line(line));
-            return Ok(());
         }
-        let (model, codec) = loaded.expect("a complete survey has everything");
 
         let consumer = Consumer::start(&config.server, broker.name(), &parts)?;
+        // Nothing is received before the model can answer.
+        let (model, codec) = available(load, &consumer).await?;
         let settings = config.pipeline();
         match broker {
             Broker::Stdin => {
@@ -184,26 +194,6 @@ impl Stream {
         }
     }
 
-    /// Looks for topics and subscriptions where that is asked; else the transport does, and waits for a
-    /// broker that is away.
-    async fn look_for_broker<S: Default>(
-        &self,
-        broker: Broker,
-        config: &Config<S>,
-        survey: &mut Survey,
-    ) {
-        let arguments = &self.consumer.survey;
-        if !(arguments.check || arguments.create) {
-            return;
-        }
-        match broker {
-            Broker::Stdin => {}
-            Broker::Kafka => survey.kafka(&config.kafka, Role::Consumer, arguments).await,
-            #[cfg(feature = "pubsub")]
-            Broker::Pubsub => survey.pubsub(&config.pubsub, Role::Consumer, arguments).await,
-        }
-    }
-
     /// The configuration, and the arguments over it.
     fn config<S: Default + Serialize + DeserializeOwned>(&self) -> Result<Config<S>, ConfigError> {
         let mut config: Config<S> = self.consumer.config.read()?;
@@ -222,6 +212,41 @@ impl Stream {
 
     const fn has_end(&self) -> bool {
         self.backfill.has_end()
+    }
+}
+
+async fn look_for<S: Default>(
+    broker: Broker,
+    config: &Config<S>,
+    survey: &mut Survey,
+    arguments: &SurveyArguments,
+) {
+    match broker {
+        Broker::Stdin => {}
+        Broker::Kafka => survey.kafka(&config.kafka, Role::Consumer, arguments).await,
+        #[cfg(feature = "pubsub")]
+        Broker::Pubsub => survey.pubsub(&config.pubsub, Role::Consumer, arguments).await,
+    }
+}
+
+/// What is loaded, once it can be: a volume or a server that is away is waited for.
+async fn available<L>(
+    load: impl Fn() -> anyhow::Result<L>,
+    consumer: &Consumer,
+) -> anyhow::Result<L> {
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let reason = match load() {
+            Ok(loaded) => return Ok(loaded),
+            Err(error) => match error.downcast_ref() {
+                Some(PredictError::Unavailable { reason }) => reason.clone(),
+                _ => return Err(error),
+            },
+        };
+        tracing::warn!(reason, ?pause, "the model can't be loaded now; it is asked again");
+        consumer.probes().waits_for(&format!("the model: {reason}"));
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use own_models::killed_in_mid_stream;
+use own_models::{Program, killed_in_mid_stream};
 
 #[test]
 fn tract_answers_what_was_computed_by_hand_and_no_number_is_a_dead_letter() {
@@ -79,17 +79,19 @@ async fn killed_in_mid_stream_and_started_again_it_answers_every_message() {
 }
 
 #[test]
-fn without_its_file_it_says_which_and_receives_nothing() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_own_onnx"))
-        .args(["--model", "no-such.onnx"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdin.take());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), output.stdout), (Some(1), vec![]));
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("no-such.onnx"), "{stderr}");
+fn while_its_file_is_away_it_waits_and_loses_and_dead_letters_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("late.onnx");
+    let arguments = ["--model", path.to_str().unwrap()];
+    let mut program = Program::start(env!("CARGO_BIN_EXE_own_onnx"), &arguments);
+    program.send(&"{\"left\":1,\"right\":0}\n".repeat(3));
+    assert!(program.says("the model can't be loaded now").contains("late.onnx"));
+    // Whole at once, as who brings a model should.
+    let whole = folder.path().join("whole");
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/doors.onnx"), &whole).unwrap();
+    fs::rename(whole, &path).unwrap();
+    let output = program.answer("");
+    let answer = "{\"left\":1,\"right\":0,\"alarm\":{\"level\":1.0}}\n";
+    assert_eq!(output.stdout, answer.repeat(3), "{}", output.stderr);
+    assert_eq!((output.code, output.dead_letters()), (Some(0), vec![]));
 }

@@ -33,7 +33,7 @@ impl Operation {
     pub(crate) fn run<S, P, C>(
         &self,
         config: &Config<S>,
-        load: impl FnOnce(&S) -> anyhow::Result<(P, C)>,
+        load: impl Fn(&S) -> anyhow::Result<(P, C)>,
     ) -> ExitCode
     where
         S: Default,

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use own_onnx::{Alarm, Arguments, Doors, Failure, alarms, codec, values};
 use service::config::NoSettings;
-use stream_inference::predict::{ModelIdentity, function};
+use stream_inference::predict::{ModelIdentity, PredictError, function};
 use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, Tensor, tvec};
 
 /// Says how alarming doors are of which one alone is open: lines of JSON, or messages of a Kafka topic
@@ -33,7 +33,9 @@ const EXAMPLES: &str = "Examples:
 fn main() -> ExitCode {
     let Arguments { model: path, stream } = Program::parse().arguments;
     stream.run("doors", |_: &NoSettings| {
-        let identity = ModelIdentity::of_file("doors", "1", &path)?;
+        // A volume that is not there yet is waited for.
+        let identity = ModelIdentity::of_file("doors", "1", &path)
+            .map_err(|error| PredictError::unavailable(error.to_string()))?;
         let onnx = tract_onnx::onnx().model_for_path(&path)?.into_optimized()?.into_runnable()?;
         let model = function(identity, move |batch: &[Doors]| -> Result<Vec<Alarm>, Failure> {
             let input = Tensor::from_shape(&[batch.len(), 2], &values(batch))?;

@@ -14,7 +14,7 @@ use clap::Parser;
 use ort::{inputs, session::Session, value::Tensor};
 use own_onnx::{Alarm, Arguments, Doors, Failure, alarms, codec, values};
 use service::config::NoSettings;
-use stream_inference::predict::{ModelIdentity, exclusive};
+use stream_inference::predict::{ModelIdentity, PredictError, exclusive};
 
 /// As own_onnx, with ONNX Runtime
 #[derive(Parser)]
@@ -31,7 +31,9 @@ const EXAMPLES: &str = "Examples:
 fn main() -> ExitCode {
     let Arguments { model: path, stream } = Program::parse().arguments;
     stream.run("doors", |_: &NoSettings| {
-        let identity = ModelIdentity::of_file("doors", "1", &path)?;
+        // A volume that is not there yet is waited for.
+        let identity = ModelIdentity::of_file("doors", "1", &path)
+            .map_err(|error| PredictError::unavailable(error.to_string()))?;
         let runtime = ort::init().build()?;
         let mut session = Session::builder(&runtime)?.commit_from_file(&path)?;
         let model = exclusive(identity, move |batch: &[Doors]| -> Result<Vec<Alarm>, Failure> {

@@ -68,6 +68,7 @@ fn main() -> ExitCode {
     let Arguments { countries, only_review, stream } = Arguments::parse();
     stream.run("payments", |_: &NoSettings| {
         let identity = ModelIdentity::of_code("payment-risk", "1");
+        let countries = countries.clone();
         let model = function(identity, move |batch: &[Payment]| {
             let countries = read(&countries).map_err(|reason| {
                 PredictError::unavailable(format!("{}: {reason}", countries.display()))

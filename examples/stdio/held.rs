@@ -169,7 +169,7 @@ impl Held {
         let lease = state.leases;
         let line = state.lines.get_mut(&number).expect("the caller has seen it");
         line.lease = Some(lease);
-        let Outbound { key, attributes, payload } = line.message.clone();
+        let Outbound { key, attributes, payload, .. } = line.message.clone();
         Delivery {
             id: format!("stdin/{number}"),
             source: Source {

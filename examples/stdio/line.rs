@@ -54,7 +54,8 @@ impl Format {
             }
         }
         let key = envelope.key.map(Data::bytes).transpose().map_err(read)?;
-        Ok(Outbound { key, attributes, payload: envelope.payload.bytes().map_err(read)? })
+        let payload = envelope.payload.bytes().map_err(read)?;
+        Ok(Outbound { key, attributes, payload, ..Outbound::default() })
     }
 
     /// Writes a message as a line.

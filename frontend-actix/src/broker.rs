@@ -39,11 +39,11 @@ impl BrokerKind {
                 ..Outbound::default()
             },
             Self::PubSub => Outbound {
-                key: None,
                 attributes: [("start_idx", start.text.clone()), ("end_idx", end.text.clone())]
                     .into_iter()
                     .collect::<Attributes>(),
                 payload: "pubsub - model inference".into(),
+                ..Outbound::default()
             },
         }
     }

@@ -64,7 +64,7 @@ pub(crate) async fn push_image(
     let content_type = (!is_picture(&upload.bytes)).then_some("application/octet-stream");
     let attributes: Attributes =
         content_type.into_iter().map(|value| ("content-type", value)).collect();
-    let message = Outbound { key: None, attributes, payload: upload.bytes.clone() };
+    let message = Outbound { attributes, payload: upload.bytes.clone(), ..Outbound::default() };
     let id = send(&site, &request, kind, message).await?;
     Ok(HttpResponse::Ok().json(json!({ "message_queue": kind.name(), "id": id })))
 }

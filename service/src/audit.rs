@@ -56,7 +56,10 @@ impl AuditArguments {
     ) -> anyhow::Result<Window> {
         anyhow::ensure!(self.from < self.to, "--from must be before --to");
         let (from, to) = (self.from.as_millisecond(), self.to.as_millisecond());
-        let results = kafka.results_topic().context("there is no results topic to audit")?;
+        anyhow::ensure!(
+            kafka.result_topics().next().is_some(),
+            "there is no results topic to audit"
+        );
         let mut ledger = Ledger::default();
         let mut inputs = HashMap::new();
         let mut window = KafkaHistory::open(kafka, &kafka.topic, KafkaStart::Time(from), Some(to))?;
@@ -68,19 +71,21 @@ impl AuditArguments {
                 inputs.insert(id, record.message);
             }
         }
-        let mut history = KafkaHistory::open(kafka, results, KafkaStart::Time(from), None)?;
-        while let Some(record) = history.next_record()? {
-            let Some((id, result)) = id(&record.message) else {
-                let place = format!("{results}/{}/{}", record.partition, record.offset);
-                ledger.result(&format!("unreadable result at {place}"));
-                continue;
-            };
-            if !is_counted(&id, &kafka.topic, &spans) {
-                continue;
-            }
-            ledger.result(&id);
-            if let Some(input) = inputs.get(id.split('#').next().unwrap_or_default()) {
-                replay(input, result)?;
+        for results in kafka.result_topics() {
+            let mut history = KafkaHistory::open(kafka, results, KafkaStart::Time(from), None)?;
+            while let Some(record) = history.next_record()? {
+                let Some((id, result)) = id(&record.message) else {
+                    let place = format!("{results}/{}/{}", record.partition, record.offset);
+                    ledger.result(&format!("unreadable result at {place}"));
+                    continue;
+                };
+                if !is_counted(&id, &kafka.topic, &spans) {
+                    continue;
+                }
+                ledger.result(&id);
+                if let Some(input) = inputs.get(id.split('#').next().unwrap_or_default()) {
+                    replay(input, result)?;
+                }
             }
         }
         let dead_letters = &kafka.dead_letter_topic;

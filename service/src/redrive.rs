@@ -191,6 +191,7 @@ async fn from_pubsub(
     let mut transport = PubSubTransport::connect(&PubSubConfig {
         subscription_id: subscription,
         results_topic: None,
+        routes: Vec::new(),
         dead_letter_topic: config.topic.clone(),
         ..config.clone()
     })
@@ -214,6 +215,7 @@ async fn from_pubsub(
                 key: delivery.key.clone(),
                 attributes: delivery.attributes.clone(),
                 payload: delivery.payload.clone(),
+                ..Outbound::default()
             };
             match arguments.choose(letter, &mut counts)? {
                 Some(message) if !arguments.dry_run => {

@@ -7,6 +7,7 @@
 //! | any bytes, which your function reads | [`Raw`] |
 //! | CloudEvents 1.0 around any of these | [`CloudEvents`] |
 //! | any of these, some of whose results are not published | [`Filter`] |
+//! | any of these, whose results go to several topics | [`Route`] |
 
 mod cloud_events;
 mod enriched;
@@ -14,6 +15,7 @@ mod filter;
 mod json;
 mod raw;
 mod record;
+mod route;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ pub use filter::Filter;
 pub use json::{Json, Values};
 pub use raw::Raw;
 pub use record::{Record, rfc3339};
+pub use route::Route;
 pub use split::{payload_bytes, split};
 
 use crate::{
@@ -88,6 +91,13 @@ pub trait Codec: Send + Sync + 'static {
     /// dead-lettered.
     fn filters(&self) -> bool {
         false
+    }
+
+    /// The topics that [`Codec::encode`] may name beside the results topic. Each must be a
+    /// [route](crate::transport::Transport::has_route) of the transport, or nothing is received; a
+    /// message one of whose results names another is dead-lettered.
+    fn topics(&self) -> Vec<Arc<str>> {
+        Vec::new()
     }
 
     /// About what one output takes from the model to its settlement, in bytes: as it is, in the record

@@ -67,6 +67,17 @@ pub enum PipelineError {
     /// Results would go nowhere.
     #[error("no results topic and no sink: results would be lost; nothing was received")]
     NoDestination,
+    /// The codec may send results where the transport does not write.
+    #[error(
+        "the codec sends results to topic {topic}, which is no route of the transport: add it to \
+         {transport}.routes; nothing was received"
+    )]
+    NoRoute {
+        /// The topic.
+        topic: Arc<str>,
+        /// The transport's name.
+        transport: &'static str,
+    },
     /// A message was refused and the configuration says stop.
     #[error("message {id} was refused at {stage}: {reason}; it is not acknowledged")]
     Refused {
@@ -167,9 +178,18 @@ where
         self,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<PipelineReport, PipelineError> {
-        if self.config.record_only && !S::RECORDS {
-            return Err(PipelineError::NoDestination);
-        }
+        self.check_destinations()?;
         runner::run(self, shutdown).await
+    }
+
+    /// Whether there is a place for every result.
+    fn check_destinations(&self) -> Result<(), PipelineError> {
+        if self.config.record_only {
+            return if S::RECORDS { Ok(()) } else { Err(PipelineError::NoDestination) };
+        }
+        match self.codec.topics().into_iter().find(|topic| !self.transport.has_route(topic)) {
+            Some(topic) => Err(PipelineError::NoRoute { topic, transport: self.transport.name() }),
+            None => Ok(()),
+        }
     }
 }

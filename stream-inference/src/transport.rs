@@ -89,6 +89,12 @@ pub trait Transport: Send + 'static {
         "custom"
     }
 
+    /// Whether results may go to this topic beside the results topic ([`Outbound::topic`]): one that was
+    /// configured, and so found, or made, at the start.
+    fn has_route(&self, _topic: &str) -> bool {
+        false
+    }
+
     /// Waits for one message, then up to `limits.max_wait` for more. Never empty.
     ///
     /// Messages of a lane come in the lane's order. Cancel safe: dropping the future loses nothing.

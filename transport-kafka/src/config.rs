@@ -64,6 +64,8 @@ pub struct KafkaConfig {
     pub topic: String,
     /// Where results go; `null` or empty for none, then a sink must record them.
     pub results_topic: Option<String>,
+    /// Topics that results may go to besides, where the codec chooses one for each.
+    pub routes: Vec<String>,
     /// Where messages go that cannot be answered.
     pub dead_letter_topic: String,
     /// Where a new group starts: `earliest` or `latest`.
@@ -98,6 +100,7 @@ impl Default for KafkaConfig {
             group_id: "consumer-group-1".to_owned(),
             topic: "INFERENCE".to_owned(),
             results_topic: Some("INFERENCE-RESULTS".to_owned()),
+            routes: Vec::new(),
             dead_letter_topic: "INFERENCE-DEAD-LETTERS".to_owned(),
             auto_offset_reset: "earliest".to_owned(),
             guarantee: KafkaGuarantee::AtLeastOnce,
@@ -113,19 +116,28 @@ impl KafkaConfig {
         self.results_topic.as_deref().filter(|topic| !topic.is_empty())
     }
 
-    /// Input, results where there are any, and dead letters.
+    /// Where results go, with and without a topic of their own: the results topic, where there is one,
+    /// and the routes.
+    pub fn result_topics(&self) -> impl Iterator<Item = &str> {
+        self.results_topic().into_iter().chain(self.routes.iter().map(String::as_str))
+    }
+
+    /// Input, results where there are any, dead letters and routes.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         [Some(&*self.topic), self.results_topic(), Some(&*self.dead_letter_topic)]
             .into_iter()
             .flatten()
+            .chain(self.routes.iter().map(String::as_str))
     }
 
     /// Whether the settings go together, which needs no broker: properties that librdkafka knows,
-    /// nothing that the delivery promise rests on, no group protocol with what it excludes, no Kerberos.
+    /// nothing that the delivery promise rests on, no group protocol with what it excludes, no Kerberos,
+    /// routes that are topics of their own.
     ///
     /// # Errors
     /// Says which setting is in the way of which.
     pub fn check(&self) -> Result<(), KafkaSetupError> {
+        self.check_routes()?;
         match self.consumer()?.create_native_config() {
             // Without the value, which may be a password under a misspelt name.
             Err(KafkaError::ClientConfig(
@@ -306,10 +318,27 @@ impl KafkaConfig {
             ("kafka.results_topic", self.results_topic()),
             ("kafka.dead_letter_topic", Some(&*self.dead_letter_topic)),
         ];
-        match outputs.into_iter().find(|(_, output)| *output == Some(&*self.topic)) {
+        let routes = self.routes.iter().map(|route| ("kafka.routes", Some(&**route)));
+        let is_source = |(_, output): &(_, Option<&str>)| *output == Some(&*self.topic);
+        match outputs.into_iter().chain(routes).find(is_source) {
             Some((key, _)) => Err(KafkaSetupError::OwnOutput { topic: self.topic.clone(), key }),
-            None => Ok(()),
+            None => self.check_routes(),
         }
+    }
+
+    /// What is no result must not be read as one, nor the reverse; and none is made twice.
+    fn check_routes(&self) -> Result<(), KafkaSetupError> {
+        for (index, route) in self.routes.iter().enumerate() {
+            let problem = match Some(&**route) {
+                Some("") => "is no name",
+                route if route == self.results_topic() => "is kafka.results_topic already",
+                _ if *route == self.dead_letter_topic => "is kafka.dead_letter_topic already",
+                _ if self.routes[..index].contains(route) => "stands there twice",
+                _ => continue,
+            };
+            return Err(KafkaSetupError::Route { topic: route.clone(), problem });
+        }
+        Ok(())
     }
 
     /// Kerberos is not built in, and is what librdkafka takes where nothing is said.
@@ -515,6 +544,32 @@ mod tests {
         }
         let none = KafkaConfig { results_topic: None, ..source("INFERENCE-RESULTS") };
         none.check_source().expect("nothing is written there");
+    }
+
+    #[test]
+    fn a_route_is_a_topic_of_its_own_and_is_there_with_the_others() {
+        let with = |routes: &[&str]| KafkaConfig {
+            routes: routes.iter().map(|route| (*route).to_owned()).collect(),
+            ..KafkaConfig::default()
+        };
+        let config = with(&["REVIEWS", "ALERTS"]);
+        config.check_source().expect("topics of their own");
+        let topics: Vec<_> = config.topics().collect();
+        let others = ["INFERENCE", "INFERENCE-RESULTS", "INFERENCE-DEAD-LETTERS"];
+        assert_eq!(topics, [&others[..], &["REVIEWS", "ALERTS"]].concat());
+        for (routes, problem) in [
+            (["A", "INFERENCE"], "kafka.topic is INFERENCE, as kafka.routes is"),
+            (
+                ["A", "INFERENCE-RESULTS"],
+                "kafka.routes: \"INFERENCE-RESULTS\" is kafka.results_topic already",
+            ),
+            (["INFERENCE-DEAD-LETTERS", "A"], "is kafka.dead_letter_topic already"),
+            (["A", "A"], "\"A\" stands there twice; remove it"),
+            (["A", ""], "\"\" is no name"),
+        ] {
+            let error = with(&routes).check_source().expect_err("refused").to_string();
+            assert!(error.contains(problem), "{error}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::{
     log::Logged,
     membership::Membership,
     outbox::Closing,
+    outputs::Outputs,
     refusal::{is_refusal, is_too_large},
     share::{Share, Tally},
     shared::Shared,
@@ -46,8 +47,7 @@ pub(crate) struct Courier {
     pub(crate) shared: Arc<Shared>,
     pub(crate) membership: Arc<Membership>,
     pub(crate) producer: Arc<Confirming>,
-    pub(crate) results_topic: Option<Arc<str>>,
-    pub(crate) dead_letter_topic: Arc<str>,
+    pub(crate) outputs: Arc<Outputs>,
     /// Offsets are committed after each batch, not on a timer.
     pub(crate) commits_batches: bool,
 }
@@ -196,12 +196,9 @@ impl Courier {
     async fn enqueue_results(&self, messages: &[Outbound]) -> Result<Vec<Report>, Rejection> {
         let mut reports = Vec::with_capacity(messages.len());
         for message in messages {
-            let report = match &self.results_topic {
-                Some(topic) => self.enqueue(wire::record(topic, message)).await,
-                None => {
-                    let error = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
-                    Err(Box::new(Unconfirmed { error, records: Vec::new() }))
-                }
+            let report = match self.outputs.of(message) {
+                Ok(topic) => self.enqueue(wire::record(topic, message)).await,
+                Err(error) => Err(Box::new(Unconfirmed { error, records: Vec::new() })),
             };
             match report {
                 Err(unconfirmed) if is_too_large(&unconfirmed.error) => {
@@ -232,7 +229,7 @@ impl Courier {
     ) -> Report {
         loop {
             let letter = form.letter(delivery, rejection);
-            let report = self.enqueue(wire::record(&self.dead_letter_topic, &letter)).await;
+            let report = self.enqueue(wire::record(&self.outputs.dead_letters, &letter)).await;
             match (report, form.smaller()) {
                 (Err(unconfirmed), Some(smaller)) if is_too_large(&unconfirmed.error) => {
                     *form = smaller;
@@ -384,16 +381,6 @@ impl Courier {
             (Standing::Valid, Kind::Filtered) => settlement.filtered += 1,
             (Standing::Valid, Kind::Results) => settlement.published += 1,
             (Standing::Valid, Kind::DeadLetter(..)) => settlement.rejected += 1,
-        }
-    }
-
-    /// What takes no record for now, as a person calls it.
-    pub(crate) fn destination(&self, kind: &Kind) -> String {
-        match kind {
-            Kind::DeadLetter(..) => format!("dead-letter topic {}", self.dead_letter_topic),
-            Kind::Recorded | Kind::Filtered | Kind::Results => {
-                format!("results topic {}", self.results_topic.as_deref().unwrap_or_default())
-            }
         }
     }
 }

@@ -117,6 +117,14 @@ pub enum KafkaSetupError {
         /// The key of the output.
         key: &'static str,
     },
+    /// A route is no topic of its own.
+    #[error("kafka.routes: {topic:?} {problem}; remove it")]
+    Route {
+        /// The topic.
+        topic: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A topic can't be created.
     #[error("topic {topic} cannot be created: {reason}")]
     NotCreated {

@@ -134,7 +134,7 @@ impl KafkaHistory {
             }
             let written_ms = message.timestamp().to_millis();
             let Fetched { key, attributes, payload, .. } = Fetched::from(&message);
-            let message = Outbound { key, attributes, payload };
+            let message = Outbound { key, attributes, payload, ..Outbound::default() };
             return Ok(Some(KafkaRecord { partition, offset, written_ms, message }));
         }
         Ok(None)

@@ -43,6 +43,7 @@ mod marks;
 mod membership;
 mod meters;
 mod outbox;
+mod outputs;
 mod place;
 mod publisher;
 mod refusal;

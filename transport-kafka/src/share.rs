@@ -3,7 +3,7 @@
 
 use std::{ops::AddAssign, time::Duration};
 
-use rdkafka::{error::KafkaError, message::OwnedMessage};
+use rdkafka::{Message, error::KafkaError, message::OwnedMessage};
 use stream_inference::transport::{Delivery, Outcome, Settlement};
 use tokio::sync::oneshot;
 
@@ -141,7 +141,8 @@ impl Share {
                 continue;
             }
             self.hold.get_or_insert_with(|| courier.shared.hold(claim.partition));
-            courier.shared.waits_for(courier.destination(&kind), &error);
+            let topic = records.first().map_or("", |record| record.topic());
+            courier.shared.waits_for(courier.outputs.name(topic), &error);
             held.push(Held { claim, delivery, kind, records });
         }
         held

@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientContext, Offset,
+    ClientContext, Message, Offset,
     config::RDKafkaLogLevel,
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, RDKafkaErrorCode},
@@ -126,8 +126,8 @@ impl Producer {
         }
     }
 
-    /// Waits for the reports; gives the failures with their messages' numbers.
-    pub(crate) fn failures(&self) -> Vec<(usize, KafkaError)> {
+    /// Waits for the reports; gives those of what was not delivered.
+    pub(crate) fn failures(&self) -> Vec<Undelivered> {
         self.wait();
         std::mem::take(&mut *self.0.context().failures())
     }
@@ -184,12 +184,20 @@ fn persist(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), Failure> {
     }
 }
 
+/// A failed delivery report.
+pub(crate) struct Undelivered {
+    /// That of [`Producer::send`].
+    pub(crate) number: usize,
+    pub(crate) topic: String,
+    pub(crate) error: KafkaError,
+}
+
 /// Collects failed delivery reports.
 #[derive(Default)]
-pub(crate) struct Reports(Mutex<Vec<(usize, KafkaError)>>);
+pub(crate) struct Reports(Mutex<Vec<Undelivered>>);
 
 impl Reports {
-    fn failures(&self) -> std::sync::MutexGuard<'_, Vec<(usize, KafkaError)>> {
+    fn failures(&self) -> MutexGuard<'_, Vec<Undelivered>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -208,8 +216,9 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
-        if let Err((error, _)) = result {
-            self.failures().push((number, error.clone()));
+        if let Err((error, message)) = result {
+            let (topic, error) = (message.topic().to_owned(), error.clone());
+            self.failures().push(Undelivered { number, topic, error });
         }
     }
 }

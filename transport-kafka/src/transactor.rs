@@ -26,9 +26,10 @@ use crate::{
     KafkaToken,
     lanes::{Claim, Standing},
     outbox::{Closing, Outbox, Reply, Verdicts},
+    outputs::Outputs,
     refusal::is_too_large,
     shared::Shared,
-    transaction::{Failure, Producer},
+    transaction::{Failure, Producer, Undelivered},
 };
 
 /// Messages of one transaction at most.
@@ -44,8 +45,7 @@ pub(crate) struct Transactor {
     pub(crate) shared: Arc<Shared>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) producer: Producer,
-    pub(crate) results_topic: Option<Arc<str>>,
-    pub(crate) dead_letter_topic: Arc<str>,
+    pub(crate) outputs: Arc<Outputs>,
     /// What went out in a batch that the broker refused as too large, by partition and offset of the
     /// message that it answers.
     pub(crate) large: HashMap<(i32, i64), Large>,
@@ -226,13 +226,13 @@ impl Transactor {
         let mut sending = staged.iter_mut().enumerate();
         let sent = sending.try_for_each(|(number, staged)| self.send_one(number, staged));
         let (mut first, mut large) = (None, BTreeSet::new());
-        for (number, error) in self.producer.failures() {
+        for Undelivered { number, topic, error } in self.producer.failures() {
             if is_too_large(&error) {
                 large.insert(number);
                 first.get_or_insert(Failure::Aborted(error));
                 continue;
             }
-            self.unconfirmed = Some(self.destination(&staged[number].outcome));
+            self.unconfirmed = Some(self.outputs.name(&topic));
             if !matches!(first, Some(Failure::Refused(_))) {
                 // One that is refused decides over those that went with it.
                 match Failure::from(error) {
@@ -250,13 +250,6 @@ impl Transactor {
         }
         // After a failed report, the client refuses what comes next.
         first.map_or(sent, Err)
-    }
-
-    fn destination(&self, outcome: &Outcome) -> String {
-        match outcome {
-            Outcome::Reject(_) => format!("dead-letter topic {}", self.dead_letter_topic),
-            _ => format!("results topic {}", self.results_topic.as_deref().unwrap_or_default()),
-        }
     }
 
     fn send_one(&self, number: usize, staged: &mut Staged) -> Result<(), Failure> {
@@ -292,10 +285,8 @@ impl Transactor {
         number: usize,
         are_suspected: bool,
     ) -> Result<Option<Rejection>, KafkaError> {
-        let unknown = KafkaError::MessageProduction(RDKafkaErrorCode::UnknownTopic);
-        let topic = self.results_topic.as_ref().ok_or(unknown)?;
         for message in messages {
-            match self.producer.send(topic, message, number, &self.shared) {
+            match self.producer.send(self.outputs.of(message)?, message, number, &self.shared) {
                 Err(error) if is_too_large(&error) => {
                     return Ok(Some(Rejection::unpublishable(message.size_bytes())));
                 }
@@ -316,7 +307,7 @@ impl Transactor {
         number: usize,
         refused: usize,
     ) -> Result<(), KafkaError> {
-        let topic = &self.dead_letter_topic;
+        let topic = &self.outputs.dead_letters;
         let forms = std::iter::successors(Some(DeadLetterForm::Whole), |form| form.smaller());
         let mut sent = Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge));
         for form in forms.skip(refused) {

@@ -25,6 +25,7 @@ use crate::{
     lanes::Claim,
     membership::Membership,
     outbox::{Outbox, Reply},
+    outputs::Outputs,
     place,
     shared::Shared,
     topics::{self, blocking},
@@ -42,6 +43,7 @@ const MARK_WAIT: Duration = Duration::from_secs(5);
 pub struct KafkaTransport {
     shared: Arc<Shared>,
     outbox: Arc<Outbox>,
+    outputs: Arc<Outputs>,
     guarantee: Guarantee,
     tasks: Vec<JoinHandle<()>>,
     /// Resolves once the last of the tasks has let go of the consumer and it is closed.
@@ -103,8 +105,7 @@ impl KafkaTransport {
             spans.map(|spans| Ends::new(spans.iter().map(|span| (span.partition, span.end))));
         let shared = Arc::new(Shared::new(&config.topic, ends));
         let outbox = Arc::new(Outbox::default());
-        let results_topic = config.results_topic().map(Into::into);
-        let dead_letter_topic = config.dead_letter_topic.as_str().into();
+        let outputs = Arc::new(Outputs::new(config));
         // Before the group is joined: what a killed process left open holds back its offsets.
         let (guarantee, transactional) = match config.guarantee {
             KafkaGuarantee::AtLeastOnce => (Guarantee::AtLeastOnce, None),
@@ -131,8 +132,7 @@ impl KafkaTransport {
                     shared: Arc::clone(&shared),
                     membership: Arc::clone(&membership),
                     producer: Arc::new(Confirming::new(config)?),
-                    results_topic,
-                    dead_letter_topic,
+                    outputs: Arc::clone(&outputs),
                     commits_batches: config.commits_batches(),
                 };
                 let part = shared.supervisor.part("task that publishes results");
@@ -143,8 +143,7 @@ impl KafkaTransport {
                     shared: Arc::clone(&shared),
                     outbox: Arc::clone(&outbox),
                     producer,
-                    results_topic,
-                    dead_letter_topic,
+                    outputs: Arc::clone(&outputs),
                     large: HashMap::new(),
                     unconfirmed: None,
                 };
@@ -160,7 +159,7 @@ impl KafkaTransport {
         let part = shared.supervisor.part("task that polls Kafka");
         tasks.push(tokio::spawn(consumer::poll(membership, Arc::clone(&shared), part)));
         let (closed, kept) = (Some(closed), Some(kept));
-        Ok(Self { shared, outbox, guarantee, tasks, closed, kept })
+        Ok(Self { shared, outbox, outputs, guarantee, tasks, closed, kept })
     }
 
     /// Tells `pulse` when Kafka has given this consumer's partitions to others because nothing was
@@ -267,6 +266,10 @@ impl Transport for KafkaTransport {
 
     fn name(&self) -> &'static str {
         "kafka"
+    }
+
+    fn has_route(&self, topic: &str) -> bool {
+        self.outputs.has_route(topic)
     }
 
     fn crashes(&self, delivery: &Delivery<KafkaToken>) -> Option<Crashes> {

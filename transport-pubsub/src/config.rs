@@ -19,6 +19,8 @@ pub struct PubSubConfig {
     pub topic: String,
     /// Where results go; `null` where only a sink records them.
     pub results_topic: Option<String>,
+    /// Topics that results may go to besides, where the codec chooses one for each.
+    pub routes: Vec<String>,
     /// Where a stand-alone page reads results; each message is shown to one reader only.
     pub results_subscription_id: Option<String>,
     /// Where messages go that can't be answered. It needs a subscription, or they are lost.
@@ -38,6 +40,7 @@ impl Default for PubSubConfig {
             subscription_id: "vectorai-subscription".to_owned(),
             topic: "MODEL-INFERENCE".to_owned(),
             results_topic: Some("MODEL-INFERENCE-RESULTS".to_owned()),
+            routes: Vec::new(),
             results_subscription_id: None,
             dead_letter_topic: "MODEL-INFERENCE-DEAD-LETTERS".to_owned(),
             guarantee: PubSubGuarantee::AtLeastOnce,
@@ -95,6 +98,33 @@ impl PubSubConfig {
             emulator: Emulator::from_env()?,
             ..Self::default()
         })
+    }
+
+    /// The topics of results: that of those without one of their own, where there is one, and the
+    /// routes.
+    pub(crate) fn result_topics(&self) -> impl Iterator<Item = &String> {
+        self.results_topic.iter().chain(&self.routes)
+    }
+
+    /// Whether the settings go together, which needs no server: what is no result must not be read as
+    /// one, nor the reverse.
+    ///
+    /// # Errors
+    /// Names the route that is no topic of its own.
+    pub fn check(&self) -> Result<(), PubSubError> {
+        for (index, route) in self.routes.iter().enumerate() {
+            let problem = match Some(route) {
+                Some(route) if route.is_empty() => "is no name",
+                // The consumer would read it again, for ever.
+                Some(route) if *route == self.topic => "is pubsub.topic already",
+                route if route == self.results_topic.as_ref() => "is pubsub.results_topic already",
+                _ if *route == self.dead_letter_topic => "is pubsub.dead_letter_topic already",
+                _ if self.routes[..index].contains(route) => "stands there twice",
+                _ => continue,
+            };
+            return Err(PubSubError::Route { topic: route.clone(), problem });
+        }
+        Ok(())
     }
 
     /// `projects/PROJECT/topics/TOPIC`.
@@ -205,6 +235,28 @@ mod tests {
     fn a_null_results_topic_means_none() {
         let config: PubSubConfig = serde_json::from_str(r#"{"results_topic": null}"#).unwrap();
         assert_eq!(config.results_topic, None);
+    }
+
+    #[test]
+    fn a_route_is_a_topic_of_its_own() {
+        let with = |routes: [&str; 2]| PubSubConfig {
+            routes: routes.map(str::to_owned).into(),
+            ..PubSubConfig::default()
+        };
+        let config = with(["REVIEWS", "ALERTS"]);
+        config.check().expect("topics of their own");
+        let topics: Vec<_> = config.result_topics().collect();
+        assert_eq!(topics, ["MODEL-INFERENCE-RESULTS", "REVIEWS", "ALERTS"]);
+        for (routes, problem) in [
+            (["A", "MODEL-INFERENCE"], "\"MODEL-INFERENCE\" is pubsub.topic already"),
+            (["A", "MODEL-INFERENCE-RESULTS"], "is pubsub.results_topic already"),
+            (["MODEL-INFERENCE-DEAD-LETTERS", "A"], "is pubsub.dead_letter_topic already"),
+            (["A", "A"], "pubsub.routes: \"A\" stands there twice; remove it"),
+            (["A", ""], "\"\" is no name"),
+        ] {
+            let error = with(routes).check().expect_err("refused").to_string();
+            assert!(error.contains(problem), "{error}");
+        }
     }
 
     #[test]

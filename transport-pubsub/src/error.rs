@@ -20,6 +20,14 @@ pub enum PubSubError {
         "no Google Cloud project: set pubsub.project_id, PUBSUB_PROJECT_ID or GOOGLE_CLOUD_PROJECT"
     )]
     NoProject,
+    /// A route is no topic of its own.
+    #[error("pubsub.routes: {topic:?} {problem}; remove it")]
+    Route {
+        /// The topic.
+        topic: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The key file can't be read or is no service account's key.
     #[error("pubsub.key_file {}: {problem}", path.display())]
     KeyFile {

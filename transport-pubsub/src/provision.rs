@@ -41,7 +41,8 @@ pub async fn create_missing_within(
     let input = (Some(&config.topic), Some(&config.subscription_id));
     let refused = (Some(&config.dead_letter_topic), Some(&dead_letters));
     let results = (config.results_topic.as_ref(), config.results_subscription_id.as_ref());
-    for (topic, subscription) in [input, refused, results] {
+    let routes = config.routes.iter().map(|route| (Some(route), None));
+    for (topic, subscription) in [input, refused, results].into_iter().chain(routes) {
         let Some(topic) = topic else { continue };
         server.create_topic(topic).await?;
         if let Some(subscription) = subscription {
@@ -63,10 +64,10 @@ pub async fn missing_for_consumer(config: &PubSubConfig) -> Result<Vec<PubSubErr
     missing.note(server.check_topic(&config.topic).await)?;
     let found = server.subscription(&config.subscription_id, &config.topic).await;
     missing.note(found.and_then(|found| server.check_source(found.as_ref())))?;
-    if let Some(topic) = &config.results_topic
-        && missing.note(server.check_topic(topic).await)?
-    {
-        missing.note(server.check_writable(topic).await)?;
+    for topic in config.result_topics() {
+        if missing.note(server.check_topic(topic).await)? {
+            missing.note(server.check_writable(topic).await)?;
+        }
     }
     let dead_letters = &config.dead_letter_topic;
     if missing.note(server.check_topic(dead_letters).await)? {

@@ -65,7 +65,7 @@ impl Server {
         let config = &self.connection.config;
         let subscription = self.check_subscription(&config.subscription_id, &config.topic).await?;
         self.check_source(subscription.as_ref())?;
-        if let Some(topic) = &config.results_topic {
+        for topic in config.result_topics() {
             self.check_topic(topic).await?;
             self.check_writable(topic).await?;
         }

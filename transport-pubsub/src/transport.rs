@@ -1,5 +1,5 @@
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -51,6 +51,7 @@ pub struct PubSubTransport {
     bounds: Bounds,
     supervisor: Supervisor,
     pulse: Arc<OnceLock<Pulse>>,
+    routes: Arc<[Arc<str>]>,
     lanes: Arc<Lanes>,
     /// Received, and not yet handed out: a dropped `recv` leaves its messages here. Declared before
     /// the intake, because what came first must be given back first.
@@ -82,12 +83,18 @@ impl PubSubTransport {
         config: &PubSubConfig,
         batch: &BatchConfig,
     ) -> Result<Self, PubSubError> {
+        config.check()?;
         let connection = Connection::new(config)?;
         let input = Server::connect(&connection).await?.check_consumer().await?;
-        let results = match &config.results_topic {
-            Some(topic) => Some(connection.topic(topic).await?),
-            None => None,
-        };
+        let routes: Arc<[Arc<str>]> =
+            config.routes.iter().map(|route| route.as_str().into()).collect();
+        let mut results = HashMap::new();
+        if let Some(topic) = &config.results_topic {
+            results.insert(None, connection.topic(topic).await?);
+        }
+        for route in &*routes {
+            results.insert(Some(Arc::clone(route)), connection.topic(route).await?);
+        }
         let dead_letters = connection.topic(&config.dead_letter_topic).await?;
         let publish = metrics::histogram!(stream_inference::names::metric("stage_seconds"), "transport" => "pubsub", "stage" => "publish");
         let (bounds, supervisor) = (Bounds::new(batch), Supervisor::new());
@@ -105,6 +112,7 @@ impl PubSubTransport {
             bounds,
             supervisor,
             pulse,
+            routes,
             intake: None,
             lanes: Arc::default(),
             ready: VecDeque::new(),
@@ -229,6 +237,10 @@ impl Transport for PubSubTransport {
 
     fn name(&self) -> &'static str {
         "pubsub"
+    }
+
+    fn has_route(&self, topic: &str) -> bool {
+        self.routes.iter().any(|route| **route == *topic)
     }
 
     async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<PubSubToken>>, TransportError> {

@@ -31,7 +31,7 @@ pub(crate) fn size_bytes(message: &Message) -> usize {
 /// Null values become empty, and a trace context that is too long is left out. The context goes under
 /// Google's names, too.
 pub(crate) fn exact(outbound: Outbound) -> Result<Message, String> {
-    let Outbound { key, attributes, payload } = outbound;
+    let Outbound { key, attributes, payload, .. } = outbound;
     let key = String::from_utf8(key.unwrap_or_default().into())
         .map_err(|_| "an ordering key must be UTF-8".to_owned())?;
     if key.len() > MAX_KEY_BYTES {
@@ -80,7 +80,7 @@ pub(crate) fn exact(outbound: Outbound) -> Result<Message, String> {
 /// added last says where the message came from. Then the letter has the originals' SHA-256 and size, as
 /// it has those of a key that does not fit.
 pub(crate) fn letter(outbound: Outbound, original: &Attributes) -> Message {
-    let Outbound { key, mut attributes, payload } = outbound;
+    let Outbound { key, mut attributes, payload, .. } = outbound;
     let key = key.unwrap_or_default();
     let kept_key = std::str::from_utf8(&key).ok().filter(|key| key.len() <= MAX_KEY_BYTES);
     if kept_key.is_none() {

@@ -76,6 +76,7 @@ fn outbound(message: &BorrowedMessage<'_>) -> Outbound {
         key: message.key().map(|key| key.to_vec().into()),
         attributes: headers.map(|h| (h.key, h.value.unwrap().to_vec())).collect(),
         payload: message.payload().unwrap().to_vec().into(),
+        ..Outbound::default()
     }
 }
 

@@ -88,7 +88,7 @@ async fn reader(config: &PubSubConfig, subscription: &str) -> anyhow::Result<Rea
                 if seen.insert(delivery.id.clone()) {
                     let attributes = delivery.attributes.clone();
                     let payload = delivery.payload.clone();
-                    let message = Outbound { key: None, attributes, payload };
+                    let message = Outbound { attributes, payload, ..Outbound::default() };
                     reading.lock().unwrap_or_else(PoisonError::into_inner).push(message);
                 }
                 settled.push((delivery, Outcome::Recorded));

@@ -16,6 +16,7 @@ fn poison() -> Outbound {
         key: Some(Bytes::from_static(b"\xc3\x28")),
         attributes,
         payload: Bytes::from_static(b"{\xff"),
+        ..Outbound::default()
     }
 }
 

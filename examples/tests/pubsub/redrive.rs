@@ -84,6 +84,7 @@ async fn take(consumer: &mut PubSubTransport, count: usize) -> Vec<Outbound> {
                 key: delivery.key.clone(),
                 attributes: delivery.attributes.clone(),
                 payload: delivery.payload.clone(),
+                ..Outbound::default()
             });
             consumer.settle(vec![(delivery, Outcome::Recorded)]).await.unwrap();
         }
@@ -103,7 +104,7 @@ fn sorted(attributes: &Attributes) -> Vec<(String, Vec<u8>)> {
 /// A message whose payload is no text and whose attributes ask for half a range.
 fn poison() -> Outbound {
     let attributes: Attributes = [("trace", "7"), ("start_idx", "9")].into_iter().collect();
-    Outbound { key: None, attributes, payload: b"{\xff".to_vec().into() }
+    Outbound { attributes, payload: b"{\xff".to_vec().into(), ..Outbound::default() }
 }
 
 /// Sends poison, and waits until the consumer has refused it.

@@ -128,6 +128,7 @@ impl ResultRecord {
                 key: Some(key.clone()),
                 attributes: attributes.clone(),
                 payload,
+                ..Outbound::default()
             })
             .collect()
     }

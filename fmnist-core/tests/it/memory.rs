@@ -24,7 +24,16 @@ impl Harness for Memory {
     }
 
     async fn results(&self) -> Vec<Outbound> {
-        self.0.results()
+        self.0.results().into_iter().filter(|result| result.topic.is_none()).collect()
+    }
+
+    fn route(&self) -> Option<&str> {
+        Some("REVIEWS")
+    }
+
+    async fn routed(&self) -> Vec<Outbound> {
+        let is_routed = |result: &Outbound| result.topic.as_deref() == self.route();
+        self.0.results().into_iter().filter(is_routed).collect()
     }
 
     async fn dead_letters(&self) -> Vec<Outbound> {

@@ -205,6 +205,11 @@ fn settings_that_exclude_one_another_are_refused_with_the_reason() {
         (r#"{"kafka": {"properties": {"linger": "5"}}}"#, "librdkafka does not take linger"),
         (r#"{"kafka": {"results_topic": "INFERENCE"}}"#, "would read again, for ever"),
         (r#"{"pubsub": {"dead_letter_topic": "MODEL-INFERENCE"}}"#, "would read again, for ever"),
+        (r#"{"kafka": {"routes": ["A", "INFERENCE"]}}"#, "would read again, for ever"),
+        (r#"{"kafka": {"routes": ["^A"]}}"#, "kafka.routes has to be 1 to 249 letters"),
+        (r#"{"kafka": {"routes": ["A", "A"]}}"#, "\"A\" stands there twice; remove it"),
+        (r#"{"pubsub": {"routes": ["1st"]}}"#, "pubsub.routes has to be up to 255 letters"),
+        (r#"{"pubsub": {"routes": ["MODEL-INFERENCE"]}}"#, "is pubsub.topic already; remove it"),
         (
             r#"{"pubsub": {"results_subscription_id": "vectorai-subscription"}}"#,
             "seen by the consumer or by the page",
@@ -250,6 +255,14 @@ fn an_empty_name_in_a_file_and_null_in_a_variable_mean_none() {
         assert_eq!((config.pubsub.results_topic, config.pubsub.key_file), (None, None));
         assert_eq!(config.data.path, None);
     }
+}
+
+#[test]
+fn routes_are_a_list_in_a_file_and_in_a_variable() {
+    let text = r#"{"kafka": {"routes": ["REVIEWS"]}, "pubsub": {"routes": ["REVIEWS"]}}"#;
+    let config = load(text, &[("FMNIST_KAFKA__ROUTES", "ALERTS,REVIEWS")]).unwrap();
+    assert_eq!(config.kafka.routes, ["ALERTS", "REVIEWS"]);
+    assert_eq!(config.pubsub.routes, ["REVIEWS"]);
 }
 
 #[test]

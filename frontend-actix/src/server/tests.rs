@@ -175,6 +175,7 @@ async fn received(broker: &MemoryBroker) -> Vec<Outbound> {
         key: d.key.clone(),
         attributes: d.attributes.clone(),
         payload: d.payload.clone(),
+        ..Outbound::default()
     };
     deliveries.into_iter().map(parts).collect()
 }

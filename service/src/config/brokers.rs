@@ -26,7 +26,9 @@ pub fn check_kafka(
         ("kafka.results_topic", kafka.results_topic.as_ref()),
         ("kafka.dead_letter_topic", Some(&kafka.dead_letter_topic)),
     ];
-    for (key, name) in topics {
+    let routes = kafka.routes.iter().map(|route| ("kafka.routes", Some(route)));
+    let topics: Vec<_> = topics.into_iter().chain(routes).collect();
+    for &(key, name) in &topics {
         if let Some(name) = name.filter(|name| !is_kafka_name(name)) {
             return wrong(key, NAME, name);
         }
@@ -62,7 +64,8 @@ pub fn check_pubsub(
         ("pubsub.subscription_id", Some(&pubsub.subscription_id)),
         ("pubsub.results_subscription_id", pubsub.results_subscription_id.as_ref()),
     ];
-    for (key, name) in names {
+    let routes = pubsub.routes.iter().map(|route| ("pubsub.routes", Some(route)));
+    for (key, name) in names.into_iter().chain(routes) {
         if let Some(name) = name.filter(|name| !is_pubsub_name(name)) {
             return Err(wrong(origins, key, NAME, name));
         }
@@ -71,7 +74,8 @@ pub fn check_pubsub(
     if let Some(found) = results.filter(|results| Some(*results) == requests) {
         return Err(ConfigError::Same { key, other, found: found.clone(), reason: SHARED });
     }
-    no_circle(&names[..3])
+    no_circle(&names[..3])?;
+    Ok(pubsub.check()?)
 }
 
 /// Takes the emulator that `PUBSUB_EMULATOR_HOST` names.

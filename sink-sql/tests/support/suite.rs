@@ -9,7 +9,7 @@ use fmnist_core::{
     image::Image,
     message::{PredictionRecord, Requests, ResultRecord, TopClass},
     pipeline::{Answered, Pipeline, PipelineConfig, Sink},
-    transport::{Attributes, Outbound, Source, memory::MemoryBroker},
+    transport::{Outbound, Source, memory::MemoryBroker},
 };
 use sink_sql::{Database, DatabaseConfig, Query};
 
@@ -223,11 +223,7 @@ async fn many_programs_may_begin_at_once() {
 }
 
 pub(crate) fn raw(grey: u8) -> Outbound {
-    Outbound {
-        key: None,
-        attributes: Attributes::default(),
-        payload: Bytes::from(vec![grey; Image::PIXELS]),
-    }
+    Outbound { payload: Bytes::from(vec![grey; Image::PIXELS]), ..Outbound::default() }
 }
 
 /// A pipeline on these messages.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -69,6 +71,10 @@ impl<C: Codec> Codec for CloudEvents<C> {
 
     fn filters(&self) -> bool {
         self.0.filters()
+    }
+
+    fn topics(&self) -> Vec<Arc<str>> {
+        self.0.topics()
     }
 
     fn output_bytes(&self) -> usize {

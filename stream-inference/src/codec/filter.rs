@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
@@ -61,6 +61,10 @@ impl<C: Codec, F: Fn(&C::Record) -> bool + Send + Sync + 'static> Codec for Filt
 
     fn filters(&self) -> bool {
         true
+    }
+
+    fn topics(&self) -> Vec<Arc<str>> {
+        self.codec.topics()
     }
 
     fn output_bytes(&self) -> usize {

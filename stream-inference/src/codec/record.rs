@@ -79,7 +79,7 @@ impl<O> Record<O> {
         ]
         .into_iter()
         .collect();
-        Outbound { key: Some(key), attributes, payload }
+        Outbound { key: Some(key), attributes, payload, ..Outbound::default() }
     }
 }
 

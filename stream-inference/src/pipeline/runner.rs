@@ -124,6 +124,8 @@ where
 struct Runner<T: Transport, P: Predictor, C: Codec, S> {
     transport: T,
     codec: Arc<C>,
+    /// Those that the codec may name.
+    topics: Vec<Arc<str>>,
     config: PipelineConfig,
     sink: Arc<S>,
     observer: Option<broadcast::Sender<Arc<C::Record>>>,
@@ -176,6 +178,7 @@ where
             inference,
             transport,
             most_answers: budget::answers(codec.output_bytes()),
+            topics: codec.topics(),
             codec,
             config,
             sink: Arc::new(sink),

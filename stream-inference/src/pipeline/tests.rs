@@ -2,6 +2,7 @@ mod claims;
 mod exchange;
 mod outage;
 mod parts;
+mod routes;
 
 use std::{
     sync::{

@@ -47,6 +47,16 @@ pub trait Harness: Send + Sync {
         None
     }
 
+    /// A topic that the transport under test has a route to. `None` skips the cases of routes.
+    fn route(&self) -> Option<&str> {
+        None
+    }
+
+    /// Everything on that topic so far, as [`Harness::results`]. Called where there is a route.
+    fn routed(&self) -> impl Future<Output = Vec<Outbound>> + Send {
+        async { panic!("a harness with a route can read it") }
+    }
+
     /// How long the broker may take to deliver an unsettled message again.
     fn patience(&self) -> Duration;
 }
@@ -88,6 +98,8 @@ pub async fn run<H: Harness>(capabilities: Capabilities, new: impl AsyncFn() -> 
     case!(answers_in_several_parts_stay_in_order);
     let bounded = new().await.max_message_bytes().is_some();
     case!(a_result_that_is_too_large_is_dead_lettered_at_publish if bounded, "no bound is named");
+    let routes = new().await.route().is_some();
+    case!(results_arrive_on_the_topics_that_they_name if routes, "no route is named");
     case!(limits_hold);
     case!(a_dropped_reception_loses_nothing);
     case!(a_dropped_settlement_is_carried_out_all_the_same);
@@ -104,6 +116,10 @@ pub async fn run<H: Harness>(capabilities: Capabilities, new: impl AsyncFn() -> 
         "the transport claims no lanes"
     );
     case!(attempts_are_counted if attempts, "the transport claims no attempt counts");
+    case!(
+        exactly_once::parts_on_two_topics_are_seen_both_or_neither if exactly_once && routes,
+        "the transport claims at least once, or no route is named"
+    );
     macro_rules! exactly_once {
         ($($name:ident),* $(,)?) => {$(
             case!(exactly_once::$name if exactly_once, "the transport claims at least once");

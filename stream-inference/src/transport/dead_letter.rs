@@ -18,7 +18,8 @@ pub fn dead_letter<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound
         // The `tracestate` is among the original headers.
         attributes.push(TRACEPARENT, trace.child().to_string());
     }
-    Outbound { key: delivery.key.clone(), attributes, payload: delivery.payload.clone() }
+    let (key, payload) = (delivery.key.clone(), delivery.payload.clone());
+    Outbound { key, attributes, payload, ..Outbound::default() }
 }
 
 /// What goes instead of a dead letter that the broker refuses as too large: the same headers
@@ -29,7 +30,7 @@ pub fn dead_letter_stub<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Out
     if let Some(trace) = TraceContext::read(&delivery.attributes) {
         trace.child().write(&mut attributes);
     }
-    Outbound { key: delivery.key.clone(), attributes, payload: Bytes::new() }
+    Outbound { key: delivery.key.clone(), attributes, ..Outbound::default() }
 }
 
 /// The least of it: neither payload nor key, and of the trace no `tracestate`.
@@ -42,7 +43,7 @@ fn keyless_stub<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
     if let Some(trace) = TraceContext::read(&delivery.attributes) {
         attributes.push(TRACEPARENT, trace.child().to_string());
     }
-    Outbound { key: None, attributes, payload: Bytes::new() }
+    Outbound { attributes, ..Outbound::default() }
 }
 
 fn push_digest(attributes: &mut Attributes, part: &str, bytes: &[u8]) {

@@ -97,6 +97,9 @@ impl Outcome {
 /// A message to publish.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outbound {
+    /// Which of the transport's [routes](super::Transport::has_route) a result goes to; `None` is the
+    /// results topic. What is published otherwise, requests and dead letters, has none.
+    pub topic: Option<Arc<str>>,
     /// Record key or ordering key.
     pub key: Option<Bytes>,
     /// Headers or attributes.

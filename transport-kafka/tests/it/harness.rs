@@ -27,6 +27,7 @@ pub(crate) fn config(servers: &str) -> KafkaConfig {
         group_id: format!("group-{name}"),
         topic: format!("{name}-IN"),
         results_topic: Some(format!("{name}-RESULTS")),
+        routes: vec![format!("{name}-ROUTE")],
         dead_letter_topic: format!("{name}-DEAD"),
         properties: [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -66,6 +67,14 @@ impl Harness for Kafka {
         read(&self.0, topics(&self.0)[2]).await
     }
 
+    fn route(&self) -> Option<&str> {
+        self.0.routes.first().map(String::as_str)
+    }
+
+    async fn routed(&self) -> Vec<Outbound> {
+        read(&self.0, &self.0.routes[0]).await
+    }
+
     #[cfg(feature = "faults")]
     async fn abort_settlements(&self, transport: &mut KafkaTransport, count: usize) {
         transport.abort_transactions(count);
@@ -79,6 +88,15 @@ impl Harness for Kafka {
     fn patience(&self) -> Duration {
         Duration::from_secs(30)
     }
+}
+
+/// The ids that results answer, sorted.
+#[allow(dead_code, reason = "not both suites use it")]
+pub(crate) fn answered(results: &[Outbound]) -> Vec<String> {
+    let ids = results.iter().map(|result| result.attributes.text("id").expect("an id"));
+    let mut ids: Vec<_> = ids.map(str::to_owned).collect();
+    ids.sort_unstable();
+    ids
 }
 
 /// Everything on a topic, up to its present end.
@@ -124,6 +142,7 @@ fn read_blocking(servers: &str, topic: &str) -> Vec<Outbound> {
             key: message.key().map(Bytes::copy_from_slice),
             attributes,
             payload: Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+            ..Outbound::default()
         });
     }
     messages

@@ -126,6 +126,35 @@ async fn what_a_results_topic_does_not_take_is_held_and_not_delivered_again() {
 }
 
 #[tokio::test]
+async fn a_route_that_takes_nothing_holds_its_message_and_repeats_nothing_of_the_results_topic() {
+    let (events, _logging) = Events::new();
+    let cluster = cluster();
+    let kafka = impatient(&cluster);
+    send_to(&kafka.0, 0, "1").await;
+    let mut transport = kafka.connect().await;
+    let delivery = receive(&mut transport, 1).await.remove(0);
+    let route = kafka.0.routes[0].as_str();
+    for partition in all() {
+        cluster.partition_leader(route, partition, None).expect("led by nobody");
+    }
+    let part = Outbound { payload: delivery.payload.clone(), ..Outbound::default() };
+    let other = Outbound { topic: Some(route.into()), ..part.clone() };
+    let mut settlement =
+        Box::pin(transport.settle(vec![(delivery, Outcome::Publish(vec![other, part]))]));
+    until_held(&events).await;
+    assert!(events.text().contains(&format!("waiting for results topic {route}")));
+    assert!(futures_util::poll!(&mut settlement).is_pending());
+    assert_eq!(committed(&kafka.0).await[0], None);
+    for partition in all() {
+        cluster.partition_leader(route, partition, Some(1)).expect("led");
+    }
+    let settled = timeout(PATIENCE, settlement).await.expect("in time").expect("confirmed");
+    assert_eq!(settled, Settlement { published: 1, ..Settlement::default() });
+    let routed: Vec<_> = kafka.routed().await.into_iter().map(|part| part.payload).collect();
+    assert_eq!((payloads(&kafka).await, routed), (vec!["1".into()], vec!["1".into()]));
+}
+
+#[tokio::test]
 async fn what_is_confirmed_is_kept_while_another_lane_is_held() {
     let (events, _logging) = Events::new();
     let cluster = cluster();

@@ -10,10 +10,12 @@ mod limits;
 mod observed;
 mod poison;
 
-use harness::{Kafka, PARTITIONS, config, topics};
+use faults::receive;
+use harness::{Kafka, PARTITIONS, config};
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use stream_inference::transport::{
-    Capabilities, Guarantee, Outbound, PublishError, Publisher, conformance,
+    Capabilities, Guarantee, Outbound, Outcome, PublishError, Publisher, Transport, TransportError,
+    conformance::{self, Harness},
 };
 use transport_kafka::{KafkaPublisher, KafkaSetupError, KafkaTransport};
 
@@ -26,7 +28,7 @@ fn cluster() -> MockCluster<'static, DefaultProducerContext> {
 
 fn fresh(cluster: &MockCluster<'static, DefaultProducerContext>) -> Kafka {
     let config = config(&cluster.bootstrap_servers());
-    for topic in topics(&config) {
+    for topic in config.topics() {
         cluster.create_topic(topic, PARTITIONS, 1).expect("a topic");
     }
     Kafka(config)
@@ -39,19 +41,41 @@ async fn the_kafka_transport_conforms_on_the_mock_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_missing_dead_letter_topic_is_an_error_at_start_that_says_how_to_create_it() {
+async fn a_missing_topic_of_dead_letters_or_route_is_an_error_at_start_that_says_how_to_create_it()
+{
     let cluster = cluster();
-    let config = config(&cluster.bootstrap_servers());
-    let [input, results, dead_letters] = topics(&config);
-    // The mock creates what is asked for; a topic in error stands for one that is missing.
-    for topic in [input, results] {
-        cluster.create_topic(topic, PARTITIONS, 1).expect("a topic");
+    for nth in [2, 3] {
+        let config = config(&cluster.bootstrap_servers());
+        let mut topics: Vec<_> = config.topics().collect();
+        let absent = topics.remove(nth);
+        // The mock creates what is asked for; a topic in error stands for one that is missing.
+        for topic in topics {
+            cluster.create_topic(topic, PARTITIONS, 1).expect("a topic");
+        }
+        let code = rdkafka::bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        cluster.topic_error(absent, code).expect("an error");
+        let error = KafkaTransport::connect(&config).await.err().expect("refused");
+        assert!(matches!(&error, KafkaSetupError::MissingTopic { topic, .. } if topic == absent));
+        let command = format!("--create --topic {absent} ");
+        assert!(error.to_string().contains(&command), "{error}");
     }
-    let missing = rdkafka::bindings::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    cluster.topic_error(dead_letters, missing).expect("an error");
-    let error = KafkaTransport::connect(&config).await.err().expect("refused");
-    assert!(matches!(&error, KafkaSetupError::MissingTopic { topic, .. } if topic == dead_letters));
-    assert!(error.to_string().contains("kafka-topics.sh"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_to_a_topic_that_is_no_route_stops_the_transport_and_goes_nowhere() {
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    let message = Outbound { payload: "x".into(), ..Outbound::default() };
+    let sent = kafka.send(vec![message.clone()]).await;
+    let mut transport = kafka.connect().await;
+    let delivery = receive(&mut transport, 1).await.remove(0);
+    // The mock, as some brokers, would make a topic of it.
+    let elsewhere = Outbound { topic: Some("elsewhere".into()), ..message };
+    let settled = transport.settle(vec![(delivery, Outcome::Publish(vec![elsewhere]))]).await;
+    let error = settled.expect_err("refused");
+    assert!(matches!(error, TransportError::Fatal { .. }), "{error}");
+    drop(transport);
+    assert_eq!(receive(&mut kafka.connect().await, 1).await[0].id, sent[0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

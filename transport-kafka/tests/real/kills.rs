@@ -1,12 +1,22 @@
 //! A consumer that is killed in mid-stream, again and again.
 
-use std::{fs, sync::Mutex, time::Duration};
+use std::{
+    fs,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
+use stream_inference::transport::conformance::Harness;
 use transport_kafka::KafkaConfig;
 
-use crate::{RANGE, account, assert_ended, exactly_once, fresh, process::Consumer, send};
+use crate::{
+    RANGE, account, assert_ended, exactly_once, fresh,
+    harness::{Kafka, answered},
+    process::Consumer,
+    send,
+};
 
 const MESSAGES: usize = 80_000;
 const KILLS: usize = 20;
@@ -62,4 +72,49 @@ pub(crate) async fn twenty_kills_lose_nothing_with_a_commit_a_batch(servers: &st
 pub(crate) async fn twenty_kills_lose_and_double_nothing_in_transactions(servers: &str) {
     let doubled = kill_twenty_times(exactly_once(servers).await, "transactions").await;
     assert_eq!(doubled, 0, "results that a reader of committed messages sees twice");
+}
+
+/// Waits until a reader of committed messages sees the same of both topics; answers the ids. What was
+/// committed is there at once, its marks a moment later, on one partition after the other.
+async fn seen_on_both(kafka: &Kafka) -> Vec<String> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let seen = [kafka.results().await, kafka.routed().await].map(|results| answered(&results));
+        let [on_results, on_route] = seen;
+        if on_results == on_route {
+            return on_results;
+        }
+        let (results, route) = (on_results.len(), on_route.len());
+        assert!(Instant::now() < deadline, "{results} on the results topic, {route} on the route");
+    }
+}
+
+pub(crate) async fn a_message_on_two_topics_is_seen_on_both_or_on_neither_after_every_kill(
+    servers: &str,
+) {
+    const MESSAGES: usize = 10_000;
+    const KILLS: usize = 8;
+    let mut config = exactly_once(servers).await;
+    config.group_instance_id = Some("the-consumer".to_owned());
+    let mut ids = send(&config, MESSAGES, RANGE).await;
+    ids.sort_unstable();
+    let kafka = Kafka(config);
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(8);
+    let mut seen = Vec::new();
+    for _ in 0..KILLS {
+        let consumer = Consumer::start_onto_both(&kafka.0);
+        tokio::time::sleep(Duration::from_millis(random.random_range(700..2_000))).await;
+        consumer.kill();
+        seen.push(seen_on_both(&kafka).await.len());
+    }
+    let last = seen[KILLS - 1];
+    assert!(0 < last && last < MESSAGES, "{last} of {MESSAGES} before the last kill");
+    let consumer = Consumer::start_onto_both(&kafka.0);
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while seen_on_both(&kafka).await.len() < MESSAGES {
+        assert!(Instant::now() < deadline, "not all are answered");
+    }
+    consumer.kill();
+    assert_eq!(seen_on_both(&kafka).await, ids, "each once, on both");
+    println!("two topics: kills {KILLS}, messages {MESSAGES}, seen on both after each: {seen:?}");
 }

@@ -18,6 +18,7 @@ use constant::{constant, ranges};
 use futures_util::FutureExt;
 use harness::{Kafka, PARTITIONS, config, read, topics};
 use kills::{
+    a_message_on_two_topics_is_seen_on_both_or_on_neither_after_every_kill,
     twenty_kills_lose_and_double_nothing_in_transactions, twenty_kills_lose_nothing,
     twenty_kills_lose_nothing_with_a_commit_a_batch,
 };
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         twenty_kills_lose_nothing,
         twenty_kills_lose_nothing_with_a_commit_a_batch,
         twenty_kills_lose_and_double_nothing_in_transactions,
+        a_message_on_two_topics_is_seen_on_both_or_on_neither_after_every_kill,
         memory_does_not_grow_with_what_waits,
         the_kafka_transport_conforms_in_a_group_of_the_new_protocol,
         consumers_of_the_new_protocol_that_join_and_leave_lose_nothing,

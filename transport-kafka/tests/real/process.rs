@@ -3,7 +3,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stream_inference::pipeline::{OnError, Pipeline, PipelineConfig};
+use stream_inference::{
+    pipeline::{OnError, Pipeline, PipelineConfig},
+    transport::{Limits, Outbound, Outcome, Transport},
+};
 use transport_kafka::{KafkaConfig, KafkaTransport};
 
 use crate::constant::{constant, ranges};
@@ -14,6 +17,8 @@ const SETTINGS: &str = "FMNIST_TEST_CONSUMER";
 pub(crate) struct Settings {
     kafka: KafkaConfig,
     delay_ms: u64,
+    /// Whether each message is answered on the results topic and on the route.
+    onto_both: bool,
 }
 
 pub(crate) fn settings_from_env() -> Option<Settings> {
@@ -23,6 +28,9 @@ pub(crate) fn settings_from_env() -> Option<Settings> {
 
 /// Consumes until it is killed.
 pub(crate) async fn consume(settings: Settings) {
+    if settings.onto_both {
+        return answer_onto_both(&settings.kafka).await;
+    }
     let model = constant(Duration::from_millis(settings.delay_ms), 0);
     let transport = KafkaTransport::connect(&settings.kafka).await.expect("connected");
     // No message is to blame for the kills, and many are to be in flight.
@@ -32,13 +40,38 @@ pub(crate) async fn consume(settings: Settings) {
     pipeline.run(std::future::pending()).await.expect("runs until it is killed");
 }
 
+/// Answers messages with their ids, in transactions that are small, so that there are many.
+async fn answer_onto_both(kafka: &KafkaConfig) {
+    let mut transport = KafkaTransport::connect(kafka).await.expect("connected");
+    transport.forget_crashes();
+    let limits = Limits { max_messages: 25, max_bytes: 1 << 20, max_wait: Duration::ZERO };
+    loop {
+        let deliveries = transport.recv(limits).await.expect("received");
+        let batch = deliveries.into_iter().map(|delivery| {
+            let attributes = [("id", delivery.id.clone())].into_iter().collect();
+            let part = Outbound { attributes, ..Outbound::default() };
+            let other = Outbound { topic: Some(kafka.routes[0].as_str().into()), ..part.clone() };
+            (delivery, Outcome::Publish(vec![part, other]))
+        });
+        transport.settle(batch.collect()).await.expect("committed");
+    }
+}
+
 /// This program again, as a consumer.
 pub(crate) struct Consumer(Child);
 
 impl Consumer {
     pub(crate) fn start(kafka: &KafkaConfig, delay: Duration) -> Self {
         let delay_ms = delay.as_millis().try_into().expect("a short time");
-        let settings = Settings { kafka: kafka.clone(), delay_ms };
+        Self::with(Settings { kafka: kafka.clone(), delay_ms, onto_both: false })
+    }
+
+    /// A consumer that answers each message on the results topic and on the route.
+    pub(crate) fn start_onto_both(kafka: &KafkaConfig) -> Self {
+        Self::with(Settings { kafka: kafka.clone(), delay_ms: 0, onto_both: true })
+    }
+
+    fn with(settings: Settings) -> Self {
         let child = Command::new(std::env::current_exe().expect("this program"))
             .env(SETTINGS, serde_json::to_string(&settings).expect("JSON"))
             .stdout(Stdio::null())

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use google_cloud_pubsub::model::Message;
 use stream_inference::{
     pipeline::Waiting,
-    transport::{DeadLetterForm, Delivery, Outcome, Rejection, Stage, TransportError},
+    transport::{DeadLetterForm, Delivery, Outbound, Outcome, Rejection, Stage, TransportError},
 };
 use tokio::time::{Duration, Instant};
 
@@ -31,10 +31,16 @@ pub(super) struct Pending {
 /// What must be confirmed before a message is acknowledged.
 enum Work {
     /// The parts of its result that are not, in order.
-    Results(VecDeque<Message>),
+    Results(VecDeque<Part>),
     Letter(Rejection),
     /// Nothing is left.
     Done(End),
+}
+
+/// A part of a result, and whether it goes to a route.
+struct Part {
+    route: Option<Arc<str>>,
+    message: Message,
 }
 
 /// What is counted of a message.
@@ -91,15 +97,24 @@ impl Pending {
         topics: &Topics,
     ) -> Result<Self, TransportError> {
         let work = match outcome {
-            Outcome::Publish(_) if topics.results.is_none() => {
-                let context = "a result is to be published, but pubsub.results_topic is null";
-                return Err(TransportError::Fatal { context: context.to_owned(), source: None });
-            }
             Outcome::Publish(parts) => {
+                let stray = parts.iter().find(|part| !topics.results.contains_key(&part.topic));
+                if let Some(Outbound { topic, .. }) = stray {
+                    let context = match topic {
+                        None => {
+                            "a result is to be published, but pubsub.results_topic is null".into()
+                        }
+                        Some(topic) => {
+                            format!("a result is to go to {topic}, which is not in pubsub.routes")
+                        }
+                    };
+                    return Err(TransportError::Fatal { context, source: None });
+                }
                 let exact = parts.into_iter().map(|mut part| {
                     // A key of its own for each result would order nothing and cost a request each.
                     part.key = delivery.key.as_ref().and(part.key);
-                    wire::exact(part)
+                    let route = part.topic.take();
+                    wire::exact(part).map(|message| Part { route, message })
                 });
                 match exact.collect() {
                     Ok(parts) => Work::Results(parts),
@@ -119,15 +134,16 @@ impl Pending {
     }
 
     fn send(&self, rounds: &Rounds) -> Sending {
-        match (&self.work, &rounds.results) {
-            (Work::Results(parts), Some(results)) => {
-                Sending::Results(parts.iter().map(|part| results.send(part.clone())).collect())
+        match &self.work {
+            Work::Results(parts) => {
+                let send = |part: &Part| rounds.results[&part.route].send(part.message.clone());
+                Sending::Results(parts.iter().map(send).collect())
             }
-            (Work::Letter(rejection), _) => {
+            Work::Letter(rejection) => {
                 let (letter, form) = self.letter(rejection, DeadLetterForm::Whole);
                 Sending::Letter(rounds.dead_letters.send(letter), form)
             }
-            (Work::Results(_) | Work::Done(_), _) => Sending::Nothing,
+            Work::Done(_) => Sending::Nothing,
         }
     }
 
@@ -154,29 +170,9 @@ impl Pending {
         is_held: bool,
         deadline: Instant,
     ) -> Result<End, Unconfirmed> {
-        match (sending, &topics.results) {
-            (Sending::Results(sent), Some(results)) => {
-                for sent in sent {
-                    let confirmed = match is_held {
-                        true => sent.confirmation(deadline).await,
-                        false => results.confirm(sent, deadline).await,
-                    };
-                    match confirmed {
-                        Ok(_) => self.confirmed_part(),
-                        Err(Unpublished::Message(cause)) if !is_held => {
-                            let rejection = unpublishable(&in_words(&*cause));
-                            self.work = Work::Letter(rejection.clone());
-                            let (letter, form) = self.letter(&rejection, DeadLetterForm::Whole);
-                            let topic = &topics.dead_letters;
-                            let confirmed = topic.publish_alone(letter, deadline).await;
-                            return self.confirm_letter(topic, confirmed, form, deadline).await;
-                        }
-                        Err(error) => return Err(Unconfirmed::new(error, results)),
-                    }
-                }
-                Ok(End::Published)
-            }
-            (Sending::Letter(sent, form), _) => {
+        match sending {
+            Sending::Results(sent) => self.confirm_results(topics, sent, is_held, deadline).await,
+            Sending::Letter(sent, form) => {
                 let topic = &topics.dead_letters;
                 let confirmed = match is_held {
                     true => sent.confirmation(deadline).await,
@@ -189,11 +185,47 @@ impl Pending {
                     false => self.confirm_letter(topic, confirmed, form, deadline).await,
                 }
             }
-            (Sending::Results(_) | Sending::Nothing, _) => match self.work {
+            Sending::Nothing => match self.work {
                 Work::Done(end) => Ok(end),
                 Work::Results(_) | Work::Letter(_) => Ok(End::Retried),
             },
         }
+    }
+
+    /// Waits for all parts: while one topic takes nothing, what another took is not sent again.
+    async fn confirm_results(
+        &mut self,
+        topics: &Topics,
+        sent: Vec<Sent>,
+        is_held: bool,
+        deadline: Instant,
+    ) -> Result<End, Unconfirmed> {
+        let Work::Results(parts) = &mut self.work else { return Ok(End::Retried) };
+        let (mut left, mut failure) = (VecDeque::new(), None);
+        for (part, sent) in std::mem::take(parts).into_iter().zip(sent) {
+            let topic = &topics.results[&part.route];
+            let confirmed = match is_held || failure.is_some() {
+                true => sent.confirmation(deadline).await,
+                false => topic.confirm(sent, deadline).await,
+            };
+            match confirmed {
+                Ok(_) => {}
+                Err(Unpublished::Message(cause)) if !is_held && failure.is_none() => {
+                    let rejection = unpublishable(&in_words(&*cause));
+                    self.work = Work::Letter(rejection.clone());
+                    let (letter, form) = self.letter(&rejection, DeadLetterForm::Whole);
+                    let topic = &topics.dead_letters;
+                    let confirmed = topic.publish_alone(letter, deadline).await;
+                    return self.confirm_letter(topic, confirmed, form, deadline).await;
+                }
+                Err(error) => {
+                    failure.get_or_insert_with(|| Unconfirmed::new(error, topic));
+                    left.push_back(part);
+                }
+            }
+        }
+        *parts = left;
+        failure.map_or(Ok(End::Published), Err)
     }
 
     /// What the topic refuses goes as less, down to the smallest form.
@@ -211,13 +243,6 @@ impl Pending {
             confirmed = topic.publish_alone(letter, deadline).await;
         }
         confirmed.map(|_| End::Rejected).map_err(|error| Unconfirmed::new(error, topic))
-    }
-
-    /// The first part that was not confirmed is now.
-    fn confirmed_part(&mut self) {
-        if let Work::Results(parts) = &mut self.work {
-            parts.pop_front();
-        }
     }
 }
 

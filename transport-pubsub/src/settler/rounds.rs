@@ -1,25 +1,27 @@
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::topic::{Round, Topic};
 
 /// Where verdicts go.
 #[derive(Debug)]
 pub(crate) struct Topics {
-    pub(crate) results: Option<Topic>,
+    /// By what a result says of its topic: nothing, or the name of a route.
+    pub(crate) results: HashMap<Option<Arc<str>>, Topic>,
     pub(crate) dead_letters: Topic,
 }
 
 /// What is sent together.
 #[derive(Debug)]
 pub(super) struct Rounds {
-    pub(super) results: Option<Round>,
+    pub(super) results: HashMap<Option<Arc<str>>, Round>,
     pub(super) dead_letters: Round,
 }
 
 impl Topics {
     pub(super) fn rounds(&self) -> Arc<Rounds> {
+        let round = |(name, topic): (&Option<Arc<str>>, &Topic)| (name.clone(), topic.round());
         Arc::new(Rounds {
-            results: self.results.as_ref().map(Topic::round),
+            results: self.results.iter().map(round).collect(),
             dead_letters: self.dead_letters.round(),
         })
     }

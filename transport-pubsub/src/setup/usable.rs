@@ -13,8 +13,7 @@ impl Server {
         let Some(found) = found else { return Ok(()) };
         let config = &self.connection.config;
         self.check_pull(found, &config.subscription_id)?;
-        let outputs = [config.results_topic.as_ref(), Some(&config.dead_letter_topic)];
-        for topic in outputs.into_iter().flatten() {
+        for topic in config.result_topics().chain([&config.dead_letter_topic]) {
             if found.topic == config.topic_name(topic) {
                 return Err(self.of_another_topic(
                     &config.subscription_id,

@@ -67,9 +67,9 @@ async fn a_failed_send_is_an_error() {
 async fn the_old_producers_message_arrives_byte_for_byte() {
     let emulated = Emulated::new().await;
     let message = Outbound {
-        key: None,
         attributes: [("start_idx", "0"), ("end_idx", "5")].into_iter().collect(),
         payload: "pubsub - model inference".into(),
+        ..Outbound::default()
     };
     let sent = emulated.send(vec![message]).await;
     let mut transport = emulated.connect().await;
@@ -166,6 +166,7 @@ fn full(payload_bytes: usize) -> Outbound {
         key: Some(vec![b'k'; 1024].into()),
         attributes: (0..100).map(|n| (name(n), "v".repeat(1024))).collect(),
         payload: vec![b'x'; payload_bytes].into(),
+        ..Outbound::default()
     }
 }
 

@@ -28,6 +28,7 @@ use crate::server::Server;
 /// How long a topic must be quiet to have been read to its end.
 const QUIET: Duration = Duration::from_millis(700);
 const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const ROUTE: &str = "MODEL-INFERENCE-REVIEWS";
 
 /// Topics and subscriptions in a project of their own, and readers of what comes out.
 pub(crate) struct Emulated {
@@ -36,6 +37,7 @@ pub(crate) struct Emulated {
     pub(crate) config: PubSubConfig,
     pub(crate) publisher: PubSubPublisher,
     results: Reader,
+    routed: Reader,
     dead_letters: Reader,
 }
 
@@ -44,6 +46,7 @@ pub(crate) fn config(project: &str, emulator: Emulator) -> PubSubConfig {
     PubSubConfig {
         project_id: project.to_owned(),
         results_subscription_id: Some("results-subscription".to_owned()),
+        routes: vec![ROUTE.to_owned()],
         emulator: Some(emulator),
         ..PubSubConfig::default()
     }
@@ -77,10 +80,15 @@ impl Emulated {
             .set_enable_message_ordering(true);
         change(input, &config).send().await.expect("created");
         create_missing(&config).await.expect("created");
+        let reviews = config.subscription_name("reviews-subscription");
+        let request = subscription_admin(&config).await.create_subscription().set_name(reviews);
+        let topic = config.topic_name(ROUTE);
+        request.set_topic(topic).set_enable_message_ordering(true).send().await.expect("created");
         let dead_letters = format!("{}-subscription", config.dead_letter_topic);
         Self {
             publisher: PubSubPublisher::connect(&config).await.expect("connected"),
             results: Reader::new(&config, "results-subscription").await,
+            routed: Reader::new(&config, "reviews-subscription").await,
             dead_letters: Reader::new(&config, &dead_letters).await,
             server,
             config,
@@ -128,6 +136,14 @@ impl Harness for Emulated {
 
     async fn dead_letters(&self) -> Vec<Outbound> {
         self.dead_letters.all().await
+    }
+
+    fn route(&self) -> Option<&str> {
+        Some(ROUTE)
+    }
+
+    async fn routed(&self) -> Vec<Outbound> {
+        self.routed.all().await
     }
 
     fn max_message_bytes(&self) -> Option<usize> {
@@ -182,6 +198,7 @@ fn outbound(message: Message) -> Outbound {
         key: (!message.ordering_key.is_empty()).then(|| message.ordering_key.into()),
         attributes: message.attributes.into_iter().collect(),
         payload: message.data,
+        ..Outbound::default()
     }
 }
 
@@ -240,7 +257,7 @@ pub(crate) async fn receive(
 pub(crate) fn echo(delivery: Delivery<PubSubToken>) -> (Delivery<PubSubToken>, Outcome) {
     let attributes: Attributes = [("id", delivery.id.clone())].into_iter().collect();
     let payload = delivery.payload.clone();
-    let answer = Outbound { key: delivery.key.clone(), attributes, payload };
+    let answer = Outbound { key: delivery.key.clone(), attributes, payload, ..Outbound::default() };
     (delivery, Outcome::Publish(vec![answer]))
 }
 

@@ -1,7 +1,7 @@
 use transport_pubsub::{PubSubConfig, PubSubError, PubSubTransport, create_missing};
 
 use crate::{
-    harness::{config, subscription_admin, topic_admin, unique_project},
+    harness::{ROUTE, config, subscription_admin, topic_admin, unique_project},
     server::Server,
 };
 
@@ -32,6 +32,9 @@ async fn a_consumer_names_what_is_missing_and_the_command_that_creates_it() {
     let results = format!("{topic}-RESULTS");
     assert_eq!(missing(&config).await.0, results);
     topics.create_topic().set_name(&results).send().await.unwrap();
+    let reviews = config.topic_name(ROUTE);
+    assert_eq!(missing(&config).await.0, reviews);
+    topics.create_topic().set_name(&reviews).send().await.unwrap();
     let dead_letters = format!("{topic}-DEAD-LETTERS");
     assert_eq!(missing(&config).await.0, dead_letters);
 

@@ -13,7 +13,7 @@ use stream_inference::{
 use tokio::time::timeout;
 use transport_pubsub::{PubSubToken, PubSubTransport};
 
-use crate::harness::{Emulated, LIMITS, echo, numbered, receive, settle};
+use crate::harness::{Emulated, LIMITS, ROUTE, echo, numbered, receive, settle};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -168,6 +168,49 @@ async fn an_outage_of_the_results_topic_holds_what_it_concerns_and_costs_no_deli
     let expected: Vec<_> = sent.into_iter().filter(|id| *id != poison).chain(more).collect();
     assert_eq!(answered, expected, "each once");
     assert!(pulse.vitals().reason.is_none_or(|reason| !reason.contains("waits for")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_a_route_holds_its_message_and_repeats_nothing_of_the_results_topic() {
+    let emulated = Emulated::new().await;
+    let sent = emulated.send(numbered(1)).await;
+    let pulse = Pulse::new(Duration::ZERO);
+    let mut transport = emulated.connect().await.with_pulse(&pulse);
+    let delivery = receive(&mut transport, 1).await.remove(0);
+    let (delivery, Outcome::Publish(mut parts)) = echo(delivery) else {
+        unreachable!("it answers")
+    };
+    parts.insert(0, Outbound { topic: Some(ROUTE.into()), ..parts[0].clone() });
+    let reviews = emulated.config.topic_name(ROUTE);
+    emulated.server.0.begin_outage(&reviews);
+    let mut settled = Box::pin(transport.settle(vec![(delivery, Outcome::Publish(parts))]));
+    // Longer than the client tries, and so into the pauses between attempts.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let waits = format!("waits for topic {reviews}");
+    while !pulse.vitals().reason.is_some_and(|reason| reason.contains(&waits)) {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", pulse.vitals().reason);
+        assert!(is_held(&mut settled).await, "it was settled without a confirmation");
+    }
+    emulated.server.0.end_outage(&reviews);
+    let expected = Settlement { published: 1, ..Settlement::default() };
+    assert_eq!(timeout(PATIENCE, settled).await.expect("in time").expect("confirmed"), expected);
+    emulated.results().await;
+    assert_eq!(emulated.answered(), sent, "once");
+    let routed = emulated.routed().await;
+    assert_eq!((routed.len(), routed[0].attributes.text("id")), (1, Some(&*sent[0])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_to_a_topic_that_is_no_route_is_an_error_and_its_message_comes_again() {
+    let emulated = Emulated::new().await;
+    let sent = emulated.send(numbered(1)).await;
+    let mut transport = emulated.connect().await;
+    let delivery = receive(&mut transport, 1).await.remove(0);
+    let elsewhere = Outbound { topic: Some("elsewhere".into()), ..Outbound::default() };
+    let settled = transport.settle(vec![(delivery, Outcome::Publish(vec![elsewhere]))]).await;
+    let error = settled.expect_err("refused").to_string();
+    assert!(error.contains("elsewhere, which is not in pubsub.routes"), "{error}");
+    assert_eq!(receive(&mut transport, 1).await[0].id, sent[0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use transport_pubsub::{
     missing_for_consumer, missing_for_reader,
 };
 
-use crate::harness::{Emulated, subscription_admin};
+use crate::harness::{Emulated, ROUTE, subscription_admin};
 
 /// What a start and `--check` say of the consumer's subscription, which is the same.
 async fn refusal(config: &PubSubConfig) -> String {
@@ -29,7 +29,7 @@ async fn with_subscription(emulated: &Emulated, topic: &str, push_endpoint: &str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_of_a_topic_that_the_consumer_writes_is_refused() {
-    for topic in ["MODEL-INFERENCE-RESULTS", "MODEL-INFERENCE-DEAD-LETTERS"] {
+    for topic in ["MODEL-INFERENCE-RESULTS", "MODEL-INFERENCE-DEAD-LETTERS", ROUTE] {
         let emulated = Emulated::new().await;
         let config = with_subscription(&emulated, topic, "").await;
         let refused = refusal(&config).await;
@@ -38,6 +38,7 @@ async fn a_subscription_of_a_topic_that_the_consumer_writes_is_refused() {
         }
         let writes_nothing_there = PubSubConfig {
             results_topic: None,
+            routes: Vec::new(),
             dead_letter_topic: config.topic.clone(),
             ..config.clone()
         };
@@ -68,7 +69,7 @@ async fn a_subscription_that_is_detached_from_its_topic_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_may_not_write_dead_letters_or_results_is_refused() {
-    for topic in ["MODEL-INFERENCE-DEAD-LETTERS", "MODEL-INFERENCE-RESULTS"] {
+    for topic in ["MODEL-INFERENCE-DEAD-LETTERS", "MODEL-INFERENCE-RESULTS", ROUTE] {
         let emulated = Emulated::new().await;
         emulated.server.0.forbid_publishing(&emulated.config.topic_name(topic));
         let refused = refusal(&emulated.config).await;

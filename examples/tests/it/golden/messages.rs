@@ -49,7 +49,7 @@ fn decoded(base64: &str) -> Vec<u8> {
 
 fn with(headers: &[(&str, &str)], payload: impl Into<Vec<u8>>) -> Outbound {
     let attributes = headers.iter().map(|&(name, value)| (name, value.to_owned())).collect();
-    Outbound { key: None, attributes, payload: payload.into().into() }
+    Outbound { attributes, payload: payload.into().into(), ..Outbound::default() }
 }
 
 fn plain(payload: impl Into<Vec<u8>>) -> Outbound {

@@ -20,7 +20,8 @@ use crate::{
     },
     predict::Predictor,
     transport::{
-        Delivery, Outcome, Rejection, Settlement, Stage, TraceContext, Transport, TransportError,
+        Delivery, Outbound, Outcome, Rejection, Settlement, Stage, TraceContext, Transport,
+        TransportError,
     },
 };
 
@@ -115,11 +116,21 @@ where
         trace: Option<TraceContext>,
     ) -> Result<Outcome, PipelineError> {
         let (codec, key) = (Arc::clone(&self.codec), delivery.key.as_ref());
+        let is_declared =
+            |part: &Outbound| part.topic.as_ref().is_none_or(|topic| self.topics.contains(topic));
         let encode = || match codec.encode(record, key)? {
             parts if parts.is_empty() && !codec.filters() => {
                 Err(Rejection::new(Stage::Encode, "the codec made no message of the result"))
             }
-            parts => Ok(parts),
+            parts => match parts.iter().find(|part| !is_declared(part)) {
+                None => Ok(parts),
+                Some(Outbound { topic, .. }) => {
+                    let topic = topic.as_deref().unwrap_or_default();
+                    let reason =
+                        format!("the codec names topic {topic}, which it had not declared");
+                    Err(Rejection::new(Stage::Encode, reason))
+                }
+            },
         };
         let panicked = |_| Err(Rejection::new(Stage::Encode, "the encoder panicked"));
         match catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(panicked) {

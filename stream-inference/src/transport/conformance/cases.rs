@@ -49,7 +49,12 @@ pub(super) async fn recorded_messages_are_acknowledged_without_a_result<H: Harne
 pub(super) async fn a_rejected_message_reaches_the_dead_letters_untouched<H: Harness>(h: &H) {
     let payload = Bytes::from_static(b"{\"start_idx\": \xff\x00");
     let attributes: Attributes = [("trace", "7"), ("shop", "north")].into_iter().collect();
-    let message = Outbound { key: Some("a".into()), attributes, payload: payload.clone() };
+    let message = Outbound {
+        key: Some("a".into()),
+        attributes,
+        payload: payload.clone(),
+        ..Outbound::default()
+    };
     let sent = h.send(vec![message]).await;
     let mut transport = h.connect().await;
     let delivery = receive(h, &mut transport, 1).await.remove(0);
@@ -110,6 +115,33 @@ pub(super) async fn a_result_that_is_too_large_is_dead_lettered_at_publish<H: Ha
         (text(&names::header("id")), text("__connect.errors.stage")),
         (&*sent[1], "PUBLISH")
     );
+    assert_nothing_else_waits(h, &mut transport, "a").await;
+}
+
+pub(super) async fn results_arrive_on_the_topics_that_they_name<H: Harness>(h: &H) {
+    let route = h.route().expect("a route");
+    let sent = h.send(messages("a", 0..3)).await;
+    let mut transport = h.connect().await;
+    assert!(transport.has_route(route), "{route}");
+    let deliveries = receive(h, &mut transport, 3).await;
+    // The second to the route, of the third a part to each.
+    let batch = deliveries.into_iter().zip(0..).map(|(delivery, n)| {
+        let part = answer(&delivery);
+        let other = Outbound { topic: Some(route.into()), ..part.clone() };
+        let parts = match n {
+            0 => vec![part],
+            1 => vec![other],
+            _ => vec![part, Outbound { payload: "second part".into(), ..other }],
+        };
+        (delivery, Outcome::Publish(parts))
+    });
+    let settlement = settle::<H>(&mut transport, batch.collect()).await;
+    assert_eq!(settlement, Settlement { published: 3, ..Settlement::default() });
+    assert_eq!(answered(&h.results().await), [&*sent[0], &*sent[2]]);
+    let routed = h.routed().await;
+    assert_eq!(answered(&routed), sent[1..]);
+    assert_eq!((&*routed[0].payload, &*routed[1].payload), (&b"a 1"[..], &b"second part"[..]));
+    assert_eq!(routed[0].key.as_deref(), Some(&b"a"[..]));
     assert_nothing_else_waits(h, &mut transport, "a").await;
 }
 

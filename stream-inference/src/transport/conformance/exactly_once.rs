@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use super::{
     Harness,
     support::{
-        answer_until, answered, assert_nothing_else_waits, ids, messages, publish, receive, settle,
+        Claim, answer, answer_until, answered, assert_nothing_else_waits, ids, messages, publish,
+        receive, settle,
     },
 };
 use crate::names;
@@ -70,6 +71,31 @@ pub(super) async fn every_id_is_seen_once_under_injected_aborts<H: Harness>(h: &
     assert_each_ended_once(h, &sent).await;
     transport.drain(h.patience()).await.expect("drained");
     assert_nothing_else_waits(h, &mut h.connect().await, "a").await;
+}
+
+/// What is answered by a part on the results topic and one on the route.
+pub(super) async fn parts_on_two_topics_are_seen_both_or_neither<H: Harness>(h: &H) {
+    let route = h.route().expect("a route");
+    let on_both = |delivery: Delivery<Claim<H>>| {
+        let part = answer(&delivery);
+        let other = Outbound { topic: Some(route.into()), ..part.clone() };
+        (delivery, Outcome::Publish(vec![part, other]))
+    };
+    let sent = h.send(messages("a", 0..10)).await;
+    let mut transport = h.connect().await;
+    let mut deliveries = receive(h, &mut transport, 10).await.into_iter().map(on_both);
+    h.abort_settlements(&mut transport, 1).await;
+    let aborted = transport.settle(deliveries.by_ref().take(4).collect()).await;
+    assert!(matches!(aborted, Err(TransportError::Aborted { .. })), "{aborted:?}");
+    assert_eq!((h.results().await, h.routed().await), (vec![], vec![]));
+    drop(deliveries);
+    let mut settled = 0;
+    while settled < sent.len() {
+        let again = receive(h, &mut transport, 1).await.into_iter().map(on_both).collect();
+        settled += settle::<H>(&mut transport, again).await.published;
+    }
+    assert_eq!(answered(&h.results().await), sent);
+    assert_eq!(answered(&h.routed().await), sent);
 }
 
 pub(super) async fn an_abort_takes_the_settlements_with_it_that_it_was_merged_with<H: Harness>(

@@ -20,6 +20,7 @@ pub(super) fn messages(key: &str, numbers: std::ops::Range<usize>) -> Vec<Outbou
             key: Some(key.to_owned().into()),
             attributes: [("number", n.to_string())].into_iter().collect(),
             payload: format!("{key} {n}").into(),
+            ..Outbound::default()
         })
         .collect()
 }
@@ -30,6 +31,7 @@ pub(super) fn answer<T>(delivery: &Delivery<T>) -> Outbound {
         key: delivery.key.clone(),
         attributes: [("id", delivery.id.clone())].into_iter().collect(),
         payload: delivery.payload.clone(),
+        ..Outbound::default()
     }
 }
 

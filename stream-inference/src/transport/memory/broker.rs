@@ -104,7 +104,7 @@ impl MemoryBroker {
         self.id(index)
     }
 
-    /// Every published result so far, in order.
+    /// Every published result so far, in order, whatever its topic.
     pub fn results(&self) -> Vec<Outbound> {
         self.state().results.clone()
     }
@@ -214,7 +214,7 @@ impl MemoryBroker {
             *leases += 1;
             let lease = *leases;
             stored.claim = Claim::Leased(lease);
-            let Outbound { key, attributes, payload } = stored.message.clone();
+            let Outbound { key, attributes, payload, .. } = stored.message.clone();
             deliveries.push(Delivery {
                 id: self.id(index),
                 source: Source {

@@ -56,6 +56,11 @@ impl Transport for MemoryTransport {
         "memory"
     }
 
+    /// Any: a result's topic stands in [`MemoryBroker::results`].
+    fn has_route(&self, _topic: &str) -> bool {
+        true
+    }
+
     async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<MemoryToken>>, TransportError> {
         if self.broker.take_outage() {
             let context = "the memory broker was told to be away".to_owned();

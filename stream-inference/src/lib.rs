@@ -48,12 +48,14 @@
 //! | [`batcher`] | one model for requests and pipelines together |
 //! | [`transport`] | the trait that a broker implements, and one in memory |
 //! | [`names`] | what metrics and headers are called |
+//! | `testing` | what a model and a codec of your own are tested with |
 //! | [`audit`] | the proof afterwards that every message came to one end |
 //!
 //! # Features
 //! - `conformance`: the suite that every transport passes
 //! - `fail-points`: places where tests end the process
 //! - `schema`: JSON Schemas of what is configured or travels
+//! - `testing`: what a model and a codec of your own are tested with
 //! - `traces`: a span for each message that comes with a trace context
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -67,9 +69,11 @@ pub mod pipeline;
 pub mod predict;
 pub mod replay;
 mod supervisor;
-#[cfg(test)]
-mod testing;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
+#[cfg(test)]
+mod toy;
 pub mod transport;
 
 pub use batcher::Batcher;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::*;
-use crate::testing::Exchanged;
+use crate::toy::Exchanged;
 
 /// Answers each input with itself; fails on batches that hold a 9, can't answer those that hold an 8;
 /// waits at a gate where it has one.

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     predict::{ModelIdentity, PredictError, Predictor, Served},
-    testing::{Record, Said, Toy},
+    toy::{Record, Said, Toy},
 };
 
 /// Incarnations of the consumer before the one that may finish.

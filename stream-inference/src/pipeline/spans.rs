@@ -143,7 +143,7 @@ mod tests {
             Pipeline, PipelineConfig,
             tests::{raw, run_through},
         },
-        testing::{Echo, Toy},
+        toy::{Echo, Toy},
         transport::{Attributes, Outbound, TraceContext, memory::MemoryBroker},
     };
 

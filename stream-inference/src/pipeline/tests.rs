@@ -19,7 +19,8 @@ use super::*;
 use crate::{
     names,
     predict::ModelIdentity,
-    testing::{Echo, Record, Said, Step, Toy},
+    testing::Commanded,
+    toy::{Echo, Record, Said, Step, Toy},
     transport::{
         Outbound,
         memory::{MemoryBroker, MemoryTransport},
@@ -76,10 +77,10 @@ where
 
 fn pipeline(
     broker: &MemoryBroker,
-    model: &Arc<Echo>,
+    model: &Commanded<Echo>,
     config: PipelineConfig,
-) -> Pipeline<MemoryTransport, Arc<Echo>, Toy> {
-    Pipeline::new(broker.consumer(), Arc::clone(model), Toy::default(), config)
+) -> Pipeline<MemoryTransport, Commanded<Echo>, Toy> {
+    Pipeline::new(broker.consumer(), model.clone(), Toy::default(), config)
 }
 
 #[tokio::test]
@@ -167,7 +168,7 @@ async fn a_failing_message_is_retried_as_often_as_configured_and_then_dead_lette
 async fn a_passing_failure_costs_a_bisection_and_no_message() {
     let (broker, model) = (MemoryBroker::new("m"), Echo::new());
     (1..=8).for_each(|i| drop(broker.send(raw(i))));
-    model.fail_first.store(1, Ordering::SeqCst);
+    model.fail(1, "told to fail");
     let run = pipeline(&broker, &model, PipelineConfig::default());
     let report = run_through(&broker, run).await.expect("drained");
     assert_eq!((report.settlement.published, report.settlement.rejected), (8, 0));
@@ -300,7 +301,7 @@ async fn keys_and_headers_count_as_what_is_in_flight() {
 
 #[tokio::test]
 async fn nothing_is_received_before_the_model_is_warm() {
-    struct Cold(Arc<Echo>, MemoryBroker, AtomicUsize);
+    struct Cold(Commanded<Echo>, MemoryBroker, AtomicUsize);
     impl Predictor for Cold {
         type Input = u8;
         type Output = Said;

@@ -11,7 +11,7 @@ use proptest::{
 use super::*;
 use crate::{
     predict::ModelIdentity,
-    testing::{Toy, Values},
+    toy::{Toy, Values},
     transport::{Attributes, Source, Stage},
 };
 

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{predict::ModelIdentity, testing::Record, transport::Outbound};
+use crate::{predict::ModelIdentity, toy::Record, transport::Outbound};
 
 /// After what time a client gives a publication up.
 const GIVING_UP: Duration = Duration::from_secs(30);

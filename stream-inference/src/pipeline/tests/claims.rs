@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     codec::{Answer, Codec, Message, Request},
     predict::{PredictError, Predictor, Served},
-    testing::Said,
+    toy::Said,
     transport::Rejection,
 };
 
@@ -88,7 +88,7 @@ async fn a_message_with_fewer_inputs_than_it_says_is_refused_alone_whenever_that
 /// Serves one output too many or too few of batches of more than one input, past the checks of
 /// `Predictor::serve`'s own.
 struct Miscounts {
-    model: Arc<Echo>,
+    model: Commanded<Echo>,
     more: bool,
 }
 

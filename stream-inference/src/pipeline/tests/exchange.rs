@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::*;
 use crate::{
     pipeline::{schedule::Batch, worker},
-    testing::Exchanged,
+    toy::Exchanged,
 };
 
 #[tokio::test]

@@ -23,7 +23,7 @@ async fn a_model_that_is_away_keeps_its_batch_and_the_order_and_is_a_stall_and_n
 
     model.leave(GONE);
     let asked = model.calls().len();
-    let is_kept = |model: &Echo| {
+    let is_kept = |model: &Commanded<Echo>| {
         let calls = &model.calls()[asked..];
         assert!(calls.iter().all(|inputs| *inputs == calls[0]), "{calls:?}");
         calls.len() >= 3
@@ -51,7 +51,9 @@ async fn a_pipeline_that_is_stopped_while_its_model_is_away_ends_within_the_grac
     let mut sent = vec![broker.send(keyed("a", raw(1)))];
     let pulse = Pulse::new(Duration::from_millis(50));
     let config = PipelineConfig { grace_ms: 20, ..PipelineConfig::default() };
-    let run = pipeline(&broker, &model, config).with_pulse(pulse.clone());
+    let running = Arc::new(model.clone());
+    let run = Pipeline::new(broker.consumer(), Arc::clone(&running), Toy::default(), config)
+        .with_pulse(pulse.clone());
     let (stop, stopped) = oneshot::channel::<()>();
     let run = tokio::spawn(run.run(async { drop(stopped.await) }));
     until(&broker, &pulse, |vitals| vitals.is_well() && broker.unsettled_messages() == 0).await;
@@ -65,7 +67,7 @@ async fn a_pipeline_that_is_stopped_while_its_model_is_away_ends_within_the_grac
     assert_eq!((broker.unsettled_messages(), broker.dead_letters().len()), (3, 0));
     // Its thread ends, although the model is still away.
     let thread_ends = async {
-        while Arc::strong_count(&model) > 1 {
+        while Arc::strong_count(&running) > 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };

@@ -13,7 +13,7 @@ use crate::{
 type Inference = worker::Inference<u8, Said>;
 type Decoder = worker::Decoder<MemoryToken, Toy>;
 
-fn meters(model: &Echo) -> Arc<Meters> {
+fn meters(model: &Commanded<Echo>) -> Arc<Meters> {
     Arc::new(Meters::new("memory", &model.identity()))
 }
 
@@ -35,9 +35,9 @@ fn as_task<I: Send + 'static, O: Send + 'static>(
 }
 
 /// The decoder and the model as tasks, so that nothing happens beside the test's own thread.
-fn tasks(model: &Arc<Echo>, codec: Toy) -> (Decoder, Inference) {
+fn tasks(model: &Commanded<Echo>, codec: Toy) -> (Decoder, Inference) {
     let decoder = as_task(4096, move |batch| worker::decode(batch, &codec, false));
-    let model = Arc::clone(model);
+    let model = model.clone();
     let infer = move |batch: Batch<u8>| worker::infer(&batch, &model).expect("it is there");
     (decoder, as_task(runner::BATCHES_AHEAD, infer))
 }
@@ -165,7 +165,7 @@ async fn answers_that_nobody_confirms_stay_within_their_budget() {
     let sent = 2 * ranges;
     let hold = broker.hold_confirmations();
     let (consumer, config) = (broker.consumer(), PipelineConfig::default());
-    let run = Pipeline::new(consumer, Arc::clone(&model), codec.clone(), config);
+    let run = Pipeline::new(consumer, model.clone(), codec.clone(), config);
     let (decoder, inference) = tasks(&model, codec);
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { drop(stopped.await) };

@@ -4,8 +4,10 @@ use super::*;
 use crate::{
     codec::{CloudEvents, Filter, Json, Route},
     predict::{ModelIdentity, function},
+    testing::{End, Trial, message},
     transport::{
-        Capabilities, Delivery, Guarantee, Limits, Outcome, Settlement, Transport, TransportError,
+        Capabilities, Delivery, Guarantee, Limits, Outcome, Rejection, Settlement, Transport,
+        TransportError,
     },
 };
 
@@ -14,14 +16,6 @@ type Number = crate::codec::Record<f64>;
 fn same() -> impl Predictor<Input = f64, Output = f64> {
     let same = |batch: &[f64]| Ok::<_, PredictError>(batch.to_vec());
     function(ModelIdentity::of_code("same", "1"), same)
-}
-
-fn numbers(numbers: &[&'static str]) -> MemoryBroker {
-    let broker = MemoryBroker::new("numbers");
-    for number in numbers {
-        broker.send(Outbound { payload: (*number).into(), ..Outbound::default() });
-    }
-    broker
 }
 
 /// Large ones are for somebody else, and those that nobody could have meant for nobody.
@@ -33,50 +27,44 @@ fn by_size(record: &Number) -> Option<&'static str> {
     }
 }
 
-fn topics(broker: &MemoryBroker) -> Vec<Option<String>> {
-    broker.results().iter().map(|result| result.topic.as_deref().map(str::to_owned)).collect()
+/// Where the results went.
+fn topics(end: &End) -> Vec<Option<&str>> {
+    match end {
+        End::Published(parts) => parts.iter().map(|part| part.topic.as_deref()).collect(),
+        end => panic!("{end:?}"),
+    }
 }
 
 #[tokio::test]
 async fn each_result_goes_to_the_topic_that_is_chosen_for_it() {
-    let broker = numbers(&["1", "20", "3", "400", "50"]);
     let inner =
         Filter::new(Json::<f64, f64>::new(), |record: &Number| record.predictions[0] != 3.0);
     let codec = CloudEvents::around(Route::new(inner, ["LARGE", "HUGE"], by_size));
     assert_eq!(codec.topics(), ["LARGE".into(), "HUGE".into()]);
-    let run = Pipeline::new(broker.consumer(), same(), codec, PipelineConfig::default());
-    let report = run_through(&broker, run).await.expect("drained");
-    let expected = Settlement { published: 4, filtered: 1, ..Settlement::default() };
-    assert_eq!(report.settlement, expected);
-    let expected = [None, Some("LARGE"), Some("HUGE"), Some("LARGE")];
-    assert_eq!(topics(&broker), expected.map(|topic| topic.map(str::to_owned)));
+    let messages = ["3", "1", "20", "400", "50"].map(message);
+    let ends = Trial::new(same(), codec).run(messages).await.expect("run");
+    assert_eq!(ends[0], End::Filtered);
+    let expected = [[None], [Some("LARGE")], [Some("HUGE")], [Some("LARGE")]];
+    assert_eq!(ends[1..].iter().map(topics).collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]
 async fn what_has_a_topic_already_keeps_it() {
-    let broker = numbers(&["1", "20"]);
     let inner = Route::new(Json::<f64, f64>::new(), ["LARGE", "HUGE"], by_size);
     let codec = Route::new(inner, ["ALL".to_owned()], |_: &Number| Some("ALL".to_owned()));
     assert_eq!(codec.topics(), ["LARGE".into(), "HUGE".into(), "ALL".into()]);
-    let run = Pipeline::new(broker.consumer(), same(), codec, PipelineConfig::default());
-    run_through(&broker, run).await.expect("drained");
-    assert_eq!(topics(&broker), [Some("ALL".to_owned()), Some("LARGE".to_owned())]);
+    let ends = Trial::new(same(), codec).run(["1", "20"].map(message)).await.expect("run");
+    let found: Vec<_> = ends.iter().map(topics).collect();
+    assert_eq!(found, [[Some("ALL")], [Some("LARGE")]]);
 }
 
 #[tokio::test]
 async fn a_result_to_a_topic_that_was_not_declared_is_a_dead_letter_and_goes_nowhere() {
-    let broker = numbers(&["1", "400", "20"]);
     let codec = Route::new(Json::<f64, f64>::new(), ["LARGE"], by_size);
-    let run = Pipeline::new(broker.consumer(), same(), codec, PipelineConfig::default());
-    let report = run_through(&broker, run).await.expect("drained");
-    assert_eq!((report.settlement.published, report.settlement.rejected), (2, 1));
-    assert_eq!(topics(&broker), [None, Some("LARGE".to_owned())]);
-    let letter = broker.dead_letters().remove(0);
-    assert_eq!((&*letter.payload, letter.topic), (&b"400"[..], None));
-    let header = |name| letter.attributes.text(name);
-    assert_eq!(header("__connect.errors.stage"), Some("ENCODE"));
-    let reason = header("__connect.errors.exception.message");
-    assert_eq!(reason, Some("the codec names topic HUGE, which it had not declared"));
+    let ends = Trial::new(same(), codec).run(["1", "400", "20"].map(message)).await.expect("run");
+    assert_eq!((topics(&ends[0]), topics(&ends[2])), (vec![None], vec![Some("LARGE")]));
+    let reason = "the codec names topic HUGE, which it had not declared";
+    assert_eq!(ends[1], End::Rejected(Rejection::new(Stage::Encode, reason)));
 }
 
 /// Writes the results topic and LARGE, and nothing else.
@@ -115,7 +103,8 @@ impl Transport for OneRoute {
 
 #[tokio::test]
 async fn a_codec_whose_topic_the_transport_does_not_write_is_refused_before_anything_is_received() {
-    let broker = numbers(&["1"]);
+    let broker = MemoryBroker::new("numbers");
+    broker.send(message("1"));
     let run = |topics: &[&str], config| {
         let codec = Route::new(Json::<f64, f64>::new(), topics.iter().copied(), by_size);
         Pipeline::new(OneRoute(broker.consumer()), same(), codec, config).run(async {})

@@ -134,6 +134,12 @@ impl MemoryBroker {
         self.state().log.len()
     }
 
+    /// The ids of those.
+    #[cfg(feature = "testing")]
+    pub(crate) fn unsettled_ids(&self) -> BTreeSet<String> {
+        self.state().log.keys().map(|index| self.id(*index)).collect()
+    }
+
     /// Makes the next `count` settlements fail as aborted; their messages are delivered again.
     pub fn abort_settlements(&self, count: usize) {
         self.state().aborts = count;

@@ -130,6 +130,7 @@ impl Stream {
             return Ok(());
         }
         let broker = self.broker(&config);
+        self.refuse_what_is_without_effect(broker)?;
         let load = || tokio::task::block_in_place(|| load(&config.model));
         let arguments = &self.consumer.survey;
         if arguments.check || arguments.create {
@@ -192,6 +193,21 @@ impl Stream {
                 crate::ended(&consumer.run(pipeline, shutdown).await?)
             }
         }
+    }
+
+    /// An argument that changes nothing would be believed to.
+    fn refuse_what_is_without_effect(&self, broker: Broker) -> anyhow::Result<()> {
+        let name = broker.name();
+        let reads_again = self.backfill.is_again() || self.backfill.has_end();
+        anyhow::ensure!(
+            broker == Broker::Kafka || !reads_again,
+            "--from and --until-end are for Kafka, and messages come over {name}"
+        );
+        anyhow::ensure!(
+            broker != Broker::Stdin || !self.consumer.survey.create,
+            "--create makes topics, and messages come over {name}: say --kafka HOST:PORT or --broker"
+        );
+        Ok(())
     }
 
     /// The configuration, and the arguments over it.

@@ -47,6 +47,19 @@ fn a_check_says_what_was_found_and_what_is_missing() {
 }
 
 #[test]
+fn an_argument_that_would_change_nothing_is_refused() {
+    for (arguments, reason) in [
+        (&["--until-end"][..], "--from and --until-end are for Kafka"),
+        (&["--from", "beginning"], "--from and --until-end are for Kafka"),
+        (&["--create"], "say --kafka HOST:PORT or --broker"),
+    ] {
+        let output = own_function(&[&["--countries", "x"][..], arguments].concat()).answer("{}\n");
+        assert_eq!((output.code, &*output.stdout), (Some(1), ""), "{arguments:?}");
+        assert!(output.stderr.contains(reason), "{}", output.stderr);
+    }
+}
+
+#[test]
 fn its_probes_bear_an_outage_of_the_model_and_its_metrics_have_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let countries = folder.path().join("countries.json");

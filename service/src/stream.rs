@@ -107,7 +107,7 @@ impl Stream {
         }
         if let Some(operation) = &self.operation {
             return match self.config() {
-                Ok(config) => operation.run(&config, load),
+                Ok(config) => operation.run(config, load),
                 Err(error) => finish(Err(error.into())),
             };
         }
@@ -125,19 +125,22 @@ impl Stream {
         C: Codec<Input = P::Input, Output = P::Output>,
     {
         let shutdown = self.consumer.shutdown_signal(self.has_end())?;
-        let config = self.config::<S>()?;
+        let mut config = self.config::<S>()?;
         if self.consumer.config.print(&config) {
             return Ok(());
         }
         let broker = self.broker(&config);
         self.refuse_what_is_without_effect(broker)?;
-        let load = || tokio::task::block_in_place(|| load(&config.model));
+        let settings = std::mem::take(&mut config.model);
+        let load = || tokio::task::block_in_place(|| load(&settings));
         let arguments = &self.consumer.survey;
         if arguments.check || arguments.create {
             let mut survey = Survey::default();
-            match load().map(|(model, _)| model.identity()) {
-                Ok(identity) => {
+            match load() {
+                Ok((model, codec)) => {
+                    let identity = model.identity();
                     survey.found(format!("model {} {}", identity.name, identity.version));
+                    config.declare(&codec);
                 }
                 Err(error) => survey.lacks(format!("{error:#}")),
             }
@@ -152,6 +155,7 @@ impl Stream {
         let consumer = Consumer::start(&config.server, broker.name(), &parts)?;
         // Nothing is received before the model can answer.
         let (model, codec) = available(load, &consumer).await?;
+        config.declare(&codec);
         let settings = config.pipeline();
         match broker {
             Broker::Stdin => {

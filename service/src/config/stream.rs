@@ -1,5 +1,8 @@
 use serde::{Deserialize, Serialize};
-use stream_inference::pipeline::{BatchConfig, OnError, PipelineConfig};
+use stream_inference::{
+    codec::Codec,
+    pipeline::{BatchConfig, OnError, PipelineConfig},
+};
 
 use super::{BATCHES, ConfigError, Document, Origins, PROBES, ProbesConfig, Range};
 
@@ -67,6 +70,22 @@ impl<S: Default> Config<S> {
             batch: self.batch.clone(),
             on_error: self.on_error.clone(),
             ..PipelineConfig::default()
+        }
+    }
+}
+
+impl<S: Default> Config<S> {
+    /// Adds the topics that the codec names to the routes, where they are not there by configuration.
+    pub(crate) fn declare(&mut self, codec: &impl Codec) {
+        for topic in codec.topics() {
+            let add = |routes: &mut Vec<String>| {
+                if !routes.iter().any(|route| **route == *topic) {
+                    routes.push(topic.to_string());
+                }
+            };
+            add(&mut self.kafka.routes);
+            #[cfg(feature = "pubsub")]
+            add(&mut self.pubsub.routes);
         }
     }
 }

@@ -9,6 +9,7 @@ use stream_inference::{
     transport::{Outbound, Source},
 };
 use tokio::runtime::Runtime;
+use transport_kafka::KafkaConfig;
 
 use crate::{
     AuditArguments, Config, LettersOn, RedriveArguments, failed, log_from_env, print_account,
@@ -32,7 +33,7 @@ pub(crate) enum Operation {
 impl Operation {
     pub(crate) fn run<S, P, C>(
         &self,
-        config: &Config<S>,
+        mut config: Config<S>,
         load: impl Fn(&S) -> anyhow::Result<(P, C)>,
     ) -> ExitCode
     where
@@ -43,8 +44,11 @@ impl Operation {
         let _logs = log_from_env();
         match self {
             Self::Audit(arguments) => {
-                let loaded = load(&config.model);
-                match loaded.and_then(|(model, codec)| audit(arguments, config, &model, &codec)) {
+                let audited = load(&config.model).and_then(|(model, codec)| {
+                    config.declare(&codec);
+                    audit(arguments, &config.kafka, &model, &codec)
+                });
+                match audited {
                     Ok(true) => ExitCode::SUCCESS,
                     Ok(false) => ExitCode::from(3),
                     Err(error) => failed(&error),
@@ -67,19 +71,17 @@ impl Operation {
     }
 }
 
-fn audit<S, P, C>(
+fn audit<P, C>(
     arguments: &AuditArguments,
-    config: &Config<S>,
+    kafka: &KafkaConfig,
     model: &P,
     codec: &C,
 ) -> anyhow::Result<bool>
 where
-    S: Default,
     P: Predictor,
     C: Codec<Input = P::Input, Output = P::Output>,
 {
-    let mut window =
-        arguments.read(&config.kafka, |result| Some((id(result)?, ())), |_, ()| Ok(()))?;
+    let mut window = arguments.read(kafka, |result| Some((id(result)?, ())), |_, ()| Ok(()))?;
     let mut account = window.ledger.account();
     if codec.filters() && arguments.replay {
         for missing in &account.missing {
@@ -94,7 +96,7 @@ where
         false => "missing",
     };
     print_account(&account, missing)?;
-    arguments.write(&config.kafka, &account, None)?;
+    arguments.write(kafka, &account, None)?;
     Ok(account.is_exact())
 }
 

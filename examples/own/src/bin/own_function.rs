@@ -15,7 +15,7 @@ use clap::Parser;
 use serde::{Deserialize, Serialize};
 use service::{Stream, config::NoSettings};
 use stream_inference::{
-    codec::{Enriching, Filter, Json},
+    codec::{Enriching, Filter, Json, Route},
     predict::{ModelIdentity, PredictError, function},
 };
 
@@ -32,6 +32,9 @@ struct Arguments {
     /// Publish only those payments that a person should look at
     #[arg(long)]
     only_review: bool,
+    /// Publish payments that a person should look at to this topic
+    #[arg(long, value_name = "TOPIC")]
+    review_topic: Option<String>,
     #[command(flatten)]
     stream: Stream,
 }
@@ -65,7 +68,7 @@ struct Risk {
 type Countries = BTreeMap<String, f64>;
 
 fn main() -> ExitCode {
-    let Arguments { countries, only_review, stream } = Arguments::parse();
+    let Arguments { countries, only_review, review_topic, stream } = Arguments::parse();
     stream.run("payments", |_: &NoSettings| {
         let identity = ModelIdentity::of_code("payment-risk", "1");
         let countries = countries.clone();
@@ -76,11 +79,17 @@ fn main() -> ExitCode {
             batch.iter().map(|payment| risk(payment, &countries)).collect::<Result<Vec<_>, _>>()
         });
         let codec = Json::<Payment, Risk>::enriching("risk");
-        let is_published = move |payment: &Enriching<Risk>| {
-            !only_review || payment.record.predictions.iter().any(|risk| risk.review)
-        };
-        Ok((model, Filter::new(codec, is_published)))
+        let codec = Filter::new(codec, move |payment: &_| !only_review || is_for_review(payment));
+        let topic = review_topic.clone();
+        let codec = Route::new(codec, review_topic.clone(), move |payment: &_| {
+            topic.clone().filter(|_| is_for_review(payment))
+        });
+        Ok((model, codec))
     })
+}
+
+fn is_for_review(payment: &Enriching<Risk>) -> bool {
+    payment.record.predictions.iter().any(|risk| risk.review)
 }
 
 fn read(countries: &PathBuf) -> Result<Countries, String> {

@@ -81,18 +81,22 @@ async fn its_topics_are_made_audited_redriven_and_read_again() {
     let servers = env::var("FMNIST_TEST_KAFKA").expect("FMNIST_TEST_KAFKA, see scripts/kafka.sh");
     let topic = |kind: &str| format!("own-again-{}-{kind}", process::id());
     let (messages, results, dead_letters) = (topic("messages"), topic("results"), topic("dead"));
+    let reviews = topic("reviews");
     let folder = tempfile::tempdir().unwrap();
     let countries = folder.path().join("countries.json");
     fs::write(&countries, COUNTRIES).unwrap();
     let start = |arguments: &[&str]| -> Program {
         let countries = ["--countries", countries.to_str().unwrap(), "--only-review"];
+        let countries = [&countries[..], &["--review-topic", &reviews]].concat();
         let kafka = ["--kafka", &servers, "--group", &messages, "--topic", &messages];
         let topics = ["--results-topic", &*results, "--dead-letter-topic", &dead_letters];
         Program::start(OWN_FUNCTION, &[&countries[..], &kafka, &topics, arguments].concat())
     };
     let missing = start(&["--check"]).answer("");
     assert_eq!(missing.code, Some(1));
-    assert!(missing.stderr.contains(&messages), "{}", missing.stderr);
+    for topic in [&messages, &reviews] {
+        assert!(missing.stderr.contains(topic), "{}", missing.stderr);
+    }
     let made = start(&["--create", "--check"]).answer("");
     assert_eq!(made.code, Some(0), "{}", made.stderr);
     assert!(made.stdout.starts_with("model payment-risk 1\n"), "{}", made.stdout);
@@ -117,7 +121,7 @@ async fn its_topics_are_made_audited_redriven_and_read_again() {
     }
     let answered = start(&["--until-end"]).answer("");
     assert_eq!(answered.code, Some(0), "{}", answered.stderr);
-    assert_eq!(Reader::new(&servers, &results).all().len(), 10);
+    assert_eq!(Reader::new(&servers, &reviews).all().len(), 10);
 
     let to = (Timestamp::now() + SignedDuration::from_secs(1)).to_string();
     let from = from.to_string();
@@ -134,6 +138,7 @@ async fn its_topics_are_made_audited_redriven_and_read_again() {
     let expected = "21 messages: 10 answered, 1 dead-lettered, 10 filtered\nexactly one end each\n";
     assert_eq!((found.code, &*found.stdout), (Some(0), expected), "{}", found.stderr);
 
+    assert_eq!(Reader::new(&servers, &results).all(), []);
     let listed = start(&["redrive", "--dry-run"]).answer("");
     assert_eq!(listed.code, Some(0), "{}", listed.stderr);
     assert!(listed.stdout.contains(" DECODE redrives 0: "), "{}", listed.stdout);
@@ -141,7 +146,7 @@ async fn its_topics_are_made_audited_redriven_and_read_again() {
     assert!(sent.stderr.contains("1 sent; left: 0 not chosen"), "{}", sent.stderr);
     let again = start(&["--from", "beginning", "--until-end"]).answer("");
     assert_eq!(again.code, Some(0), "{}", again.stderr);
-    assert_eq!(Reader::new(&servers, &results).all().len(), 20);
+    assert_eq!(Reader::new(&servers, &reviews).all().len(), 20);
     let found = audit(&["--replay"]);
     assert_eq!(found.code, Some(3), "{}", found.stderr);
     assert!(found.stdout.contains("doubled: 11: "), "{}", found.stdout);

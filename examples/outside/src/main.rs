@@ -7,11 +7,10 @@ use std::{error::Error, fs::File, io::BufReader};
 
 use serde::{Deserialize, Serialize};
 use stream_inference::{
-    codec::Json,
+    codec::{Enriched, Json},
     names,
-    pipeline::{Pipeline, PipelineConfig, PipelineError, PipelineReport},
+    pipeline::{Pipeline, PipelineConfig},
     predict::{ModelIdentity, PredictError, Predictor, function},
-    transport::Transport,
 };
 use transport_kafka::{KafkaConfig, KafkaTransport};
 
@@ -31,7 +30,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let config: KafkaConfig = serde_json::from_reader(BufReader::new(File::open("kafka.json")?))?;
     let transport = KafkaTransport::connect(&config).await?;
     let stop = async { drop(tokio::signal::ctrl_c().await) };
-    let report = answer(transport, stop).await?;
+    let pipeline = Pipeline::new(transport, model(), codec(), PipelineConfig::default());
+    let report = pipeline.run(stop).await?;
     eprintln!("{report:?}");
     Ok(())
 }
@@ -44,36 +44,26 @@ fn model() -> impl Predictor<Input = Payment, Output = Risk> {
     })
 }
 
-/// From any transport, so that the test below needs no broker.
-async fn answer(
-    transport: impl Transport,
-    stop: impl Future<Output = ()> + Send,
-) -> Result<PipelineReport, PipelineError> {
-    let codec = Json::<Payment, Risk>::enriching("risk");
-    Pipeline::new(transport, model(), codec, PipelineConfig::default()).run(stop).await
+/// How messages are read and results written.
+fn codec() -> Enriched<Payment, Risk> {
+    Json::enriching("risk")
 }
 
 #[cfg(test)]
 mod tests {
-    use stream_inference::transport::{Outbound, memory::MemoryBroker};
+    use stream_inference::{
+        testing::{End, Trial, message},
+        transport::Stage,
+    };
 
     use super::*;
 
     #[tokio::test]
     async fn a_payment_gets_its_risk_and_what_is_none_a_dead_letter() {
-        let broker = MemoryBroker::new("payments");
-        for payload in ["{\"amount\": 2500}", "{}"] {
-            broker.send(Outbound { payload: payload.into(), ..Outbound::default() });
-        }
-        let settled = async {
-            while broker.unsettled_messages() > 0 {
-                tokio::task::yield_now().await;
-            }
-        };
-        let report = answer(broker.consumer(), settled).await.unwrap();
-        assert_eq!((report.settlement.published, report.settlement.rejected), (1, 1));
-        assert_eq!(broker.results()[0].payload, "{\"amount\": 2500,\"risk\":{\"score\":0.25}}");
-        assert_eq!(broker.dead_letters()[0].payload, "{}");
+        let messages = ["{\"amount\": 2500}", "{}"].map(message);
+        let ends = Trial::new(model(), codec()).run(messages).await.unwrap();
+        assert_eq!(ends[0].payloads(), ["{\"amount\": 2500,\"risk\":{\"score\":0.25}}"]);
+        assert!(matches!(&ends[1], End::Rejected(rejection) if rejection.stage == Stage::Decode));
     }
 
     #[test]

@@ -34,9 +34,9 @@ pub enum End {
 
 impl End {
     /// The payloads that were published; none where it ended in another way.
-    pub fn payloads(&self) -> Vec<&[u8]> {
+    pub fn payloads(&self) -> Vec<Bytes> {
         match self {
-            Self::Published(parts) => parts.iter().map(|part| &*part.payload).collect(),
+            Self::Published(parts) => parts.iter().map(|part| part.payload.clone()).collect(),
             _ => Vec::new(),
         }
     }
@@ -216,7 +216,7 @@ mod tests {
             _ => Vec::new(),
         };
         assert_eq!((topics(&ends[0]), topics(&ends[3])), (vec![None], vec![Some("LARGE".into())]));
-        let record: Number = serde_json::from_slice(ends[3].payloads()[0]).expect("a record");
+        let record: Number = serde_json::from_slice(&ends[3].payloads()[0]).expect("a record");
         assert_eq!((&*record.id, record.predictions), ("trial/3", vec![10.0]));
         assert_eq!((&ends[2], ends[2].payloads().len()), (&End::Filtered, 0));
         let stage = |end: &End| match end {

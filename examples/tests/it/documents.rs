@@ -192,6 +192,28 @@ fn the_code_of_the_readme_and_the_guide_is_that_of_tested_documentation() {
 }
 
 #[test]
+fn each_crates_readme_has_its_features_and_the_rust_that_builds_it() {
+    let workspace = read("Cargo.toml");
+    let rust = workspace.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap();
+    for name in CRATES {
+        let readme = read(&format!("{name}/README.md"));
+        let rows = readme.lines().filter(|line| line.starts_with("| `"));
+        let cells = rows.map(|row| row.split('|').nth(1).unwrap());
+        let told: BTreeSet<&str> =
+            cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        let manifest = read(&format!("{name}/Cargo.toml"));
+        let section = manifest.split("[features]\n").nth(1).unwrap().split("\n[").next().unwrap();
+        let there = section.lines().filter(|line| !line.starts_with([' ', '#', ']']));
+        let there = there.filter_map(|line| Some(line.split_once(" = ")?.0));
+        assert_eq!(told, there.filter(|feature| *feature != "default").collect(), "{name}");
+        assert!(
+            readme.contains(&format!("Builds with Rust {}.", rust.trim_matches('"'))),
+            "{name}"
+        );
+    }
+}
+
+#[test]
 fn the_readme_has_at_most_130_lines() {
     assert!(read("README.md").lines().count() <= 130);
 }

@@ -68,6 +68,7 @@ pub mod names;
 pub mod pipeline;
 pub mod predict;
 pub mod replay;
+pub mod slot;
 mod supervisor;
 #[cfg(feature = "testing")]
 pub mod testing;

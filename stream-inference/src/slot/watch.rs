@@ -1,0 +1,195 @@
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Weak,
+        mpsc::{RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{ModelSlot, Slot};
+use crate::{Part, Supervisor, predict::Predictor};
+
+/// Looks after a file until it is dropped, see [`ModelSlot::watch`].
+#[must_use = "nobody looks after the file once it is dropped"]
+pub struct Watch {
+    /// Dropped to end the thread.
+    _stop: SyncSender<()>,
+}
+
+/// What a file is taken by: its content, never its time stamp.
+type Content = [u8; 32];
+
+impl<P: Predictor> ModelSlot<P> {
+    /// Looks at the file every `interval` and puts the model that `load` makes of it into service once its
+    /// content has changed and is the same at two looks: a file that is being copied is not taken half.
+    /// The content that is there now is taken to be the model in service.
+    ///
+    /// What can't be loaded, or is refused, is said once in the log, and the model in service goes on. The
+    /// thread is among the program's `parts`.
+    ///
+    /// # Errors
+    /// When the system starts no thread.
+    pub fn watch(
+        &self,
+        path: impl Into<PathBuf>,
+        interval: Duration,
+        load: impl Fn(&Path) -> Result<P, String> + Send + 'static,
+        parts: &Supervisor,
+    ) -> io::Result<Watch> {
+        let (path, part) = (path.into(), parts.part("thread that watches the model's file"));
+        let (stop, stopped) = sync_channel::<()>(0);
+        let slot = Arc::downgrade(&self.0);
+        let mut seen = Seen { taken: content(&path).ok(), last: None };
+        thread::Builder::new().name("model-watch".to_owned()).spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(interval) {
+                if !look(&slot, &path, &load, &mut seen) {
+                    break;
+                }
+            }
+            Part::done(part);
+        })?;
+        Ok(Watch { _stop: stop })
+    }
+}
+
+struct Seen {
+    /// What serves, or was refused.
+    taken: Option<Content>,
+    /// What was there at the last look.
+    last: Option<Content>,
+}
+
+/// Looks once; `false` where the slot is gone.
+fn look<P: Predictor>(
+    slot: &Weak<Slot<P>>,
+    path: &Path,
+    load: &impl Fn(&Path) -> Result<P, String>,
+    seen: &mut Seen,
+) -> bool {
+    let Some(slot) = slot.upgrade().map(ModelSlot) else { return false };
+    let found = match content(path) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::debug!(path = %path.display(), %error, "the model's file can't be read now");
+            return true;
+        }
+    };
+    let is_settled = seen.last.replace(found) == Some(found);
+    if !is_settled || seen.taken == Some(found) {
+        return true;
+    }
+    seen.taken = Some(found);
+    let loaded = super::shielded(|| load(path)).and_then(|loaded| loaded);
+    match loaded {
+        // A refusal is in the log already.
+        Ok(model) => drop(slot.swap(model)),
+        Err(reason) => {
+            let path = path.display();
+            tracing::error!(%path, reason, "the model's file can't be loaded; the model in service goes on");
+        }
+    }
+    true
+}
+
+fn content(path: &Path) -> io::Result<Content> {
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+    let mut digest = Sha256::new();
+    loop {
+        let piece = file.fill_buf()?;
+        if piece.is_empty() {
+            return Ok(digest.finalize().into());
+        }
+        digest.update(piece);
+        let read = piece.len();
+        file.consume(read);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::predict::{ModelIdentity, PredictError, function};
+
+    type Scaled = Arc<dyn Predictor<Input = f64, Output = f64>>;
+
+    /// A model of one number; what is no number is no model.
+    fn load(path: &Path) -> Result<Scaled, String> {
+        let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let factor: f64 = text.trim().parse().map_err(|_| format!("{text:?} is no number"))?;
+        let identity = ModelIdentity::of_bytes("scaled", "1", text.as_bytes());
+        Ok(Arc::new(function(identity, move |batch: &[f64]| {
+            Ok::<_, PredictError>(batch.iter().map(|x| factor * x).collect())
+        })))
+    }
+
+    #[test]
+    fn a_file_is_taken_by_its_content_once_it_is_settled_and_a_bad_one_once_refused() {
+        let folder = std::env::temp_dir().join(format!("slot-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("model");
+        fs::write(&path, "2").unwrap();
+        let slot = ModelSlot::new(load(&path).unwrap());
+        let weak = Arc::downgrade(&slot.0);
+        let mut seen = Seen { taken: content(&path).ok(), last: None };
+        let mut look = || look(&weak, &path, &load, &mut seen);
+        let answers = || slot.predict(&[1.0]).unwrap()[0];
+
+        // Written again, it is the same model.
+        fs::write(&path, "2").unwrap();
+        assert!(look() && look());
+        assert_eq!((answers(), slot.changes_so_far().len()), (2.0, 0));
+        // One that is being copied is another at each look.
+        for half in ["3", "3.", "3.2"] {
+            fs::write(&path, half).unwrap();
+            assert!(look());
+        }
+        assert_eq!(answers(), 2.0);
+        fs::write(&path, "3.25").unwrap();
+        assert!(look() && look());
+        assert_eq!(answers(), 3.25);
+        fs::write(&path, "three").unwrap();
+        assert!(look() && look() && look());
+        assert_eq!((answers(), slot.changes_so_far().len()), (3.25, 1));
+        fs::remove_file(&path).unwrap();
+        assert!(look());
+        assert_eq!(answers(), 3.25);
+        fs::write(&path, "4").unwrap();
+        assert!(look() && look());
+        assert_eq!(answers(), 4.0);
+        drop(slot);
+        assert!(!look());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_watch_that_is_dropped_ends_its_thread_without_harm_to_the_program() {
+        let folder = std::env::temp_dir().join(format!("slot-watch-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("model");
+        fs::write(&path, "2").unwrap();
+        let (parts, slot) = (Supervisor::new(), ModelSlot::new(load(&path).unwrap()));
+        let (loaded, loads) = sync_channel(1);
+        let load_and_tell = move |path: &Path| {
+            let model = load(path);
+            loaded.send(()).unwrap();
+            model
+        };
+        let watch = slot.watch(&path, Duration::from_millis(1), load_and_tell, &parts).unwrap();
+        fs::write(&path, "3").unwrap();
+        loads.recv().unwrap();
+        drop(watch);
+        // The thread drops what tells of loads when it ends.
+        loads.recv().unwrap_err();
+        assert_eq!(slot.predict(&[1.0]), Ok(vec![3.0]));
+        assert_eq!(parts.failure(), None);
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

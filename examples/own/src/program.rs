@@ -7,9 +7,20 @@ use std::{
 
 /// A program of one's own; what it says on stderr is read line by line or by [`Program::answer`].
 pub struct Program {
-    child: Child,
+    child: Started,
     /// Its log, and dead letters of lines.
     pub stderr: BufReader<ChildStderr>,
+}
+
+/// A child that does not outlive its test.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// What a program answered.
@@ -47,18 +58,18 @@ impl Program {
             .spawn()
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        Self { child, stderr }
+        Self { child: Started(child), stderr }
     }
 
     /// Writes to its stdin.
     pub fn send(&mut self, lines: &str) {
-        self.child.stdin.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();
+        self.child.0.stdin.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();
     }
 
     /// Asks it to end, by SIGTERM.
     #[cfg(unix)]
     pub fn terminate(&self) {
-        let pid = self.child.id().to_string();
+        let pid = self.child.0.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     }
 
@@ -70,23 +81,22 @@ impl Program {
     }
 
     /// Ends it without a farewell.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// What it answers to these last lines, and how it ends.
     pub fn answer(mut self, lines: &str) -> Output {
         // A program that has ended reads nothing.
-        let _ = self.child.stdin.take().unwrap().write_all(lines.as_bytes());
+        let _ = self.child.0.stdin.take().unwrap().write_all(lines.as_bytes());
         let mut stderr = self.stderr;
         let log = std::thread::spawn(move || {
             let mut text = String::new();
             stderr.read_to_string(&mut text).map(|_| text)
         });
         let mut stdout = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        self.child.0.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
         let stderr = log.join().unwrap().unwrap();
-        Output { code: self.child.wait().unwrap().code(), stdout, stderr }
+        Output { code: self.child.0.wait().unwrap().code(), stdout, stderr }
     }
 }

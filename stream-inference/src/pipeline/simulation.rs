@@ -318,9 +318,9 @@ fn the_same_seed_is_the_same_schedule() {
 }
 
 #[test]
-fn every_known_fault_is_found_within_ten_thousand_schedules() {
+fn every_known_fault_is_found_within_a_thousand_schedules() {
     for fault in Fault::ALL {
-        let found = first_broken(10_000, fault);
+        let found = first_broken(1_000, fault);
         let (seed, broken) = found.unwrap_or_else(|| panic!("{fault:?} was not found"));
         println!("{fault:?} found by schedule {seed}: {broken}");
     }

@@ -250,6 +250,8 @@ impl State {
     pub(super) fn end(&mut self) {
         self.in_flight = 0;
         self.parts.iter_mut().for_each(|part| part.has = 0);
+        // Nobody receives or hands back any more.
+        (self.unreachable, self.handed_back) = (Streak::default(), Streak::default());
     }
 
     pub(super) fn settled(&mut self, in_flight: usize, ended: usize, now: Instant) {

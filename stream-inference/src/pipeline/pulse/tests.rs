@@ -87,6 +87,19 @@ fn a_loop_that_others_ended_is_forgotten() {
 }
 
 #[test]
+fn a_pipeline_that_has_ended_is_in_no_outage_and_in_no_loop() {
+    let (pulse, begun) = (Pulse::new(PATIENCE), Instant::now());
+    (0..3).for_each(|minute| hand_back(&pulse, begun + minute * PATIENCE));
+    (0..=60)
+        .for_each(|n| pulse.state().unreachable("it is away".to_owned(), begun + n * 2 * SECOND));
+    let now = begun + 2 * PATIENCE;
+    let reason = pulse.vitals_at(now).reason.expect("it is in both");
+    assert!(reason.contains("handed back") && reason.contains("it is away"), "{reason}");
+    pulse.ended();
+    assert_eq!((pulse.vitals_at(now).reason, pulse.vitals_at(now).is_stalled), (None, false));
+}
+
+#[test]
 fn inputs_that_move_through_the_model_are_progress() {
     let (pulse, begun) = busy(200);
     for batch in 1..10 {

@@ -169,7 +169,13 @@ impl World {
     pub(super) fn new(seed: u64, fault: Option<Fault>) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let count = rng.random_range(1..=10);
-        let items = (0..count).map(|_| Item::random(&mut rng)).collect();
+        // Of the messages that any one of them may be, several large ranges hardly ever meet.
+        let ranges_meet = rng.random_range(0..4) == 0;
+        let item = |_| match ranges_meet && rng.random_range(0..2) == 0 {
+            true => Item::large_range(&mut rng),
+            false => Item::random(&mut rng),
+        };
+        let items = (0..count).map(item).collect();
         let exchanges_left = [0, rng.random_range(1..=MOST_EXCHANGES)][rng.random_range(0..2)];
         let state = State {
             exactly_once: rng.random_range(0..2) == 0,
@@ -257,7 +263,17 @@ fn version(exchanges_left: u32) -> Arc<ModelIdentity> {
     Arc::new(ModelIdentity::of_code("first", &exchanges_left.to_string()))
 }
 
+fn range(start: u64, end: u64) -> Vec<u8> {
+    format!(r#"{{"start_idx": {start}, "end_idx": {end}}}"#).into_bytes()
+}
+
 impl Item {
+    /// In no lane, and of more inputs than most batches take.
+    fn large_range(rng: &mut ChaCha8Rng) -> Self {
+        let inputs = rng.random_range(super::MAX_INPUTS..=u64::from(super::STORED));
+        Self::new(None, range(0, inputs), Expected::Answer, inputs)
+    }
+
     fn random(rng: &mut ChaCha8Rng) -> Self {
         let raw = |value: u8| vec![value; 800];
         let (payload, expected, inputs) = match rng.random_range(0..10) {
@@ -267,14 +283,17 @@ impl Item {
             3..=5 => {
                 let start = rng.random_range(0..u64::from(super::STORED));
                 let end = rng.random_range(start..=u64::from(super::STORED)) + 1;
-                let text = format!(r#"{{"start_idx": {start}, "end_idx": {end}}}"#);
                 let is_in_range = end <= u64::from(super::STORED);
                 let expected = if is_in_range { Expected::Answer } else { Expected::DeadLetter };
-                (text.into_bytes(), expected, end - start)
+                (range(start, end), expected, end - start)
             }
             _ => (raw(rng.random_range(0..100)), Expected::Answer, 1),
         };
         let lane = [None, Some(0), Some(0), Some(1)][rng.random_range(0..4)];
+        Self::new(lane, payload, expected, inputs)
+    }
+
+    fn new(lane: Option<u8>, payload: Vec<u8>, expected: Expected, inputs: u64) -> Self {
         let is_answered = expected == Expected::Answer;
         Self {
             lane,

@@ -8,6 +8,7 @@ mod tests;
 
 use std::{fmt, fs, num::NonZeroUsize, path::Path, sync::Arc};
 
+#[cfg(feature = "burn")]
 use burn::tensor::Device;
 use engine::Backend;
 
@@ -15,16 +16,18 @@ pub use engine::Engine;
 pub use error::ClassifyError;
 pub use prediction::{ModelIdentity, Prediction};
 
+#[cfg(feature = "burn")]
+use crate::model::Network;
 use crate::{
     Batcher,
     engine::{Kernel, Plan, Threads},
     image::Image,
-    model::Network,
     predict::{PredictError, Predictor, checked},
     weights::{Metadata, Weights, WeightsError, sha256},
 };
 
 /// Images that one forward pass of Burn takes; more are done in turns, so that memory stays bounded.
+#[cfg(feature = "burn")]
 const MAX_BATCH: usize = 256;
 
 /// The models inside this build by name, the default first.
@@ -55,10 +58,17 @@ struct Model {
 }
 
 /// What turns images into logits.
-#[expect(clippy::large_enum_variant, reason = "a program holds one or two, not many")]
+#[cfg_attr(
+    feature = "burn",
+    expect(clippy::large_enum_variant, reason = "a program holds one or two, not many")
+)]
 enum Forward {
     Plan(Arc<Plan>),
-    Burn { device: Device, network: Network },
+    #[cfg(feature = "burn")]
+    Burn {
+        device: Device,
+        network: Network,
+    },
 }
 
 const _: () = {
@@ -176,6 +186,7 @@ impl Classifier {
             Backend::Plan(precision) => {
                 Forward::Plan(Arc::new(Plan::compile(&weights, precision, kernel)?))
             }
+            #[cfg(feature = "burn")]
             Backend::Burn(device) => Forward::Burn { network: weights.network(&device)?, device },
         };
         let model = Arc::new(Model { weights, identity, engine, forward });
@@ -236,6 +247,7 @@ impl Classifier {
                 self.threads.logits(plan, images, &mut logits);
                 logits
             }
+            #[cfg(feature = "burn")]
             Forward::Burn { device, network } => {
                 let mut logits = Vec::with_capacity(images.len() * classes);
                 for batch in images.chunks(MAX_BATCH) {

@@ -32,6 +32,7 @@
 //!
 //! # Features
 //! - `base` (default): the weights of [`Classifier::pretrained`]
+//! - `burn`: the networks as Burn's modules, [`model`]; what `flex` and `ndarray` compute
 //! - `flex` (default): Burn's Flex engine, see [`Engine`]
 //! - `notebook`: the weights of the old notebook's network, for `Classifier::open("notebook")`
 //! - `tiny`: the weights of the smallest network, for `Classifier::open("tiny")`

@@ -1,28 +1,27 @@
-//! The networks, as Burn modules: one file, one network, one screen.
+//! The networks, as Burn modules (feature `burn`): one file, one network, one screen.
 //!
 //! Every network maps `[batch, 1, 28, 28]` `f32` (pixel / 255, less the mean, by the deviation)
 //! to logits `[batch, classes]`; the softmax belongs to the [classifier](crate::classifier).
 
+#[cfg(feature = "burn")]
 mod base;
+#[cfg(feature = "burn")]
 mod block;
+#[cfg(feature = "burn")]
 mod large;
+#[cfg(feature = "burn")]
+mod network;
+#[cfg(feature = "burn")]
 mod notebook;
+#[cfg(feature = "burn")]
 mod tiny;
 
 use std::{fmt, str::FromStr};
 
-use burn::{
-    module::Module,
-    nn::Linear,
-    tensor::{Device, Tensor, TensorData},
-};
-
 use crate::image::Image;
 
-pub use base::Base;
-pub use large::Large;
-pub use notebook::Notebook;
-pub use tiny::Tiny;
+#[cfg(feature = "burn")]
+pub use {base::Base, large::Large, network::Network, notebook::Notebook, tiny::Tiny};
 
 /// Which network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -80,67 +79,6 @@ impl FromStr for Architecture {
     }
 }
 
-/// A network of any architecture.
-#[derive(Module, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a program holds one or two, not many")]
-pub enum Network {
-    /// The old notebook's network.
-    Notebook(Notebook),
-    /// The default network.
-    Base(Base),
-    /// The network of least cost.
-    Tiny(Tiny),
-    /// The network of most accuracy.
-    Large(Large),
-}
-
-impl Network {
-    /// Initialises the weights at random, from the device's seed.
-    ///
-    /// On a device with autodiff the network trains: batch statistics are used and gathered.
-    pub fn new(architecture: Architecture, classes: usize, device: &Device) -> Self {
-        match architecture {
-            Architecture::Notebook => Self::Notebook(Notebook::new(classes, device)),
-            Architecture::Base => Self::Base(Base::new(classes, device)),
-            Architecture::Tiny => Self::Tiny(Tiny::new(classes, device)),
-            Architecture::Large => Self::Large(Large::new(classes, device)),
-        }
-    }
-
-    /// Computes the logits.
-    ///
-    /// # Shapes
-    /// - `images`: `[batch, 1, 28, 28]` `f32`, normalised
-    /// - output: `[batch, classes]` `f32`, any range
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.head().forward(self.features(images))
-    }
-
-    /// Computes what the last layer sees, which is where training drops out.
-    ///
-    /// # Shapes
-    /// - `images`: `[batch, 1, 28, 28]` `f32`, normalised
-    /// - output: `[batch, features]` `f32`, at least 0
-    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        match self {
-            Self::Notebook(network) => network.features(images),
-            Self::Base(network) => network.features(images),
-            Self::Tiny(network) => network.features(images),
-            Self::Large(network) => network.features(images),
-        }
-    }
-
-    /// The last layer, from features to logits.
-    pub const fn head(&self) -> &Linear {
-        match self {
-            Self::Notebook(network) => network.head(),
-            Self::Base(network) => network.head(),
-            Self::Tiny(network) => network.head(),
-            Self::Large(network) => network.head(),
-        }
-    }
-}
-
 /// How pixels become the numbers that a network was trained on: `(pixel / 255 - mean) / deviation`.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Normalisation {
@@ -162,14 +100,5 @@ impl Normalisation {
             .iter()
             .flat_map(|image| image.pixels().iter().map(|&pixel| f32::from(pixel) * scale + offset))
             .collect()
-    }
-
-    /// Puts a batch on a device.
-    ///
-    /// # Shapes
-    /// - output: `[batch, 1, 28, 28]` `f32`, normalised
-    pub fn tensor(self, images: &[Image], device: &Device) -> Tensor<4> {
-        let shape = [images.len(), 1, Image::HEIGHT, Image::WIDTH];
-        Tensor::from_data(TensorData::new(self.values(images), shape), device)
     }
 }

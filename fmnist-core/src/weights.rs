@@ -6,25 +6,25 @@
 
 mod error;
 mod metadata;
+#[cfg(feature = "burn")]
+mod modules;
 mod tensors;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::{borrow::Cow, collections::HashMap, fs, path::Path};
 
-use burn::tensor::Device;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 pub use error::WeightsError;
 pub use metadata::{Baseline, Metadata, NAME, Origin, Score, is_name};
 pub use stream_inference::sha256;
-pub use tensors::{NamedTensor, Tensors, ids_of, tensors_of, with_tensors};
+pub use tensors::{NamedTensor, Tensors};
 
-use crate::{
-    image::Image,
-    model::{Architecture, Network},
-    text,
-};
+#[cfg(feature = "burn")]
+pub use modules::{ids_of, tensors_of, with_tensors};
+
+use crate::{image::Image, model::Architecture, text};
 
 /// The version of the format that this library reads and writes.
 pub const FORMAT: u32 = 1;
@@ -120,16 +120,6 @@ impl Weights {
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
         safetensors::serialize(views, Some(metadata))
             .expect("names are unique and the header small")
-    }
-
-    /// Builds the network on a device without autodiff.
-    ///
-    /// # Errors
-    /// [`WeightsError::Architecture`], or where tensors and network disagree.
-    pub fn network(&self, device: &Device) -> Result<Network, WeightsError> {
-        let architecture = self.architecture()?;
-        let network = Network::new(architecture, self.metadata.classes.len(), device);
-        with_tensors(network, self.tensors.clone())
     }
 
     /// The network's architecture.

@@ -1,5 +1,6 @@
 use std::{fmt, str::FromStr};
 
+#[cfg(feature = "burn")]
 use burn::tensor::Device;
 
 use super::ClassifyError;
@@ -24,6 +25,7 @@ pub enum Engine {
 /// What an [`Engine`] computes on.
 pub(super) enum Backend {
     Plan(Precision),
+    #[cfg(feature = "burn")]
     #[cfg_attr(
         not(any(feature = "flex", feature = "ndarray")),
         expect(dead_code, reason = "there is no backend of Burn's without these features")

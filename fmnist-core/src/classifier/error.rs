@@ -37,7 +37,11 @@ pub enum ClassifyError {
         name: String,
     },
     /// The engine was left out of this build.
-    #[error("engine {engine} is not in this build; enable the feature `{engine}` of fmnist-core")]
+    #[error(
+        "engine {engine} is not in this build: build it with --features {engine}, as in cargo run \
+         --release --features {engine} --example classify (a program of your own: the feature \
+         {engine} of fmnist-core)"
+    )]
     EngineMissing {
         /// The engine.
         engine: Engine,

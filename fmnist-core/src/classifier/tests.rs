@@ -153,6 +153,12 @@ fn a_model_is_called_as_its_file_says_else_as_its_file_is() {
 }
 
 #[test]
+fn an_engine_that_was_left_out_is_named_with_its_feature() {
+    let message = ClassifyError::EngineMissing { engine: Engine::Flex }.to_string();
+    assert!(message.contains("engine flex") && message.contains("--features flex"), "{message}");
+}
+
+#[test]
 fn a_model_that_is_nowhere_is_answered_with_the_built_in_names() {
     let message = Classifier::open("nowhere").unwrap_err().to_string();
     assert!(message.contains("\"nowhere\"") && message.ends_with("built in: base, notebook, tiny"));

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 
 use super::*;
-use crate::model::Normalisation;
+use crate::model::{Network, Normalisation};
 
 /// A valid file's content in memory: random weights, one golden image.
 pub(crate) fn untrained(architecture: Architecture, classes: usize) -> Weights {

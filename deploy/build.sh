@@ -5,12 +5,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:?the folder for the programs}
 
-export CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_STRIP=symbols
+export CARGO_PROFILE_RELEASE_STRIP=symbols
 cargo=(cargo)
 ! command -v cargo-auditable >/dev/null || cargo=(cargo auditable)
 examples=(demo kafka_consumer pubsub_consumer classify)
 binaries=(frontend-actix training)
-"${cargo[@]}" build --release --locked --workspace --features fmnist-examples/otlp \
+"${cargo[@]}" build --release --locked --workspace \
+    --features "$(printf 'fmnist-examples/%s,' otlp kafka-tls postgres flex ndarray)" \
     "${examples[@]/#/--example=}" "${binaries[@]/#/--bin=}"
 
 release=${CARGO_TARGET_DIR:-target}/release

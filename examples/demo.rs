@@ -18,6 +18,7 @@ use frontend_actix::{
     Broker, BrokerKind, Config, Frontend, has_pubsub, kafka_broker, pubsub_broker,
 };
 use jiff::Timestamp;
+use pubsub_fake::FakePubSub;
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use service::{
     ConfigArguments, Metrics, Traces, ended, run_program, shutdown_signal, stderr, watch,
@@ -27,7 +28,7 @@ use tokio::{
     task::JoinSet,
 };
 use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaTransport, create_topics};
-use transport_pubsub::{FakePubSub, PubSubConfig, PubSubError, PubSubTransport, create_missing};
+use transport_pubsub::{Emulator, PubSubConfig, PubSubError, PubSubTransport, create_missing};
 
 const PARTITIONS: i32 = 4;
 /// The mock drops the oldest messages of a partition above 5 MB.
@@ -181,7 +182,7 @@ async fn start_kafka(
 
 async fn start_pubsub(config: &mut PubSubConfig) -> anyhow::Result<FakePubSub> {
     let toy = FakePubSub::start().await.context("the in-process Pub/Sub does not start")?;
-    let emulator = toy.emulator();
+    let emulator = Emulator::from(toy.address());
     stderr().line(format_args!(
         "Pub/Sub is a toy inside this process, at {}: it keeps 64 MB, in memory, and is gone with the \
          demo. PUBSUB_EMULATOR_HOST takes an emulator.",

@@ -281,7 +281,8 @@ impl Kind {
         match url.split(':').next().unwrap_or_default() {
             "sqlite" if is_in_memory(url) => Err(DatabaseError::InMemory { url: url.to_owned() }),
             "sqlite" => Ok(Self::Sqlite),
-            "postgres" | "postgresql" => Ok(Self::Postgres),
+            "postgres" | "postgresql" if cfg!(feature = "postgres") => Ok(Self::Postgres),
+            "postgres" | "postgresql" => Err(DatabaseError::NoPostgres),
             scheme => Err(DatabaseError::Scheme { scheme: scheme.to_owned() }),
         }
     }

@@ -13,6 +13,13 @@ pub enum DatabaseError {
         /// What it begins with.
         scheme: String,
     },
+    /// PostgreSQL is asked for, and this build is without.
+    #[error(
+        "database.url is for PostgreSQL, and this program was built without it: build it with \
+         --features postgres, as in cargo run --release --features postgres --example kafka_consumer \
+         (a program of your own: the feature postgres of sink-sql)"
+    )]
+    NoPostgres,
     /// The database would be gone with the connection that made it.
     #[error(
         "database.url {url:?} is in memory, where every connection has a database of its own; \

@@ -138,7 +138,11 @@ impl KafkaConfig {
     /// Says which setting is in the way of which.
     pub fn check(&self) -> Result<(), KafkaSetupError> {
         self.check_routes()?;
-        match self.consumer()?.create_native_config() {
+        let client = match self.consumer() {
+            Err(KafkaSetupError::Tls { .. }) => return Ok(()),
+            client => client?,
+        };
+        match client.create_native_config() {
             // Without the value, which may be a password under a misspelt name.
             Err(KafkaError::ClientConfig(
                 RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN,
@@ -292,6 +296,7 @@ impl KafkaConfig {
     /// A property that only the other kind of client knows is a warning in librdkafka's log.
     fn with_properties(&self, mut client: ClientConfig) -> Result<ClientConfig, KafkaSetupError> {
         self.check_mechanism()?;
+        self.check_tls()?;
         for (name, value) in &self.properties {
             let is_reserved = RESERVED.contains(&name.as_str())
                 || (self.is_exactly_once() && name == RESERVED_IN_TRANSACTIONS);
@@ -352,12 +357,29 @@ impl KafkaConfig {
             false => Ok(()),
         }
     }
+
+    /// librdkafka without OpenSSL would say that a property is not known, or not that it is missing.
+    fn check_tls(&self) -> Result<(), KafkaSetupError> {
+        let needs = |(name, value): &(&String, &String)| {
+            let value = value.to_ascii_lowercase();
+            match name.as_str() {
+                "security.protocol" => value.ends_with("ssl"),
+                // Both are made of OpenSSL's digests.
+                "sasl.mechanism" | "sasl.mechanisms" => value != "plain",
+                name => name.starts_with("ssl."),
+            }
+        };
+        match self.properties.iter().find(needs) {
+            Some((name, _)) if cfg!(not(feature = "tls")) => {
+                Err(KafkaSetupError::Tls { name: name.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::producer::FutureProducer;
-
     use super::*;
 
     #[test]
@@ -388,7 +410,7 @@ mod tests {
 
     #[test]
     fn properties_pass_through_by_their_own_names() {
-        let properties = [("security.protocol", "SASL_SSL"), ("sasl.mechanisms", "SCRAM-SHA-256")];
+        let properties = [("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanisms", "PLAIN")];
         let config = KafkaConfig {
             properties: properties.map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
             ..KafkaConfig::default()
@@ -402,6 +424,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "tls")]
     fn the_client_is_built_with_tls_scram_and_plain() {
         for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
             let properties = [
@@ -415,7 +438,28 @@ mod tests {
                 ..KafkaConfig::default()
             };
             let client = config.producer(1000).expect("a configuration");
-            drop(client.create::<FutureProducer>().expect(mechanism));
+            drop(client.create::<rdkafka::producer::FutureProducer>().expect(mechanism));
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "tls"))]
+    fn what_needs_tls_is_refused_by_name_where_tls_is_not_built_in() {
+        for (name, value) in [
+            ("security.protocol", "SSL"),
+            ("security.protocol", "sasl_ssl"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.mechanisms", "OAUTHBEARER"),
+            ("ssl.ca.location", "ca.pem"),
+        ] {
+            let mechanism = ("sasl.mechanisms".to_owned(), "PLAIN".to_owned());
+            let properties = [mechanism, (name.to_owned(), value.to_owned())].into();
+            let config = KafkaConfig { properties, ..KafkaConfig::default() };
+            for client in [config.consumer(), config.producer(1000), config.reader()] {
+                let error = client.expect_err("refused").to_string();
+                assert!(error.contains(name) && error.contains("--features kafka-tls"), "{error}");
+            }
+            config.check().expect("whoever only looks at a configuration needs no client");
         }
     }
 
@@ -611,8 +655,12 @@ mod tests {
             let error = config.producer(1000).expect_err("refused").to_string();
             assert!(error.contains("GSSAPI") && error.contains("SCRAM-SHA-512"), "{error}");
         }
-        with(&[("security.protocol", "SSL")]).producer(1000).expect("no SASL, no mechanism");
-        with(&[protocol, ("sasl.mechanism", "PLAIN")]).producer(1000).expect("built in");
+        for built_in in
+            [with(&[("security.protocol", "SSL")]), with(&[protocol, ("sasl.mechanism", "PLAIN")])]
+        {
+            let asks = built_in.producer(1000);
+            assert!(!matches!(asks, Err(KafkaSetupError::Kerberos)), "{asks:?}");
+        }
     }
 
     #[test]

@@ -136,6 +136,15 @@ pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>, _part
                 Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded)) => {
                     shared.breached(error);
                 }
+                #[cfg(not(feature = "zstd"))]
+                Err(KafkaError::MessageConsumption(RDKafkaErrorCode::NotImplemented)) => {
+                    shared.supervisor.fail(format!(
+                        "topic {} has messages that are compressed with zstd, which stay there: build \
+                         with the feature zstd of transport-kafka",
+                        shared.topic
+                    ));
+                    return;
+                }
                 // The client recovers by itself and says so up to 20 times a second.
                 Err(error) if reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) => {
                     reported = Some(Instant::now());

@@ -66,6 +66,16 @@ pub enum KafkaSetupError {
          sasl.mechanisms to PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
     )]
     Kerberos,
+    /// TLS is asked for, or what is made of it, and this build is without.
+    #[error(
+        "kafka.properties sets {name}, and this program was built without TLS: build it with \
+         --features kafka-tls, as in cargo run --release --features kafka-tls --example kafka_consumer \
+         (a program of your own: the feature tls of transport-kafka)"
+    )]
+    Tls {
+        /// The property.
+        name: String,
+    },
     /// A broker, or this client, refused the connection: certificate or credentials.
     #[error("no connection to {servers}: {reason}; see the security properties in docs/kafka.md")]
     Refused {

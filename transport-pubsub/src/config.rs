@@ -1,4 +1,4 @@
-use std::{env, ffi::OsString, path::PathBuf};
+use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -168,12 +168,6 @@ impl Emulator {
         Ok(Self { host: bare.to_owned() })
     }
 
-    /// One whose address is known.
-    #[cfg(feature = "fake")]
-    pub(crate) fn at(address: std::net::SocketAddr) -> Self {
-        Self { host: address.to_string() }
-    }
-
     /// The emulator of `PUBSUB_EMULATOR_HOST`, which Google's Rust client does not read itself;
     /// `None` where the variable is not set, or empty.
     ///
@@ -186,6 +180,13 @@ impl Emulator {
     /// The address for clients; `http` means no TLS.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.host)
+    }
+}
+
+/// One whose address is known.
+impl From<SocketAddr> for Emulator {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: address.to_string() }
     }
 }
 

@@ -34,6 +34,8 @@ impl Connection {
         if config.project_id.is_empty() {
             return Err(PubSubError::NoProject);
         }
+        // For all clients of this process; where the program has chosen another, that stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let endpoint = config
             .emulator
             .as_ref()

@@ -28,8 +28,6 @@
 mod config;
 mod connection;
 mod error;
-#[cfg(feature = "fake")]
-mod fake;
 mod intake;
 mod lanes;
 mod provision;
@@ -44,8 +42,6 @@ mod wire;
 
 pub use config::{Emulator, PubSubConfig, PubSubGuarantee};
 pub use error::PubSubError;
-#[cfg(feature = "fake")]
-pub use fake::FakePubSub;
 pub use provision::{
     create_missing, create_missing_within, missing_for_consumer, missing_for_reader,
 };

@@ -330,17 +330,19 @@ pub(crate) fn stream_error(
     }
 }
 
-#[cfg(all(test, feature = "fake"))]
+#[cfg(test)]
 mod tests {
+    use pubsub_fake::FakePubSub;
+
     use super::*;
-    use crate::{FakePubSub, create_missing};
+    use crate::create_missing;
 
     #[tokio::test]
     async fn a_part_that_ends_early_ends_its_transport_and_is_named() {
         let server = FakePubSub::start().await.expect("a free port");
         let config = PubSubConfig {
             project_id: "demo".to_owned(),
-            emulator: Some(server.emulator()),
+            emulator: Some(server.address().into()),
             ..PubSubConfig::default()
         };
         create_missing(&config).await.expect("created");

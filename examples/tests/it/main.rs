@@ -2,10 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
 mod console;
-mod deploy;
 mod documents;
-#[path = "../support/draft7.rs"]
-mod draft7;
 mod figures;
 mod golden;
 #[cfg(unix)]
@@ -24,7 +21,6 @@ mod processes;
 mod program;
 #[cfg(unix)]
 mod readme;
-mod schema;
 #[cfg(unix)]
 mod start;
 #[cfg(unix)]

@@ -74,14 +74,13 @@ fn a_consumer_waits_for_its_database_red_and_in_words_and_ends_when_it_is_asked_
 
 #[test]
 fn a_run_to_the_end_that_is_cut_short_has_not_succeeded_and_the_next_one_brings_it_to_the_end() {
-    const MESSAGES: usize = 16;
+    const MESSAGES: usize = 48;
     let cluster = cluster();
     let servers = cluster.bootstrap_servers();
-    send(&servers, &[r#"{"start_idx": 0, "end_idx": 200}"#; MESSAGES]);
+    send(&servers, &[r#"{"start_idx": 0, "end_idx": 1000}"#; MESSAGES]);
     let mut command = consumer(&cluster);
-    // So slow, and so few at once, that most are not received when the first is answered.
-    command.arg("--until-end").env("FMNIST_MODEL__ENGINE", "flex");
-    command.env("FMNIST_BATCH__MAX_MESSAGES", "2");
+    // So large, and so few at once, that most are not received when the first is answered.
+    command.arg("--until-end").env("FMNIST_BATCH__MAX_MESSAGES", "2");
     // The mock waits for a member that has left as for one that is lost.
     command.env("FMNIST_KAFKA__PROPERTIES__SESSION_TIMEOUT_MS", "6000");
     let mut first = Program::start(&mut command);

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use transport_pubsub::FakePubSub;
+use pubsub_fake::FakePubSub;
 
 use crate::program::{Program, example};
 
@@ -11,7 +11,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lines_for_the_emulator_start_a_consumer_that_answers_what_they_publish() {
     let server = FakePubSub::start().await.unwrap();
-    let endpoint = server.emulator().endpoint();
+    let endpoint = format!("http://{}", server.address());
     let host = endpoint.strip_prefix("http://").unwrap();
     let guide = fs::read_to_string(format!("{ROOT}/docs/guide.md")).unwrap();
     let (_, lines) = guide.split_once("export PUBSUB_EMULATOR_HOST=127.0.0.1:8085").unwrap();

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
+use pubsub_fake::FakePubSub;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     bindings::rd_kafka_resp_err_t,
@@ -13,7 +14,6 @@ use rdkafka::{
     error::KafkaError,
 };
 use serde_json::Value;
-use transport_pubsub::FakePubSub;
 
 use crate::{
     processes::{cluster, send},
@@ -126,7 +126,7 @@ fn a_check_says_what_is_there_and_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_on_pubsub_is_listed_and_then_made_as_asked_for() {
     let server = FakePubSub::start().await.unwrap();
-    let endpoint = server.emulator().endpoint();
+    let endpoint = format!("http://{}", server.address());
     let host = endpoint.strip_prefix("http://").unwrap().to_owned();
     let consumer = |arguments: &[&str]| {
         let mut command = example("pubsub_consumer");
@@ -197,15 +197,14 @@ pub(crate) fn answered(servers: &str) -> Vec<String> {
 fn sigterm_with_slow_messages_in_flight_settles_what_it_answers_and_exits_with_0() {
     let cluster = cluster();
     let servers = cluster.bootstrap_servers();
-    const MESSAGES: usize = 8;
-    send(&servers, &[r#"{"start_idx": 0, "end_idx": 200}"#; MESSAGES]);
+    const MESSAGES: usize = 16;
+    send(&servers, &[r#"{"start_idx": 0, "end_idx": 1000}"#; MESSAGES]);
     let start = || {
         Program::start(
             example("kafka_consumer")
                 .env("FMNIST_KAFKA__BOOTSTRAP_SERVERS", &servers)
-                // A tenth of `fused`'s speed, so that the first answer comes while the others are
-                // worked on.
-                .env("FMNIST_MODEL__ENGINE", "flex")
+                // So small beside a message that the first answer comes while the others are worked
+                // on.
                 .env("FMNIST_BATCH__MAX_IMAGES", "64"),
         )
     };

@@ -1,9 +1,12 @@
 //! The program as a process, against librdkafka's mock cluster.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
+mod deploy;
+mod draft7;
 #[path = "../../../fuzz/src/configuration.rs"]
 #[expect(unreachable_pub, reason = "a fuzz target has it, too")]
 mod fuzzed;
+mod schema;
 
 use std::{
     fs,

@@ -7,7 +7,7 @@ mod suite;
 use std::time::Duration;
 
 use fmnist_core::pipeline::Sink;
-use sink_sql::{Database, DatabaseConfig};
+use sink_sql::{Database, DatabaseConfig, DatabaseError};
 use sqlx::AnyPool;
 use tempfile::TempDir;
 
@@ -32,6 +32,12 @@ async fn count(pool: &AnyPool) -> i64 {
     let count: (i64,) =
         sqlx::query_as("SELECT COUNT(*) FROM predictions").fetch_one(pool).await.unwrap();
     count.0
+}
+
+#[test]
+fn a_build_without_postgresql_says_how_to_build_one_with_it() {
+    let error = DatabaseError::NoPostgres.to_string();
+    assert!(error.contains("PostgreSQL") && error.contains("--features postgres"), "{error}");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-use transport_pubsub::{Emulator, FakePubSub};
+use pubsub_fake::FakePubSub;
+use transport_pubsub::Emulator;
 
 /// A server of its own for each test.
 pub(crate) struct Server(pub(crate) FakePubSub);
@@ -9,6 +10,6 @@ impl Server {
     }
 
     pub(crate) fn emulator(&self) -> Emulator {
-        self.0.emulator()
+        self.0.address().into()
     }
 }

@@ -54,7 +54,7 @@ fn the_committed_schemas_are_those_of_the_code() {
         assert!(
             serde_json::from_str::<Value>(&text).is_ok_and(|committed| committed == schema),
             "{} is not the code's: FMNIST_TEST_WRITE_SCHEMAS=1 cargo test --workspace --test \
-             examples schema",
+             frontend schema",
             path.display()
         );
     }

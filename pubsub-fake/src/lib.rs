@@ -7,15 +7,16 @@
 //! same tests run against both.
 //!
 //! ```
+//! use pubsub_fake::FakePubSub;
 //! use stream_inference::transport::{Outbound, Publisher};
-//! use transport_pubsub::{FakePubSub, PubSubConfig, PubSubPublisher, create_missing};
+//! use transport_pubsub::{PubSubConfig, PubSubPublisher, create_missing};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = FakePubSub::start().await?;
 //! let config = PubSubConfig {
 //!     project_id: "demo".to_owned(),
-//!     emulator: Some(server.emulator()),
+//!     emulator: Some(server.address().into()),
 //!     ..PubSubConfig::default()
 //! };
 //! create_missing(&config).await?;
@@ -46,8 +47,6 @@ use tokio::{
 };
 use tonic::Code;
 
-use crate::Emulator;
-
 /// The server; it stops when dropped.
 #[derive(Debug)]
 pub struct FakePubSub {
@@ -69,9 +68,9 @@ impl FakePubSub {
         Ok(Self { address, broker, server })
     }
 
-    /// Where it is, for [`PubSubConfig::emulator`](crate::PubSubConfig::emulator).
-    pub fn emulator(&self) -> Emulator {
-        Emulator::at(self.address)
+    /// Where it is, for a client's emulator or `PUBSUB_EMULATOR_HOST`.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Messages of a subscription, by its full name, that have no acknowledgement; `None` if there is

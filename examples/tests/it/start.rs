@@ -197,7 +197,7 @@ pub(crate) fn answered(servers: &str) -> Vec<String> {
 fn sigterm_with_slow_messages_in_flight_settles_what_it_answers_and_exits_with_0() {
     let cluster = cluster();
     let servers = cluster.bootstrap_servers();
-    const MESSAGES: usize = 16;
+    const MESSAGES: usize = 9;
     send(&servers, &[r#"{"start_idx": 0, "end_idx": 1000}"#; MESSAGES]);
     let start = || {
         Program::start(

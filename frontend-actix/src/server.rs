@@ -92,7 +92,7 @@ pub(crate) fn start(frontend: Frontend, parts: &Supervisor) -> Result<RunningFro
         .client_request_timeout(head_timeout)
         .on_connect(service::cut_off_stalled(write_timeout))
         .bind(asked)
-        .map_err(|source| service::StartError::from_bind(asked, source))?;
+        .map_err(|source| service::StartError::from_bind(asked, "--port or server.port", source))?;
     let address = server.addrs().first().copied().unwrap_or(asked);
     let server = server.run();
     let handle = server.handle();

@@ -29,7 +29,7 @@ pub struct AuditArguments {
     /// Also write the report to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Answer messages again and compare
+    /// Answer the window's messages again, to tell what differs or is filtered
     #[arg(long)]
     pub replay: bool,
 }

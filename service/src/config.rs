@@ -50,6 +50,9 @@ pub trait Document: Default + Serialize + DeserializeOwned {
     /// begin so.
     const RESERVED: &[&str] = &["LOG"];
 
+    /// The section whose keys are the program's own, of any type that serde reads.
+    const OWN: Option<&str> = None;
+
     /// What numbers may be.
     fn ranges() -> Vec<Range>;
 
@@ -170,7 +173,7 @@ fn variable_prefix() -> String {
 
 /// A name with one of these in it is a secret's. All that librdkafka redacts is covered, but for the
 /// user's name and the paths of keys.
-const SECRET: [&str; 8] = [
+const SECRET: [&str; 12] = [
     "password",
     "passphrase",
     "secret",
@@ -179,17 +182,40 @@ const SECRET: [&str; 8] = [
     "jaas",
     "oauthbearer.config",
     ".pem",
+    "api_key",
+    "access_key",
+    "private_key",
+    "dsn",
 ];
+const HIDDEN: &str = "(hidden)";
 
 fn hide_secrets(value: &mut Value) {
-    let Value::Object(members) = value else { return };
-    for (name, member) in members {
-        let name = name.to_ascii_lowercase();
-        match member {
-            Value::Null => {}
-            Value::Object(_) => hide_secrets(member),
-            _ if SECRET.iter().any(|word| name.contains(word)) => *member = "(hidden)".into(),
-            _ => {}
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let name = name.to_ascii_lowercase();
+                let is_secret = SECRET.iter().any(|word| name.contains(word));
+                match member {
+                    Value::Null => {}
+                    Value::String(_) | Value::Number(_) if is_secret => *member = HIDDEN.into(),
+                    Value::Array(_) if is_secret => *member = HIDDEN.into(),
+                    member => hide_secrets(member),
+                }
+            }
         }
+        Value::Array(items) => items.iter_mut().for_each(hide_secrets),
+        Value::String(text) => *text = without_user(text),
+        _ => {}
     }
+}
+
+/// A URL with the user and the password in it hidden; any other text as it is.
+fn without_user(text: &str) -> String {
+    let hidden = || {
+        let (scheme, rest) = text.split_once("://")?;
+        let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
+        let (user, _) = authority.rsplit_once('@')?;
+        Some(format!("{scheme}://{HIDDEN}{}", &rest[user.len()..]))
+    };
+    hidden().unwrap_or_else(|| text.to_owned())
 }

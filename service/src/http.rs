@@ -12,18 +12,22 @@ use actix_web::{dev::Extensions, rt::net::TcpStream};
 #[non_exhaustive]
 pub enum StartError {
     /// Another program has the port.
-    #[error("port {port} on {bind} is in use; choose another with --port or server.port")]
+    #[error("port {port} on {bind} is in use; choose another with {setting}")]
     PortInUse {
         /// The address.
         bind: IpAddr,
         /// The port.
         port: u16,
+        /// What sets it.
+        setting: &'static str,
     },
     /// The address can't be bound.
-    #[error("cannot listen on {address}; choose another with --port, server.bind or server.port")]
+    #[error("cannot listen on {address}; choose another with server.bind and {setting}")]
     Bind {
         /// The address.
         address: SocketAddr,
+        /// What sets the port.
+        setting: &'static str,
         /// What the operating system says.
         source: io::Error,
     },
@@ -33,13 +37,13 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The error of a bind to `address`.
-    pub fn from_bind(address: SocketAddr, source: io::Error) -> Self {
+    /// The error of a bind to `address`, whose port `setting` sets.
+    pub fn from_bind(address: SocketAddr, setting: &'static str, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::AddrInUse => {
-                Self::PortInUse { bind: address.ip(), port: address.port() }
+                Self::PortInUse { bind: address.ip(), port: address.port(), setting }
             }
-            _ => Self::Bind { address, source },
+            _ => Self::Bind { address, setting, source },
         }
     }
 }

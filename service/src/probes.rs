@@ -62,7 +62,7 @@ impl Probes {
             .workers(1)
             .on_connect(cut_off_stalled(settings.write_timeout()))
             .bind(asked)
-            .map_err(|source| StartError::from_bind(asked, source))?;
+            .map_err(|source| StartError::from_bind(asked, "server.health_port", source))?;
         let address = server.addrs().first().copied().unwrap_or(asked);
         let server = server.run();
         let handle = server.handle();

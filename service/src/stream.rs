@@ -14,17 +14,21 @@ use stream_inference::{
     codec::Codec,
     names,
     pipeline::Pipeline,
-    predict::{PredictError, Predictor},
+    predict::{ModelIdentity, PredictError, Predictor},
 };
 
 use crate::{
     Backfill, Config, ConfigError, Consumer, ConsumerArguments, Role, Survey, SurveyArguments,
-    config::check_kafka, finish, run_program, stderr, stdout,
+    Unread, config::check_kafka, failed, log_from_env, run_program, stderr, stdout,
 };
 
 /// Between two attempts to load a model that is away: doubled from the first to the second.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Variables that are set for other programs, too: no program's messages are chosen by them.
+const OF_THE_MACHINE: [&str; 3] =
+    ["GOOGLE_CLOUD_PROJECT", "PUBSUB_PROJECT_ID", "PUBSUB_EMULATOR_HOST"];
 
 /// The command line of a program that answers a stream by a model: where messages come from, how it is
 /// configured, checked and observed, and what else it does with its topics.
@@ -103,12 +107,13 @@ impl Stream {
         C: Codec<Input = P::Input, Output = P::Output>,
     {
         if let Err(error) = names::set_prefix(program) {
-            return finish(Err(error.into()));
+            return failed(&error.into());
         }
         if let Some(operation) = &self.operation {
-            return match self.config() {
-                Ok(config) => operation.run(config, load),
-                Err(error) => finish(Err(error.into())),
+            return match self.for_operation() {
+                Ok(Some(config)) => operation.run(config, load),
+                Ok(None) => ExitCode::SUCCESS,
+                Err(error) => failed(&error),
             };
         }
         run_program(|parts| self.consume(load, parts))
@@ -129,38 +134,40 @@ impl Stream {
         if self.consumer.config.print(&config) {
             return Ok(());
         }
-        let broker = self.broker(&config);
+        let broker = self.broker(&config)?;
         self.refuse_what_is_without_effect(broker)?;
         let settings = std::mem::take(&mut config.model);
         let load = || tokio::task::block_in_place(|| load(&settings));
-        let arguments = &self.consumer.survey;
-        if arguments.check || arguments.create {
-            let mut survey = Survey::default();
-            match load() {
-                Ok((model, codec)) => {
-                    let identity = model.identity();
-                    survey.found(format!("model {} {}", identity.name, identity.version));
-                    config.declare(&codec);
-                }
+        let asked = &self.consumer.survey;
+        let mut survey = Survey::default();
+        if asked.check {
+            match load()
+                .and_then(|(model, codec)| broker.declare(&mut config, &codec).map(|()| model))
+            {
+                Ok(model) => survey.found(format!("model {}", named(&model.identity()))),
                 Err(error) => survey.lacks(format!("{error:#}")),
             }
-            look_for(broker, &config, &mut survey, arguments).await;
-            let found = survey.conclude()?;
-            if arguments.check {
-                found.iter().for_each(|line| stdout().line(line));
-                return Ok(());
-            }
+            broker.look_for(&config, &mut survey, asked).await;
+            survey.conclude()?.iter().for_each(|line| stdout().line(line));
+            return Ok(());
         }
 
         let consumer = Consumer::start(&config.server, broker.name(), &parts)?;
         // Nothing is received before the model can answer.
-        let (model, codec) = available(load, &consumer).await?;
-        config.declare(&codec);
+        let (model, codec) = tokio::select! {
+            loaded = available(load, &consumer) => loaded?,
+            _ = parts.ended() => return Ok(()),
+        };
+        broker.declare(&mut config, &codec)?;
+        if asked.create {
+            broker.look_for(&config, &mut survey, asked).await;
+            survey.conclude()?;
+        }
         let settings = config.pipeline();
         match broker {
             Broker::Stdin => {
                 let (lines, input) = stdin::Lines::start()?;
-                let left = lines.broker().clone();
+                let left = lines.left();
                 let mut read = Ok(());
                 let stop = async {
                     tokio::select! {
@@ -168,12 +175,16 @@ impl Stream {
                         result = input.ended() => read = result,
                     }
                 };
-                consumer.run(Pipeline::new(lines, model, codec, settings), stop).await?;
-                read.context("stdin can't be read any further")?;
-                match left.unsettled_messages() {
-                    0 => Ok(()),
-                    n => bail!("{n} lines that were read have no answer; a pipe keeps nothing"),
+                let ended = consumer.run(Pipeline::new(lines, model, codec, settings), stop).await;
+                if left.is_unread() {
+                    return Err(Unread.into());
                 }
+                ended?;
+                if left.open() > 0 {
+                    let open = left.open();
+                    bail!("{open} lines that were read have no answer; a pipe keeps nothing");
+                }
+                read.context("stdin can't be read any further")
             }
             Broker::Kafka => {
                 let mut kafka = config.kafka;
@@ -199,6 +210,23 @@ impl Stream {
         }
     }
 
+    /// The configuration of what a program does besides answering; `None` where it was to be shown.
+    fn for_operation<S>(&self) -> anyhow::Result<Option<Config<S>>>
+    where
+        S: Default + Serialize + DeserializeOwned,
+    {
+        let survey = &self.consumer.survey;
+        let reads_again = self.backfill.is_again() || self.backfill.has_end();
+        anyhow::ensure!(
+            !(survey.check || survey.create || reads_again || self.broker.is_some()),
+            "--check, --create, --from, --until-end and --broker are of the stream: what belongs to \
+             audit or redrive stands behind that word"
+        );
+        let config = self.config()?;
+        let _logs = log_from_env();
+        Ok((!self.consumer.config.print(&config)).then_some(config))
+    }
+
     /// An argument that changes nothing would be believed to.
     fn refuse_what_is_without_effect(&self, broker: Broker) -> anyhow::Result<()> {
         let name = broker.name();
@@ -206,6 +234,10 @@ impl Stream {
         anyhow::ensure!(
             broker == Broker::Kafka || !reads_again,
             "--from and --until-end are for Kafka, and messages come over {name}"
+        );
+        anyhow::ensure!(
+            broker == Broker::Kafka || !self.kafka.is_said(),
+            "--kafka and what goes with it is for Kafka, and messages come over {name}"
         );
         anyhow::ensure!(
             broker != Broker::Stdin || !self.consumer.survey.create,
@@ -222,30 +254,27 @@ impl Stream {
         Ok(config)
     }
 
-    fn broker<S: Default>(&self, config: &Config<S>) -> Broker {
-        let usual = match config.origins.of("kafka.bootstrap_servers") {
-            "default" => Broker::Stdin,
-            _ => Broker::Kafka,
-        };
-        self.broker.unwrap_or(usual)
+    /// What messages come over: what was said, or else Kafka, where its brokers are configured.
+    fn broker<S: Default>(&self, config: &Config<S>) -> anyhow::Result<Broker> {
+        if let Some(broker) = self.broker {
+            return Ok(broker);
+        }
+        if config.origins.of("kafka.bootstrap_servers") != "default" {
+            return Ok(Broker::Kafka);
+        }
+        // Reading stdin, which is empty in a container, would look like success.
+        let meant = config.origins.below(&["kafka", "pubsub"]);
+        match meant.into_iter().find(|(_, origin)| !OF_THE_MACHINE.contains(origin)) {
+            Some((key, origin)) => bail!(
+                "{origin} sets {key}, and nothing says where messages come from: set \
+                 kafka.bootstrap_servers, or say --broker"
+            ),
+            None => Ok(Broker::Stdin),
+        }
     }
 
     const fn has_end(&self) -> bool {
         self.backfill.has_end()
-    }
-}
-
-async fn look_for<S: Default>(
-    broker: Broker,
-    config: &Config<S>,
-    survey: &mut Survey,
-    arguments: &SurveyArguments,
-) {
-    match broker {
-        Broker::Stdin => {}
-        Broker::Kafka => survey.kafka(&config.kafka, Role::Consumer, arguments).await,
-        #[cfg(feature = "pubsub")]
-        Broker::Pubsub => survey.pubsub(&config.pubsub, Role::Consumer, arguments).await,
     }
 }
 
@@ -255,6 +284,7 @@ async fn available<L>(
     consumer: &Consumer,
 ) -> anyhow::Result<L> {
     let mut pause = SHORTEST_PAUSE;
+    let mut waiting = None;
     loop {
         let reason = match load() {
             Ok(loaded) => return Ok(loaded),
@@ -265,12 +295,53 @@ async fn available<L>(
         };
         tracing::warn!(reason, ?pause, "the model can't be loaded now; it is asked again");
         consumer.probes().waits_for(&format!("the model: {reason}"));
+        waiting.get_or_insert_with(|| consumer.pulse().waits_for("the model"));
         tokio::time::sleep(pause).await;
         pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 
+fn named(identity: &ModelIdentity) -> String {
+    format!("{} {}", identity.name, identity.version)
+}
+
 impl Broker {
+    /// Adds the topics that the codec names to the routes, and checks that they can be some.
+    fn declare<S: Default>(self, config: &mut Config<S>, codec: &impl Codec) -> anyhow::Result<()> {
+        config.declare(codec);
+        let context = "the topics that the codec names";
+        let results = match self {
+            Self::Stdin => return Ok(()),
+            Self::Kafka => {
+                check_kafka(&mut config.kafka, &config.origins).context(context)?;
+                config.kafka.result_topics().next().is_some()
+            }
+            #[cfg(feature = "pubsub")]
+            Self::Pubsub => {
+                let pubsub = &mut config.pubsub;
+                crate::config::check_pubsub(pubsub, &config.origins).context(context)?;
+                pubsub.results_topic.is_some() || !pubsub.routes.is_empty()
+            }
+        };
+        let name = self.name();
+        anyhow::ensure!(results, "{name}.results_topic is null, and results have no other place");
+        Ok(())
+    }
+
+    async fn look_for<S: Default>(
+        self,
+        config: &Config<S>,
+        survey: &mut Survey,
+        arguments: &SurveyArguments,
+    ) {
+        match self {
+            Self::Stdin => {}
+            Self::Kafka => survey.kafka(&config.kafka, Role::Consumer, arguments).await,
+            #[cfg(feature = "pubsub")]
+            Self::Pubsub => survey.pubsub(&config.pubsub, Role::Consumer, arguments).await,
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Stdin => "stdin",

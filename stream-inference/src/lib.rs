@@ -83,7 +83,11 @@ pub use supervisor::{Part, Supervisor};
 
 /// SHA-256 of `bytes`, 64 lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Passes a [`fail_points::FailPoint`], by its name.

@@ -1,5 +1,7 @@
 //! A message answered again, outside of any stream: what an audit asks.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use jiff::Timestamp;
 
 use crate::{
@@ -33,9 +35,17 @@ where
     C: Codec<Input = P::Input, Output = P::Output>,
 {
     let received_at = Timestamp::now();
-    let request = match codec.decode(message) {
+    let request = match shielded(Stage::Decode, || codec.decode(message)) {
+        Ok(request) if request.inputs.len() == 0 => {
+            let reason = "the message has no inputs";
+            return Ok(Replayed::Refused(Rejection::new(Stage::Validate, reason)));
+        }
         Ok(request) => request,
         Err(rejection) => return Ok(Replayed::Refused(rejection)),
+    };
+    let answers = |batch: &[P::Input]| {
+        catch_unwind(AssertUnwindSafe(|| checked(model, batch)))
+            .unwrap_or_else(|_| Err("the model panicked".to_owned().into()))
     };
     let mut inputs = request.inputs;
     let (mut outputs, mut identity) = (Vec::new(), model.identity());
@@ -44,7 +54,7 @@ where
         if batch.is_empty() {
             break;
         }
-        match checked(model, &batch) {
+        match answers(&batch) {
             Ok(served) => {
                 identity = served.model;
                 outputs.extend(served.outputs);
@@ -52,7 +62,7 @@ where
             Err(PredictError::Input { .. }) => {
                 // One of them is at fault: which one, a pipeline finds by halves.
                 for input in batch.chunks(1) {
-                    match checked(model, input) {
+                    match answers(input) {
                         Ok(served) => outputs.extend(served.outputs),
                         Err(PredictError::Input { reason }) => {
                             let position = outputs.len();
@@ -75,13 +85,20 @@ where
         received_at,
         inferred_at: Timestamp::now(),
     };
-    let encoded = codec.record(answer).and_then(|record| codec.encode(&record, message.key));
+    let encoded = shielded(Stage::Encode, || {
+        codec.record(answer).and_then(|record| codec.encode(&record, message.key))
+    });
     Ok(match encoded {
         Ok(results) if !results.is_empty() => Replayed::Published(results),
         Ok(_) if codec.filters() => Replayed::Filtered,
         Ok(_) => Replayed::Refused(Rejection::new(Stage::Encode, "the codec encoded no result")),
         Err(rejection) => Replayed::Refused(rejection),
     })
+}
+
+fn shielded<T>(stage: Stage, f: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {
+    let panicked = |_| Err(Rejection::new(stage, "the codec panicked"));
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(panicked)
 }
 
 #[cfg(test)]
@@ -99,6 +116,7 @@ mod tests {
         let model = function(ModelIdentity::of_code("root", "1"), |batch: &[f64]| {
             let root = |x: &f64| match *x {
                 x if x.is_nan() || x > 1e9 => Err(PredictError::unavailable("its table is away")),
+                99.0 => panic!("on purpose"),
                 x if x < 0.0 => Err(PredictError::from(format!("{x} has no root"))),
                 x => Ok(x.sqrt()),
             };
@@ -126,6 +144,13 @@ mod tests {
         assert_eq!(replayed("[4, 1]").unwrap(), Replayed::Filtered);
         let Ok(Replayed::Refused(refused)) = replayed("[4, -1, 9]") else { panic!("no refusal") };
         assert_eq!((refused.stage, &*refused.reason), (Stage::Infer, "input 1: -1 has no root"));
+        let Ok(Replayed::Refused(refused)) = replayed("[]") else { panic!("no refusal") };
+        assert_eq!(refused.stage, Stage::Validate);
+        let Ok(Replayed::Refused(refused)) = replayed("[4, 99]") else { panic!("no refusal") };
+        assert_eq!(
+            (refused.stage, &*refused.reason),
+            (Stage::Infer, "input 1: the model panicked")
+        );
         let Ok(Replayed::Refused(refused)) = replayed("four") else { panic!("no refusal") };
         assert_eq!(refused.stage, Stage::Decode);
         assert!(matches!(replayed("[1e10]"), Err(PredictError::Unavailable { .. })));

@@ -162,7 +162,7 @@ impl<P: Predictor> ModelSlot<P> {
     }
 
     /// Warms `next` up, checks it and puts it into service: from the next batch on it answers. Answers the
-    /// identity of the model before it. Blocks for as long as the verification takes; batches go on.
+    /// identity of the model before it, which is kept to be gone back to. Blocks for as long as the verification takes; batches go on.
     ///
     /// # Errors
     /// [`SwapError::Refused`]; the model in service goes on.
@@ -181,15 +181,18 @@ impl<P: Predictor> ModelSlot<P> {
             self.remember(from, to, ChangeKind::Refused(reason));
             return Err(error);
         }
-        let before = {
+        let next = Arc::new(next);
+        // The model before last is freed after the lock: batches wait for that one, and not for it.
+        let (before, _before_last) = {
             let mut serving = self.0.serving.write().unwrap_or_else(PoisonError::into_inner);
-            let before = std::mem::replace(&mut serving.current, Arc::new(next));
-            // One that is on probation itself is no predecessor to go back to.
-            if serving.on_probation == 0 || serving.previous.is_none() {
-                serving.previous = Some(Arc::clone(&before));
-            }
+            let before = std::mem::replace(&mut serving.current, next);
+            let is_proven = serving.on_probation == 0 || serving.previous.is_none();
             serving.on_probation = self.0.probation;
-            before
+            // One that is on probation itself is no predecessor to go back to.
+            match is_proven {
+                true => (Arc::clone(&before), serving.previous.replace(before)),
+                false => (before, None),
+            }
         };
         let from = before.identity();
         tracing::info!(from = %named(&from), to = %named(&to), "the model is exchanged");
@@ -294,10 +297,6 @@ impl<P: Predictor> Predictor for ModelSlot<P> {
         self.current().warm_up()
     }
 
-    fn verify(&self, output: &P::Output) -> Result<(), String> {
-        self.current().verify(output)
-    }
-
     fn serve(&self, batch: &[P::Input]) -> Result<Served<P::Output>, PredictError> {
         let (current, previous) = {
             let serving = self.serving();
@@ -307,7 +306,8 @@ impl<P: Predictor> Predictor for ModelSlot<P> {
             };
             (Arc::clone(&serving.current), previous)
         };
-        let Some(previous) = previous else { return current.serve(batch) };
+        // Verified here, by the model that answered: another may serve by the time that anybody asks.
+        let Some(previous) = previous else { return checked(&*current, batch) };
         let failure = match shielded(|| checked(&*current, batch)) {
             Ok(Ok(served)) => {
                 self.answered(&current);
@@ -319,7 +319,10 @@ impl<P: Predictor> Predictor for ModelSlot<P> {
         // An input at fault is at fault for both; then the new model is no worse than the old one.
         match shielded(|| checked(&*previous, batch)) {
             Ok(Ok(served)) => {
-                self.go_back(&current, &failure.to_string());
+                // What has nothing to do with the input passes by; the predecessor answers until then.
+                if !matches!(failure, PredictError::Unavailable { .. }) {
+                    self.go_back(&current, &failure.to_string());
+                }
                 Ok(served)
             }
             Ok(Err(_)) | Err(_) => Err(failure),

@@ -3,7 +3,11 @@
 //! `kafka.json` has the broker, the topics and the guarantee. Results are the payments as they came,
 //! with `risk` added; what can't be read or scored is in the dead letters, with the reason.
 
-use std::{error::Error, fs::File, io::BufReader};
+use std::{
+    error::Error,
+    fs::File,
+    io::{self, BufReader},
+};
 
 use serde::{Deserialize, Serialize};
 use stream_inference::{
@@ -29,11 +33,28 @@ async fn main() -> Result<(), Box<dyn Error>> {
     names::set_prefix("payments")?;
     let config: KafkaConfig = serde_json::from_reader(BufReader::new(File::open("kafka.json")?))?;
     let transport = KafkaTransport::connect(&config).await?;
-    let stop = async { drop(tokio::signal::ctrl_c().await) };
     let pipeline = Pipeline::new(transport, model(), codec(), PipelineConfig::default());
-    let report = pipeline.run(stop).await?;
+    let report = pipeline.run(stopped()?).await?;
     eprintln!("{report:?}");
     Ok(())
+}
+
+/// Resolves at SIGINT and, as an orchestrator ends it, at SIGTERM: what is in flight is then finished.
+fn stopped() -> io::Result<impl Future<Output = ()> + Send> {
+    #[cfg(unix)]
+    let mut terminated = {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::terminate())?
+    };
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminated.recv() => {}
+        }
+        #[cfg(not(unix))]
+        drop(tokio::signal::ctrl_c().await);
+    })
 }
 
 /// Your model: a function of a batch.

@@ -6,7 +6,7 @@ use crate::outlet::{stderr, stdout};
 /// The arguments of every program that has a configuration.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConfigArguments {
-    /// The configuration, as config.example.json
+    /// The configuration, JSON as --print-config prints it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Print the effective configuration as JSON, where each value comes from on stderr, and stop

@@ -21,6 +21,8 @@ impl Layers {
             not_available: D::NOT_AVAILABLE,
             well_known: D::WELL_KNOWN,
             reserved: D::RESERVED,
+            own: D::OWN,
+            fits: |merged| serde_json::from_value::<D>(merged.clone()).is_ok(),
             numbers: D::ranges().into_iter().map(|(key, _)| key).collect(),
         };
         Self { merged: defaults.clone(), defaults, traits, origins: Origins::default() }
@@ -51,7 +53,7 @@ impl Layers {
             let key = dotted(key);
             let set = variables.iter().find(|(n, _)| n == name);
             // A program without that broker shares its machine with those that have it.
-            if let Some((_, text)) = set.filter(|_| exists(&self.defaults, &key)) {
+            if let Some((_, text)) = set.filter(|_| self.exists(&key)) {
                 self.set(name, &key, text)?;
             }
         }
@@ -66,12 +68,12 @@ impl Layers {
                 continue;
             }
             let key = key_of(name);
-            if exists(&self.defaults, &key) {
+            if self.exists(&key) {
                 self.set(variable, &key, text)?;
                 continue;
             }
             let file = name.strip_suffix("_FILE").map(key_of);
-            match file.filter(|key| exists(&self.defaults, key)) {
+            match file.filter(|key| self.exists(key)) {
                 Some(key) => {
                     let secret = read(Path::new(text))?;
                     self.set(variable, &key, secret.trim_end_matches(['\r', '\n']))?;
@@ -115,17 +117,37 @@ impl Layers {
                 })?
             }
         };
-        self.put(variable, key, value)
+        self.put(variable, key, value)?;
+        // Of an own section's key without a default only its type tells what it is.
+        if self.traits.own == Some(&*key[0])
+            && !(self.traits.fits)(&self.merged)
+            && let Ok(value) = unique::read(text, &dotted)
+        {
+            self.put(variable, key, value)?;
+        }
+        Ok(())
     }
 
     fn put(&mut self, origin: &str, key: &[String], value: Value) -> Result<(), ConfigError> {
         let dotted = key.join(".");
-        let Some(slot) = slot(&mut self.merged, key) else {
+        let Some(slot) = slot(&mut self.merged, key, self.traits.own) else {
             return Err(self.unknown(origin, &dotted));
         };
         *slot = value;
         self.origins.record(dotted, origin);
         Ok(())
+    }
+
+    fn exists(&self, key: &[String]) -> bool {
+        let is_known = |section: &str, name: &str| {
+            self.defaults.get(section).and_then(|members| members.get(name)).is_some()
+        };
+        match key {
+            [section, property, _] if is_free(section, property) => !key[2].ends_with(".file"),
+            [section, name] => is_known(section, name),
+            [section, name, ..] => self.traits.own == Some(section) && is_known(section, name),
+            _ => false,
+        }
     }
 
     fn unknown(&self, origin: &str, key: &str) -> ConfigError {
@@ -150,6 +172,9 @@ struct Traits {
     not_available: &'static [&'static str],
     well_known: &'static [(&'static str, &'static str)],
     reserved: &'static [&'static str],
+    own: Option<&'static str>,
+    /// Whether this is such a document.
+    fits: fn(&Value) -> bool,
     /// Where a number has no default, only this tells.
     numbers: Vec<&'static str>,
 }
@@ -186,15 +211,25 @@ pub(super) fn flatten(
     }
 }
 
-/// The place of a key; keys below a free map, such as `kafka.properties`, are made.
-fn slot<'a>(merged: &'a mut Value, key: &[String]) -> Option<&'a mut Value> {
+/// The place of a key; keys below a free map, such as `kafka.properties`, are made, and so are those
+/// below a key of the `own` section.
+fn slot<'a>(merged: &'a mut Value, key: &[String], own: Option<&str>) -> Option<&'a mut Value> {
     match key {
         [] => Some(merged),
         [section, property, name] if is_free(section, property) => {
             let map = merged.get_mut(section)?.get_mut(property)?.as_object_mut()?;
             Some(map.entry(name).or_insert(Value::Null))
         }
-        [name, rest @ ..] => slot(merged.get_mut(name)?, rest),
+        [section, name, below @ ..] if own == Some(section) => {
+            let place = merged.get_mut(section)?.get_mut(name)?;
+            below.iter().try_fold(place, |place, name| {
+                if !place.is_object() {
+                    *place = Value::Object(Map::new());
+                }
+                Some(place.as_object_mut()?.entry(name).or_insert(Value::Null))
+            })
+        }
+        [name, rest @ ..] => slot(merged.get_mut(name)?, rest, None),
     }
 }
 
@@ -233,12 +268,4 @@ fn key_of(name: &str) -> Vec<String> {
 
 fn dotted(key: &str) -> Vec<String> {
     key.split('.').map(str::to_owned).collect()
-}
-
-fn exists(defaults: &Value, key: &[String]) -> bool {
-    match key {
-        [section, property, _] if is_free(section, property) => !key[2].ends_with(".file"),
-        [section, name] => defaults.get(section).and_then(|s| s.get(name)).is_some(),
-        _ => false,
-    }
 }

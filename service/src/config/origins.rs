@@ -17,6 +17,16 @@ impl Origins {
         }
     }
 
+    /// What was decided of these sections: keys, dotted, each with its origin.
+    pub fn below(&self, sections: &[&str]) -> Vec<(&str, &str)> {
+        let is_of = |key: &str| sections.contains(&key.split('.').next().unwrap_or_default());
+        self.0
+            .iter()
+            .filter(|(key, _)| is_of(key))
+            .map(|(key, origin)| (&**key, &**origin))
+            .collect()
+    }
+
     /// Remembers that `origin` decided `key` and all below it, whatever did before.
     pub fn record(&mut self, key: impl Into<String>, origin: impl Into<String>) {
         let key = key.into();

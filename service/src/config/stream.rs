@@ -93,6 +93,8 @@ impl<S: Default> Config<S> {
 impl<S: Default + Serialize + serde::de::DeserializeOwned> Document for Config<S> {
     type Error = ConfigError;
 
+    const OWN: Option<&str> = Some("model");
+
     fn ranges() -> Vec<Range> {
         [&BATCHES[..], &PROBES].concat()
     }
@@ -123,5 +125,63 @@ impl<S: Default + Serialize + serde::de::DeserializeOwned> Document for Config<S
     fn beside(&self) -> Vec<(&'static str, String)> {
         let emulator = self.pubsub.emulator.as_ref().map(|emulator| emulator.endpoint());
         emulator.map(|endpoint| ("pubsub.emulator", endpoint)).into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs};
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Settings {
+        countries: BTreeMap<String, f64>,
+        threshold: Option<f64>,
+        name: Option<String>,
+        store: Option<Store>,
+        sources: Vec<Source>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Store {
+        url: String,
+        api_key: String,
+    }
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Source {
+        password: String,
+    }
+
+    fn load(file: &str, variables: &[(&str, &str)]) -> Result<Config<Settings>, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        fs::write(&path, file).unwrap();
+        let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+        Config::load(Some(&path), variables.iter().map(owned))
+    }
+
+    #[test]
+    fn a_section_of_ones_own_has_whatever_its_type_has_and_refuses_what_it_has_not() {
+        let file = r#"{"model": {"countries": {"NL": 0.125},
+            "store": {"url": "redis://me:pw@store:6379/0", "api_key": "k"},
+            "sources": [{"password": "pw"}]}}"#;
+        let variables = [("FMNIST_MODEL__THRESHOLD", "0.5"), ("FMNIST_MODEL__NAME", "7")];
+        let config = load(file, &variables).unwrap();
+        assert_eq!(config.model.countries["NL"], 0.125);
+        assert_eq!(config.model.threshold, Some(0.5));
+        assert_eq!(config.model.name.as_deref(), Some("7"));
+        let shown = config.document();
+        for hidden in ["\"redis://(hidden)@store:6379/0\"", "\"api_key\": \"(hidden)\""] {
+            assert!(shown.contains(hidden), "{shown}");
+        }
+        assert!(!shown.contains("pw"), "{shown}");
+
+        let wrong = load(r#"{"model": {"country": {"NL": 1}}}"#, &[]).unwrap_err().to_string();
+        assert!(wrong.contains("there is no key \"model.country"), "{wrong}");
+        let wrong = load("{}", &[("FMNIST_MODEL__THRESHOLD", "high")]).unwrap_err().to_string();
+        assert_eq!(wrong, "FMNIST_MODEL__THRESHOLD: model.threshold cannot be used");
     }
 }

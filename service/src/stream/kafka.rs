@@ -8,16 +8,16 @@ pub(crate) struct Kafka {
     /// Brokers to read a topic of, separated by commas
     #[arg(long = "kafka", value_name = "HOST:PORT")]
     brokers: Option<String>,
-    /// Where messages come from [default: the program's name]
+    /// Where messages come from [default: the metrics' prefix]
     #[arg(long, value_name = "TOPIC", requires = "brokers")]
     topic: Option<String>,
-    /// Where results go [default: the program's name and -results]
+    /// Where results go [default: the metrics' prefix and -results]
     #[arg(long, value_name = "TOPIC", requires = "brokers")]
     results_topic: Option<String>,
-    /// Where messages go that can't be answered [default: the program's name and -dead-letters]
+    /// Where messages go that can't be answered [default: the metrics' prefix and -dead-letters]
     #[arg(long, value_name = "TOPIC", requires = "brokers")]
     dead_letter_topic: Option<String>,
-    /// The consumer group: replicas of the program share the topic by it [default: the program's name]
+    /// The consumer group: replicas of the program share the topic by it [default: the metrics' prefix]
     #[arg(long, value_name = "NAME", requires = "brokers")]
     group: Option<String>,
     /// This replica's name, unique in the group and kept over restarts: static membership
@@ -32,6 +32,11 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
+    /// Whether any of them was given; the others need the first.
+    pub(crate) const fn is_said(&self) -> bool {
+        self.brokers.is_some()
+    }
+
     /// Puts what was said over the configuration.
     pub(crate) fn apply(&self, config: &mut KafkaConfig, origins: &mut Origins) {
         let mut set = |key: &str, slot: &mut String, said: &Option<String>| {

@@ -81,6 +81,10 @@ where
     P: Predictor,
     C: Codec<Input = P::Input, Output = P::Output>,
 {
+    anyhow::ensure!(
+        codec.filters() || !arguments.replay,
+        "--replay tells filtered messages from lost ones, and this program filters none"
+    );
     let mut window = arguments.read(kafka, |result| Some((id(result)?, ())), |_, ()| Ok(()))?;
     let mut account = window.ledger.account();
     if codec.filters() && arguments.replay {
@@ -124,7 +128,8 @@ where
         offset: offset.and_then(|offset| offset.parse().ok()),
         message_id: None,
     };
-    let message = Message::new(id, &source, &input.attributes, &input.payload);
+    let mut message = Message::new(id, &source, &input.attributes, &input.payload);
+    message.key = input.key.as_ref();
     let replayed = replay(model, codec, message).context("messages are not answered again")?;
     Ok(replayed == Replayed::Filtered)
 }

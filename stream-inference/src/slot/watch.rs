@@ -13,7 +13,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{ModelSlot, Slot};
-use crate::{Part, Supervisor, predict::Predictor};
+use crate::{Part, Supervisor, hex, predict::Predictor};
 
 /// Looks after a file until it is dropped, see [`ModelSlot::watch`].
 #[must_use = "nobody looks after the file once it is dropped"]
@@ -28,7 +28,8 @@ type Content = [u8; 32];
 impl<P: Predictor> ModelSlot<P> {
     /// Looks at the file every `interval` and puts the model that `load` makes of it into service once its
     /// content has changed and is the same at two looks: a file that is being copied is not taken half.
-    /// The content that is there now is taken to be the model in service.
+    /// What is there now is taken as well, unless the identity of the model in service has its SHA-256, as
+    /// [`ModelIdentity::of_file`](crate::predict::ModelIdentity::of_file) makes it.
     ///
     /// What can't be loaded, or is refused, is said once in the log, and the model in service goes on. The
     /// thread is among the program's `parts`.
@@ -45,7 +46,7 @@ impl<P: Predictor> ModelSlot<P> {
         let (path, part) = (path.into(), parts.part("thread that watches the model's file"));
         let (stop, stopped) = sync_channel::<()>(0);
         let slot = Arc::downgrade(&self.0);
-        let mut seen = Seen { taken: content(&path).ok(), last: None };
+        let mut seen = Seen::of(self, &path);
         thread::Builder::new().name("model-watch".to_owned()).spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(interval) {
                 if !look(&slot, &path, &load, &mut seen) {
@@ -63,6 +64,14 @@ struct Seen {
     taken: Option<Content>,
     /// What was there at the last look.
     last: Option<Content>,
+}
+
+impl Seen {
+    fn of<P: Predictor>(slot: &ModelSlot<P>, path: &Path) -> Self {
+        let found = content(path).ok();
+        let is_serving = |content: &Content| hex(content) == slot.identity().sha256;
+        Self { taken: found.filter(is_serving), last: None }
+    }
 }
 
 /// Looks once; `false` where the slot is gone.
@@ -138,7 +147,7 @@ mod tests {
         fs::write(&path, "2").unwrap();
         let slot = ModelSlot::new(load(&path).unwrap());
         let weak = Arc::downgrade(&slot.0);
-        let mut seen = Seen { taken: content(&path).ok(), last: None };
+        let mut seen = Seen::of(&slot, &path);
         let mut look = || look(&weak, &path, &load, &mut seen);
         let answers = || slot.predict(&[1.0]).unwrap()[0];
 
@@ -146,6 +155,10 @@ mod tests {
         fs::write(&path, "2").unwrap();
         assert!(look() && look());
         assert_eq!((answers(), slot.changes_so_far().len()), (2.0, 0));
+        // One that was replaced before anybody watched is taken.
+        assert_eq!(Seen::of(&slot, &path).taken, content(&path).ok());
+        fs::write(&path, "2.0").unwrap();
+        assert_eq!(Seen::of(&slot, &path).taken, None);
         // One that is being copied is another at each look.
         for half in ["3", "3.", "3.2"] {
             fs::write(&path, half).unwrap();

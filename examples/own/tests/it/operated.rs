@@ -52,11 +52,90 @@ fn an_argument_that_would_change_nothing_is_refused() {
         (&["--until-end"][..], "--from and --until-end are for Kafka"),
         (&["--from", "beginning"], "--from and --until-end are for Kafka"),
         (&["--create"], "say --kafka HOST:PORT or --broker"),
+        (
+            &["--broker", "stdin", "--kafka", "127.0.0.1:1"],
+            "--kafka and what goes with it is for Kafka",
+        ),
+        (
+            &["--broker", "pubsub", "--kafka", "127.0.0.1:1"],
+            "--kafka and what goes with it is for Kafka",
+        ),
+        (&["--check", "redrive", "--dry-run"], "stands behind that word"),
+        (&["--from", "beginning", "redrive"], "stands behind that word"),
+        (&["--broker", "pubsub", "redrive"], "stands behind that word"),
     ] {
         let output = own_function(&[&["--countries", "x"][..], arguments].concat()).answer("{}\n");
         assert_eq!((output.code, &*output.stdout), (Some(1), ""), "{arguments:?}");
         assert!(output.stderr.contains(reason), "{}", output.stderr);
     }
+}
+
+#[test]
+fn brokers_that_were_forgotten_are_no_empty_stdin() {
+    let arguments = ["--countries", "x"];
+    for variable in [("PAYMENTS_KAFKA__TOPIC", "pay"), ("PAYMENTS_PUBSUB__PROJECT_ID", "proj")] {
+        let output = Program::start_with(OWN_FUNCTION, &arguments, &[variable]).answer("");
+        assert_eq!(output.code, Some(1), "{variable:?}");
+        assert!(
+            output.stderr.contains("nothing says where messages come from"),
+            "{}",
+            output.stderr
+        );
+    }
+    // Of the machine, for whatever runs there.
+    let machine = [("GOOGLE_CLOUD_PROJECT", "proj")];
+    assert_eq!(Program::start_with(OWN_FUNCTION, &arguments, &machine).answer("").code, Some(0));
+}
+
+#[test]
+fn a_check_sees_what_the_start_would_refuse_of_a_route() {
+    let broker = ["--countries", "x", "--kafka", "127.0.0.1:1", "--topic", "SAME"];
+    let output = own_function(&[&broker[..], &["--check", "--review-topic", "SAME"]].concat());
+    let output = output.answer("");
+    assert_eq!(output.code, Some(1));
+    assert!(output.stderr.contains("the topics that the codec names"), "{}", output.stderr);
+}
+
+#[test]
+fn on_stdin_every_result_is_a_line_whatever_its_topic() {
+    let folder = tempfile::tempdir().unwrap();
+    let countries = folder.path().join("countries.json");
+    fs::write(&countries, COUNTRIES).unwrap();
+    let arguments = ["--countries", countries.to_str().unwrap(), "--review-topic", "reviews"];
+    let output =
+        own_function(&arguments).answer("{\"amount\":9000,\"country\":\"NL\",\"hour\":12}\n");
+    assert_eq!((output.code, output.stdout.lines().count()), (Some(0), 1), "{}", output.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stdout_that_nobody_empties_holds_up_neither_the_probes_nor_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let countries = folder.path().join("countries.json");
+    fs::write(&countries, COUNTRIES).unwrap();
+    let arguments = ["--countries", countries.to_str().unwrap()];
+    let port = [("PAYMENTS_SERVER__HEALTH_PORT", "0")];
+    let mut program = Program::start_with(OWN_FUNCTION, &arguments, &port);
+    let line = program.says("probes and metrics on http://");
+    let address = line.rsplit("http://").next().unwrap().to_owned();
+    program.send(&"{\"amount\":0,\"country\":\"NL\",\"hour\":12}\n".repeat(3_000));
+    // Then there are more results than a pipe holds.
+    let answered = || {
+        let metrics = get(&address, "/metrics");
+        let sample = metrics.lines().find_map(|line| line.strip_prefix("payments_inputs_total"))?;
+        sample.rsplit(' ').next()?.parse::<u32>().ok()
+    };
+    while answered().unwrap_or_default() < 1_200 {
+        std::thread::yield_now();
+    }
+    program.terminate();
+    while !get(&address, "/readyz").contains("it drains") {
+        std::thread::yield_now();
+    }
+    assert!(get(&address, "/livez").starts_with("HTTP/1.1 200"));
+    // Nobody reads its stdout until it has ended by itself.
+    assert!(program.says("lines that were read have no answer").starts_with("error: "));
+    assert_eq!(program.answer("").code, Some(1));
 }
 
 #[test]

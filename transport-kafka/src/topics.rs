@@ -16,6 +16,8 @@ use rdkafka::{
 use crate::{KafkaConfig, KafkaSetupError, log};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks for topics that were just made.
+const UNTIL_VISIBLE: Duration = Duration::from_millis(100);
 /// How long a question waits before its client is asked whether it was refused.
 const SLICE: Duration = Duration::from_secs(1);
 /// Log lines and errors of a client that are read after each question.
@@ -149,7 +151,8 @@ impl From<i32> for TopicLayout {
     }
 }
 
-/// Creates the topics of `config` that do not exist yet; those that exist are left as they are.
+/// Creates the topics of `config` that do not exist yet, and waits until they can be seen; those that exist
+/// are left as they are.
 ///
 /// # Errors
 /// [`KafkaSetupError::NotCreated`] if the broker refuses.
@@ -178,6 +181,11 @@ pub async fn create_topics(
                 return Err(KafkaSetupError::NotCreated { topic, reason: code.to_string() });
             }
         }
+    }
+    // A broker under load shows a topic some time after the controller has made it.
+    let deadline = Instant::now() + TIMEOUT;
+    while !missing_topics(config, config.topics()).await?.is_empty() && Instant::now() < deadline {
+        tokio::time::sleep(UNTIL_VISIBLE).await;
     }
     Ok(())
 }

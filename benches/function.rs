@@ -9,6 +9,7 @@ use rdkafka::{
     ClientConfig, Message,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,7 @@ fn bare_loop(kafka: &Kafka) -> anyhow::Result<f64> {
         if n == MESSAGES / 10 {
             start = Some(Instant::now());
         }
-        let message = consumer.poll(WAIT).context("the messages have run out")??;
+        let message = next(&consumer)?;
         let payment: Payment = serde_json::from_slice(message.payload().context("a payload")?)?;
         let Payment { amount, ref country, hour } = payment;
         let scored = serde_json::to_vec(&Scored { amount, country, hour, risk: risk(&payment) })?;
@@ -134,4 +135,15 @@ fn bare_loop(kafka: &Kafka) -> anyhow::Result<f64> {
     producer.flush(WAIT)?;
     let start = start.context("a first tenth")?;
     Ok((MESSAGES - MESSAGES / 10) as f64 / start.elapsed().as_secs_f64())
+}
+
+/// A rebalance ends a poll, too.
+fn next(consumer: &BaseConsumer) -> anyhow::Result<BorrowedMessage<'_>> {
+    let deadline = Instant::now() + WAIT;
+    while Instant::now() < deadline {
+        if let Some(message) = consumer.poll(WAIT) {
+            return Ok(message?);
+        }
+    }
+    anyhow::bail!("the messages have run out")
 }

@@ -1,16 +1,17 @@
 #[cfg(test)]
 mod tests;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::{
     App, Error, HttpServer,
     body::MessageBody,
-    dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse},
+    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     middleware::from_fn,
     web,
 };
 use fmnist_core::{Part, Supervisor, message::ResultRecord};
+use service::Serving;
 use tokio::{
     sync::{
         broadcast::{Receiver, error::RecvError},
@@ -44,10 +45,8 @@ pub enum StartError {
 
 /// A front end that answers requests.
 pub struct RunningFrontend {
-    address: SocketAddr,
-    handle: ServerHandle,
+    server: Serving,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<io::Result<()>>,
     recording: Option<JoinHandle<()>>,
     parts: Supervisor,
 }
@@ -55,7 +54,7 @@ pub struct RunningFrontend {
 impl RunningFrontend {
     /// Where it listens, with the port that the system chose if 0 was asked for.
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Stops accepting, ends the streams, finishes what is being answered within ten seconds. The
@@ -63,8 +62,7 @@ impl RunningFrontend {
     pub async fn stop(self) {
         self.parts.close();
         self.stop.send_replace(true);
-        self.handle.stop(true).await;
-        if let Ok(Err(error)) = self.serving.await {
+        if let Err(error) = self.server.stop().await {
             tracing::warn!(%error, "the HTTP server ended badly");
         }
         if let Some(recording) = self.recording {
@@ -94,18 +92,13 @@ pub(crate) fn start(frontend: Frontend, parts: &Supervisor) -> Result<RunningFro
         .bind(asked)
         .map_err(|source| service::StartError::from_bind(asked, "--port or server.port", source))?;
     let address = server.addrs().first().copied().unwrap_or(asked);
-    let server = server.run();
-    let handle = server.handle();
     let part = parts.part("task that serves the page");
-    let serving = tokio::spawn(async move {
-        let _part = part;
-        server.await
-    });
+    let server = Serving::start(address, server.run(), part);
     let recording = site.frontend.results.as_ref().map(|results| {
         let part = parts.part("task that keeps the latest results");
         tokio::spawn(record(results.subscribe(), Arc::clone(&site.history), part))
     });
-    Ok(RunningFrontend { address, handle, stop, serving, recording, parts: parts.clone() })
+    Ok(RunningFrontend { server, stop, recording, parts: parts.clone() })
 }
 
 /// Keeps the latest results for pages that are opened later.

@@ -61,6 +61,11 @@ impl Backfill {
         self.from.is_some()
     }
 
+    /// Whether there is anything to do but to go on as usual.
+    pub const fn is_asked(&self) -> bool {
+        self.is_again() || self.has_end()
+    }
+
     /// Whether the consumer is to come to an end by itself.
     pub const fn has_end(&self) -> bool {
         self.until_end

@@ -197,9 +197,9 @@ fn hide_secrets(value: &mut Value) {
                 let is_secret = SECRET.iter().any(|word| name.contains(word));
                 match member {
                     Value::Null => {}
-                    Value::String(_) | Value::Number(_) if is_secret => *member = HIDDEN.into(),
-                    Value::Array(_) if is_secret => *member = HIDDEN.into(),
-                    member => hide_secrets(member),
+                    Value::Object(_) => hide_secrets(member),
+                    _ if is_secret => *member = HIDDEN.into(),
+                    _ => hide_secrets(member),
                 }
             }
         }

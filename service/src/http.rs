@@ -5,7 +5,12 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{dev::Extensions, rt::net::TcpStream};
+use actix_web::{
+    dev::{Extensions, Server, ServerHandle},
+    rt::net::TcpStream,
+};
+use stream_inference::Part;
+use tokio::task::JoinHandle;
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
@@ -62,5 +67,47 @@ pub fn cut_off_stalled(
         }
         #[cfg(not(target_os = "linux"))]
         let _ = (connection, timeout);
+    }
+}
+
+/// A server that answers on a task of its own until it is stopped.
+pub struct Serving {
+    address: SocketAddr,
+    handle: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Serving {
+    /// Serves at `address`, as a part of the program.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn start(address: SocketAddr, server: Server, part: Part) -> Self {
+        let handle = server.handle();
+        let task = tokio::spawn(async move {
+            let _part = part;
+            server.await
+        });
+        Self { address, handle, task }
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends at once, as a panic would: the program hears that a part of it has ended.
+    pub fn abort(&self) {
+        self.task.abort();
+    }
+
+    /// Finishes what is being answered, and ends.
+    ///
+    /// # Errors
+    /// What the server ended with.
+    pub async fn stop(self) -> io::Result<()> {
+        self.handle.stop(true).await;
+        // A task that was aborted has said so to the program.
+        self.task.await.unwrap_or(Ok(()))
     }
 }

@@ -27,7 +27,7 @@ pub use backfill::{Backfill, End};
 pub use config::{Config, ConfigArguments, ConfigError, ProbesConfig};
 pub use consume::{Consumer, ConsumerArguments, ended, watch};
 pub use health::{liveness, trouble};
-pub use http::{StartError, cut_off_stalled};
+pub use http::{Serving, StartError, cut_off_stalled};
 pub use lines::{UNREAD, Unread, failed, print_line};
 pub use logs::{Logs, log_from_env};
 pub use metrics::{Metrics, STAGES};

@@ -6,6 +6,8 @@ use std::{
     process::ExitCode,
 };
 
+use crate::{logs::LAST_WORDS, stderr};
+
 /// What a shell says of a program that a closed pipe ended: 128 and the number of SIGPIPE.
 pub const UNREAD: u8 = 128 + 13;
 
@@ -37,6 +39,7 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
     if error.is::<Unread>() {
         return ExitCode::from(UNREAD);
     }
-    eprintln!("error: {error:#}");
+    stderr().line(format_args!("error: {error:#}"));
+    stderr().flush(LAST_WORDS);
     ExitCode::FAILURE
 }

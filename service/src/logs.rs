@@ -19,7 +19,7 @@ fn format_variable() -> String {
 const FILTER: &str = "RUST_LOG";
 
 /// How long the end of a program waits for those who read what it said.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Logs this process's events to stderr, because stdout is for results: which of them by `RUST_LOG`,
 /// in the form that `FMNIST_LOG`, or another program's `PREFIX_LOG`, names, `pretty` or `json`. For programs, once, at their start; what is

@@ -1,32 +1,26 @@
 //! `/livez`, `/readyz` and `/metrics` of a consumer, which has no page.
 
-use std::{borrow::Cow, io, net::SocketAddr};
+use std::{borrow::Cow, net::SocketAddr};
 
 use actix_web::{
     App, Error, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder,
     body::MessageBody,
-    dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse},
+    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     web,
 };
 use serde_json::json;
 use stream_inference::{Supervisor, pipeline::Pulse};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
-use crate::{Metrics, ProbesConfig, StartError, cut_off_stalled, health};
+use crate::{Metrics, ProbesConfig, Serving, StartError, cut_off_stalled, health};
 
 /// Answers an orchestrator and Prometheus on [`ProbesConfig::health_port`]; without one, nobody.
 ///
 /// It needs no token, publishes nothing and tells no more than numbers.
 pub struct Probes {
     unready: watch::Sender<Unready>,
-    server: Option<Server>,
+    server: Option<Serving>,
     parts: Supervisor,
-}
-
-struct Server {
-    address: SocketAddr,
-    handle: ServerHandle,
-    serving: JoinHandle<io::Result<()>>,
 }
 
 /// Why the consumer is not ready, of itself.
@@ -64,19 +58,14 @@ impl Probes {
             .bind(asked)
             .map_err(|source| StartError::from_bind(asked, "server.health_port", source))?;
         let address = server.addrs().first().copied().unwrap_or(asked);
-        let server = server.run();
-        let handle = server.handle();
         let part = parts.part("task that serves the probes");
-        let serving = tokio::spawn(async move {
-            let _part = part;
-            server.await
-        });
-        Ok(Self { server: Some(Server { address, handle, serving }), ..probes })
+        let server = Serving::start(address, server.run(), part);
+        Ok(Self { server: Some(server), ..probes })
     }
 
     /// Where it listens, if it does.
     pub fn address(&self) -> Option<SocketAddr> {
-        self.server.as_ref().map(|server| server.address)
+        self.server.as_ref().map(Serving::address)
     }
 
     /// Says that model and broker are there: `/readyz` is green from now on.
@@ -97,9 +86,9 @@ impl Probes {
     /// Stops answering. The program's parts may end from now on.
     pub async fn stop(self) {
         self.parts.close();
-        let Some(Server { handle, serving, .. }) = self.server else { return };
-        handle.stop(true).await;
-        if let Ok(Err(error)) = serving.await {
+        if let Some(server) = self.server
+            && let Err(error) = server.stop().await
+        {
             tracing::warn!(%error, "the server of the probes ended badly");
         }
     }
@@ -273,7 +262,7 @@ mod tests {
             runtime.block_on(async { Probes::start(&settings, &Pulse::default(), &parts) });
         let server = probes.unwrap().server.unwrap();
         assert_eq!(parts.failure(), None);
-        server.serving.abort();
+        server.abort();
         let ended = runtime.block_on(parts.ended());
         assert_eq!(ended.as_deref(), Some("the task that serves the probes ended early"));
 

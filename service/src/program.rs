@@ -4,7 +4,7 @@ use anyhow::{Context, anyhow};
 use stream_inference::Supervisor;
 use tokio::runtime::Runtime;
 
-use crate::{UNREAD, Unread, log_from_env, outlet::stderr};
+use crate::{failed, log_from_env};
 
 /// Runs a program on a runtime of its own, with its logs set up, and answers its exit code.
 ///
@@ -39,11 +39,7 @@ async fn watched<F: Future<Output = anyhow::Result<()>>>(
 pub fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<Unread>() => ExitCode::from(UNREAD),
-        Err(error) => {
-            stderr().line(format_args!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
 }
 

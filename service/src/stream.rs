@@ -129,7 +129,7 @@ impl Stream {
         P: Predictor,
         C: Codec<Input = P::Input, Output = P::Output>,
     {
-        let shutdown = self.consumer.shutdown_signal(self.has_end())?;
+        let shutdown = self.consumer.shutdown_signal(self.backfill.has_end())?;
         let mut config = self.config::<S>()?;
         if self.consumer.config.print(&config) {
             return Ok(());
@@ -216,9 +216,9 @@ impl Stream {
         S: Default + Serialize + DeserializeOwned,
     {
         let survey = &self.consumer.survey;
-        let reads_again = self.backfill.is_again() || self.backfill.has_end();
+        let is_asked = survey.check || survey.create || self.backfill.is_asked();
         anyhow::ensure!(
-            !(survey.check || survey.create || reads_again || self.broker.is_some()),
+            !is_asked && self.broker.is_none(),
             "--check, --create, --from, --until-end and --broker are of the stream: what belongs to \
              audit or redrive stands behind that word"
         );
@@ -230,9 +230,8 @@ impl Stream {
     /// An argument that changes nothing would be believed to.
     fn refuse_what_is_without_effect(&self, broker: Broker) -> anyhow::Result<()> {
         let name = broker.name();
-        let reads_again = self.backfill.is_again() || self.backfill.has_end();
         anyhow::ensure!(
-            broker == Broker::Kafka || !reads_again,
+            broker == Broker::Kafka || !self.backfill.is_asked(),
             "--from and --until-end are for Kafka, and messages come over {name}"
         );
         anyhow::ensure!(
@@ -271,10 +270,6 @@ impl Stream {
             ),
             None => Ok(Broker::Stdin),
         }
-    }
-
-    const fn has_end(&self) -> bool {
-        self.backfill.has_end()
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) mod pace;
 mod pulse;
 mod runner;
 pub(crate) mod schedule;
+pub(crate) mod shield;
 #[cfg(test)]
 mod simulation;
 mod sink;

@@ -1,13 +1,14 @@
 //! A message answered again, outside of any stream: what an audit asks.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 
 use crate::{
     codec::{Answer, Codec, Message},
-    predict::{PredictError, Predictor, checked},
-    transport::{Outbound, Rejection, Stage},
+    pipeline::{schedule::Batch, shield, worker},
+    predict::{PredictError, Predictor},
+    transport::{Outbound, Rejection},
 };
 
 /// Inputs that are computed at once.
@@ -35,45 +36,32 @@ where
     C: Codec<Input = P::Input, Output = P::Output>,
 {
     let received_at = Timestamp::now();
-    let request = match shielded(Stage::Decode, || codec.decode(message)) {
-        Ok(request) if request.inputs.len() == 0 => {
-            let reason = "the message has no inputs";
-            return Ok(Replayed::Refused(Rejection::new(Stage::Validate, reason)));
-        }
+    let request = match shield::read(codec, message) {
         Ok(request) => request,
         Err(rejection) => return Ok(Replayed::Refused(rejection)),
     };
-    let answers = |batch: &[P::Input]| {
-        catch_unwind(AssertUnwindSafe(|| checked(model, batch)))
-            .unwrap_or_else(|_| Err("the model panicked".to_owned().into()))
-    };
     let mut inputs = request.inputs;
-    let (mut outputs, mut identity) = (Vec::new(), model.identity());
+    let (mut outputs, mut identity) = (Vec::new(), None);
     loop {
         let batch: Vec<_> = inputs.by_ref().take(BATCH).collect();
         if batch.is_empty() {
             break;
         }
-        match answers(&batch) {
-            Ok(served) => {
-                identity = served.model;
-                outputs.extend(served.outputs);
-            }
-            Err(PredictError::Input { .. }) => {
-                // One of them is at fault: which one, a pipeline finds by halves.
-                for input in batch.chunks(1) {
-                    match answers(input) {
-                        Ok(served) => outputs.extend(served.outputs),
-                        Err(PredictError::Input { reason }) => {
-                            let position = outputs.len();
-                            let refused = codec.failed(&request.context, position, &reason);
-                            return Ok(Replayed::Refused(refused));
-                        }
-                        Err(unavailable) => return Err(unavailable),
-                    }
+        let (since, shares, short) = (Instant::now(), Vec::new(), Vec::new());
+        let batch = Batch { inputs: batch, since, shares, short };
+        let inferred = worker::infer(&batch, model).map_err(PredictError::unavailable)?;
+        if *identity.get_or_insert_with(|| Arc::clone(&inferred.model)) != inferred.model {
+            return Err(PredictError::unavailable("it is exchanged in the midst of a message"));
+        }
+        for answer in inferred.answers {
+            match answer {
+                Ok(output) => outputs.push(output),
+                Err(reason) => {
+                    let position = outputs.len();
+                    let refused = shield::failed(codec, &request.context, position, &reason);
+                    return Ok(Replayed::Refused(refused));
                 }
             }
-            Err(unavailable) => return Err(unavailable),
         }
     }
     let answer = Answer {
@@ -81,24 +69,17 @@ where
         source: message.source,
         context: request.context,
         outputs,
-        model: &identity,
+        model: &identity.unwrap_or_else(|| model.identity()),
         received_at,
         inferred_at: Timestamp::now(),
     };
-    let encoded = shielded(Stage::Encode, || {
-        codec.record(answer).and_then(|record| codec.encode(&record, message.key))
-    });
+    let encoded = shield::record(codec, answer)
+        .and_then(|record| shield::encode(codec, &record, message.key, &codec.topics()));
     Ok(match encoded {
-        Ok(results) if !results.is_empty() => Replayed::Published(results),
-        Ok(_) if codec.filters() => Replayed::Filtered,
-        Ok(_) => Replayed::Refused(Rejection::new(Stage::Encode, "the codec encoded no result")),
+        Ok(results) if results.is_empty() => Replayed::Filtered,
+        Ok(results) => Replayed::Published(results),
         Err(rejection) => Replayed::Refused(rejection),
     })
-}
-
-fn shielded<T>(stage: Stage, f: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {
-    let panicked = |_| Err(Rejection::new(stage, "the codec panicked"));
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(panicked)
 }
 
 #[cfg(test)]
@@ -109,7 +90,7 @@ mod tests {
     use crate::{
         codec::{Filter, Json, Record},
         predict::{ModelIdentity, function},
-        transport::{Attributes, Source},
+        transport::{Attributes, Source, Stage},
     };
 
     fn replayed(payload: &str) -> Result<Replayed, PredictError> {

@@ -632,7 +632,7 @@ async fn a_part_of_the_page_that_ends_early_is_named_and_a_stop_ends_them_all() 
 
     let parts = Supervisor::new();
     let running = start(&parts);
-    running.serving.abort();
+    running.server.abort();
     let ended = parts.ended().await;
     assert_eq!(ended.as_deref(), Some("the task that serves the page ended early"));
     drop(running);

@@ -72,9 +72,7 @@ impl<S: Default> Config<S> {
             ..PipelineConfig::default()
         }
     }
-}
 
-impl<S: Default> Config<S> {
     /// Adds the topics that the codec names to the routes, where they are not there by configuration.
     pub(crate) fn declare(&mut self, codec: &impl Codec) {
         for topic in codec.topics() {

@@ -1,13 +1,10 @@
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 #[cfg(test)]
 use super::simulation;
-use super::{Answered, in_flight::Verdict, worker::Received};
+use super::{Answered, in_flight::Verdict, shield, worker::Received};
 use crate::{
     codec::{self, Codec},
     predict::ModelIdentity,
@@ -62,11 +59,7 @@ impl<C: Codec> Answer<C> {
                     self.outputs.push(output);
                 }
                 Err(reason) => {
-                    let failed = || {
-                        let why = || codec.failed(&self.context, self.answered, &reason);
-                        catch_unwind(AssertUnwindSafe(why))
-                            .unwrap_or_else(|_| Rejection::new(Stage::Infer, reason.clone()))
-                    };
+                    let failed = || shield::failed(codec, &self.context, self.answered, &reason);
                     self.rejection.get_or_insert_with(failed);
                     self.outputs = Vec::new();
                 }
@@ -118,9 +111,7 @@ impl<C: Codec> Answer<C> {
             received_at: received.at,
             inferred_at,
         };
-        let record = catch_unwind(AssertUnwindSafe(|| codec.record(answer)));
-        let panicked = |_| Err(Rejection::new(Stage::Encode, "the encoder panicked"));
-        let record = record.unwrap_or_else(panicked)?;
+        let record = shield::record(codec, answer)?;
         Ok(Verdict::Answer(Answered { record, inputs: self.kept }, self.inputs))
     }
 }

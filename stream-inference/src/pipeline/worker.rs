@@ -17,11 +17,12 @@ use super::{
     meters::Meters,
     outage::Outage,
     schedule::{Batch, Sequence},
+    shield,
 };
 use crate::{
     codec::{Codec, Message, Request},
     predict::{ModelIdentity, PredictError, Predictor, Served, checked},
-    transport::{Delivery, Rejection, Stage},
+    transport::{Delivery, Rejection},
 };
 
 /// How soon a thread that waits for its model notices that nobody waits for it.
@@ -113,16 +114,7 @@ pub(super) fn decode<T, C: Codec>(
         let Delivery { id, source, key, attributes, payload, .. } = &received.delivery;
         let key = key.as_ref();
         let message = Message { id, source, key, attributes, payload, keeps_inputs };
-        // With the count of its inputs: an iterator that is wrong about that panics, too.
-        let read = || match codec.decode(message)? {
-            request if request.inputs.len() == 0 => {
-                Err(Rejection::new(Stage::Validate, "the message has no inputs"))
-            }
-            request => Ok(request),
-        };
-        let panicked = |_| Err(Rejection::new(Stage::Decode, "the decoder panicked"));
-        let request = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(panicked);
-        Decoded { request, received }
+        Decoded { request: shield::read(codec, message), received }
     };
     batch.into_iter().map(decode).collect()
 }

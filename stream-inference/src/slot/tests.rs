@@ -26,29 +26,42 @@ fn doubles(x: f64) -> Result<f64, PredictError> {
     if x < 0.0 { Err(format!("{x} is negative").into()) } else { Ok(2.0 * x) }
 }
 
+/// A model that publishes finite numbers alone, and that may not get warm.
+struct Strict {
+    model: Model,
+    is_cold: bool,
+}
+
+impl Predictor for Strict {
+    type Input = f64;
+    type Output = f64;
+
+    fn predict(&self, batch: &[f64]) -> Result<Vec<f64>, PredictError> {
+        self.model.predict(batch)
+    }
+
+    fn identity(&self) -> Arc<ModelIdentity> {
+        self.model.identity()
+    }
+
+    fn warm_up(&self) -> Result<(), PredictError> {
+        match self.is_cold {
+            true => Err(PredictError::unavailable("its accelerator is gone")),
+            false => Ok(()),
+        }
+    }
+
+    fn verify(&self, output: &f64) -> Result<(), String> {
+        if output.is_finite() { Ok(()) } else { Err(format!("the model answers {output}")) }
+    }
+}
+
 fn kinds(slot: &ModelSlot<Model>) -> Vec<ChangeKind> {
     slot.changes_so_far().into_iter().map(|change| change.kind).collect()
 }
 
 #[test]
 fn a_model_that_is_not_what_it_has_to_be_is_refused_and_the_one_in_service_goes_on() {
-    struct Cold(Model);
-    impl Predictor for Cold {
-        type Input = f64;
-        type Output = f64;
-
-        fn predict(&self, batch: &[f64]) -> Result<Vec<f64>, PredictError> {
-            self.0.predict(batch)
-        }
-
-        fn identity(&self) -> Arc<ModelIdentity> {
-            self.0.identity()
-        }
-
-        fn warm_up(&self) -> Result<(), PredictError> {
-            Err(PredictError::unavailable("its accelerator is gone"))
-        }
-    }
     let golden = Golden::of(&model("1", doubles), vec![1.0, 2.0]).unwrap();
     let slot =
         ModelSlot::new(model("1", doubles)).with_check(move |_, next| golden.check(next, 1e-6));
@@ -56,7 +69,7 @@ fn a_model_that_is_not_what_it_has_to_be_is_refused_and_the_one_in_service_goes_
         (model("2", |x| Ok(3.0 * x)), "golden sample 0: expected 2.0, found 3.0"),
         (model("2", |_| panic!("on purpose")), "the model panicked: on purpose"),
         (model("2", |_| Err("no".to_owned().into())), "no"),
-        (Arc::new(Cold(model("2", doubles))), "its accelerator is gone"),
+        (Arc::new(Strict { model: model("2", doubles), is_cold: true }), "its accelerator is gone"),
     ] {
         let refused = slot.swap(next).unwrap_err().to_string();
         assert!(refused.starts_with("the model rule 2 is not taken, and rule 1 goes on: "));
@@ -102,24 +115,8 @@ fn an_outage_of_a_model_on_probation_is_bridged_by_the_one_before_it_and_takes_n
 
 #[test]
 fn what_is_published_is_verified_by_the_model_that_answered() {
-    struct Picky(Model);
-    impl Predictor for Picky {
-        type Input = f64;
-        type Output = f64;
-
-        fn predict(&self, batch: &[f64]) -> Result<Vec<f64>, PredictError> {
-            self.0.predict(batch)
-        }
-
-        fn identity(&self) -> Arc<ModelIdentity> {
-            self.0.identity()
-        }
-
-        fn verify(&self, output: &f64) -> Result<(), String> {
-            if output.is_finite() { Ok(()) } else { Err(format!("the model answers {output}")) }
-        }
-    }
-    let slot: ModelSlot<Model> = ModelSlot::new(Arc::new(Picky(model("1", |x| Ok(1.0 / x)))));
+    let slot: ModelSlot<Model> =
+        ModelSlot::new(Arc::new(Strict { model: model("1", |x| Ok(1.0 / x)), is_cold: false }));
     assert_eq!(slot.serve(&[0.0]).unwrap_err().to_string(), "the model answers inf");
     assert_eq!(slot.verify(&f64::NAN), Ok(()));
     assert_eq!(slot.predict(&[2.0]), Ok(vec![0.5]));

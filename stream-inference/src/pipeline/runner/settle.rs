@@ -1,7 +1,7 @@
 //! From verdicts to settled messages: outcomes, the sink, the broker's answer, the observers.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,12 +16,12 @@ use crate::{
         in_flight::{Done, Verdict},
         meters::{Meters, Rejected},
         pulse::Place,
+        shield,
         spans::Spans,
     },
     predict::Predictor,
     transport::{
-        Delivery, Outbound, Outcome, Rejection, Settlement, Stage, TraceContext, Transport,
-        TransportError,
+        Delivery, Outcome, Rejection, Settlement, TraceContext, Transport, TransportError,
     },
 };
 
@@ -115,25 +115,7 @@ where
         delivery: &Delivery<T::Token>,
         trace: Option<TraceContext>,
     ) -> Result<Outcome, PipelineError> {
-        let (codec, key) = (Arc::clone(&self.codec), delivery.key.as_ref());
-        let is_declared =
-            |part: &Outbound| part.topic.as_ref().is_none_or(|topic| self.topics.contains(topic));
-        let encode = || match codec.encode(record, key)? {
-            parts if parts.is_empty() && !codec.filters() => {
-                Err(Rejection::new(Stage::Encode, "the codec made no message of the result"))
-            }
-            parts => match parts.iter().find(|part| !is_declared(part)) {
-                None => Ok(parts),
-                Some(Outbound { topic, .. }) => {
-                    let topic = topic.as_deref().unwrap_or_default();
-                    let reason =
-                        format!("the codec names topic {topic}, which it had not declared");
-                    Err(Rejection::new(Stage::Encode, reason))
-                }
-            },
-        };
-        let panicked = |_| Err(Rejection::new(Stage::Encode, "the encoder panicked"));
-        match catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(panicked) {
+        match shield::encode(&*self.codec, record, delivery.key.as_ref(), &self.topics) {
             Ok(mut parts) => {
                 self.refusals = 0;
                 if parts.is_empty() {

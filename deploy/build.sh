@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:?the folder for the programs}
 
-export CARGO_PROFILE_RELEASE_STRIP=symbols
+export CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_INCREMENTAL=0
 cargo=(cargo)
 ! command -v cargo-auditable >/dev/null || cargo=(cargo auditable)
 examples=(demo kafka_consumer pubsub_consumer classify)

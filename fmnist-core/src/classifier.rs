@@ -3,6 +3,7 @@
 mod engine;
 mod error;
 mod prediction;
+mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use engine::Backend;
 pub use engine::Engine;
 pub use error::ClassifyError;
 pub use prediction::{ModelIdentity, Prediction};
+pub use slot::ClassifierSlot;
 
 #[cfg(feature = "burn")]
 use crate::model::Network;

@@ -51,13 +51,15 @@ pub mod model;
 pub mod text;
 pub mod weights;
 
-pub use classifier::{Classifier, ClassifyError, Engine, Infer, ModelIdentity, Prediction};
+pub use classifier::{
+    Classifier, ClassifierSlot, ClassifyError, Engine, Infer, ModelIdentity, Prediction,
+};
 pub use image::Image;
 #[cfg(feature = "fail-points")]
 pub use stream_inference::fail_points;
 pub use stream_inference::predict::{PredictError, Predictor};
 pub use stream_inference::{
-    Batcher, Part, Supervisor, audit, batcher, codec, fail_point, predict, transport,
+    Batcher, Part, Supervisor, audit, batcher, codec, drift, fail_point, predict, slot, transport,
 };
 
 /// The loop from delivery to acknowledged result, and what [`message::Requests`] is told in its

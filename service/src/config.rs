@@ -29,7 +29,7 @@ pub use brokers::{check_pubsub, emulator_from};
 pub use error::ConfigError;
 pub use origins::Origins;
 pub use probes::ProbesConfig;
-pub use ranges::{BATCHES, PROBES, Range};
+pub use ranges::{BATCHES, PROBATION_BATCHES, PROBES, Range, WATCH_MS};
 pub use stream::{Config, NoSettings};
 
 /// A program's configuration: sections of keys, each with a default.

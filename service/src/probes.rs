@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics` of a consumer, which has no page.
+//! `/livez`, `/readyz`, `/metrics` and `/model` of a consumer, which has no page.
 
 use std::{borrow::Cow, net::SocketAddr};
 
@@ -12,13 +12,14 @@ use serde_json::json;
 use stream_inference::{Supervisor, pipeline::Pulse};
 use tokio::sync::watch;
 
-use crate::{Metrics, ProbesConfig, Serving, StartError, cut_off_stalled, health};
+use crate::{Metrics, ModelControl, ProbesConfig, Serving, StartError, cut_off_stalled, health};
 
 /// Answers an orchestrator and Prometheus on [`ProbesConfig::health_port`]; without one, nobody.
 ///
 /// It needs no token, publishes nothing and tells no more than numbers.
 pub struct Probes {
     unready: watch::Sender<Unready>,
+    model: watch::Sender<Option<ModelControl>>,
     server: Option<Serving>,
     parts: Supervisor,
 }
@@ -31,6 +32,7 @@ struct State {
     metrics: Metrics,
     pulse: Pulse,
     unready: watch::Receiver<Unready>,
+    model: watch::Receiver<Option<ModelControl>>,
 }
 
 impl Probes {
@@ -45,10 +47,11 @@ impl Probes {
         parts: &Supervisor,
     ) -> Result<Self, StartError> {
         let (unready, readiness) = watch::channel(Some("it starts".into()));
-        let probes = Self { unready, server: None, parts: parts.clone() };
+        let (model, shown) = watch::channel(None);
+        let probes = Self { unready, model, server: None, parts: parts.clone() };
         let Some(port) = settings.health_port else { return Ok(probes) };
         let (metrics, pulse) = (Metrics::install(parts)?, pulse.clone());
-        let state = State { metrics, pulse, unready: readiness };
+        let state = State { metrics, pulse, unready: readiness, model: shown };
         let asked = SocketAddr::new(settings.bind, port);
         let server = HttpServer::new(move || app(state.clone()))
             .disable_signals()
@@ -66,6 +69,11 @@ impl Probes {
     /// Where it listens, if it does.
     pub fn address(&self) -> Option<SocketAddr> {
         self.server.as_ref().map(Serving::address)
+    }
+
+    /// Answers `/model` by this, and `/readyz` with what became of a model that was to serve.
+    pub fn shows(&self, model: ModelControl) {
+        self.model.send_replace(Some(model));
     }
 
     /// Says that model and broker are there: `/readyz` is green from now on.
@@ -110,6 +118,7 @@ fn app(
         .service(reading("/livez", live))
         .service(reading("/readyz", ready))
         .service(reading("/metrics", metrics))
+        .service(reading("/model", model))
         .default_service(web::to(missing))
 }
 
@@ -142,7 +151,14 @@ async fn live(state: web::Data<State>) -> HttpResponse {
 async fn ready(state: web::Data<State>) -> HttpResponse {
     let trouble = health::trouble(std::slice::from_ref(&state.pulse));
     match trouble.map(Cow::Owned).or_else(|| state.unready.borrow().clone()) {
-        None => HttpResponse::Ok().json(json!({ "status": "ready" })),
+        None => {
+            let mut body = json!({ "status": "ready" });
+            // The model before it goes on, and so nothing is red.
+            if let Some(trouble) = state.model.borrow().as_ref().and_then(ModelControl::trouble) {
+                body["model"] = trouble.into();
+            }
+            HttpResponse::Ok().json(body)
+        }
         Some(reason) => {
             let body = json!({ "status": "not ready", "reason": reason });
             HttpResponse::ServiceUnavailable().json(body)
@@ -154,6 +170,13 @@ async fn metrics(state: web::Data<State>) -> HttpResponse {
     // A stall is counted when it is seen.
     state.pulse.vitals();
     state.metrics.response()
+}
+
+async fn model(state: web::Data<State>) -> HttpResponse {
+    match &*state.model.borrow() {
+        Some(model) => HttpResponse::Ok().json(model.numbers()),
+        None => HttpResponse::NotFound().json(json!({ "error": "no model is loaded yet" })),
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +197,12 @@ mod tests {
         let (_recorder, metrics) = Metrics::on_a_thread();
         let (unready, readiness) = watch::channel(Some("it starts".into()));
         let pulse = Pulse::default();
-        let state = State { metrics, pulse: pulse.clone(), unready: readiness };
+        let state = State {
+            metrics,
+            pulse: pulse.clone(),
+            unready: readiness,
+            model: watch::channel(None).1,
+        };
         let service = init_service(app(state)).await;
         let status = async |path: &str| {
             call_service(&service, TestRequest::get().uri(path).to_request()).await.status()
@@ -211,7 +239,12 @@ mod tests {
         let (_recorder, metrics) = Metrics::on_a_thread();
         let (_unready, readiness) = watch::channel(None);
         let pulse = Pulse::new(Duration::ZERO);
-        let state = State { metrics, pulse: pulse.clone(), unready: readiness };
+        let state = State {
+            metrics,
+            pulse: pulse.clone(),
+            unready: readiness,
+            model: watch::channel(None).1,
+        };
         let service = init_service(app(state)).await;
         let ask = async |path: &str| {
             let answer = call_service(&service, TestRequest::get().uri(path).to_request()).await;
@@ -237,7 +270,12 @@ mod tests {
         let (_unready, readiness) = watch::channel(Some("it starts".into()));
         let pulse = Pulse::new(Duration::ZERO);
         metrics::with_local_recorder(&recorder, || pulse.measure("kafka"));
-        let state = State { metrics, pulse: pulse.clone(), unready: readiness };
+        let state = State {
+            metrics,
+            pulse: pulse.clone(),
+            unready: readiness,
+            model: watch::channel(None).1,
+        };
         let service = init_service(app(state)).await;
         let ask = async |path: &str| {
             let answer = call_service(&service, TestRequest::get().uri(path).to_request()).await;
@@ -252,6 +290,32 @@ mod tests {
         assert!(reason.contains("waits for database sqlite:results.db for 0 s"), "{reason}");
         drop(waiting);
         assert!(told(r#"fmnist_stalled{transport="kafka"} 0"#).await);
+    }
+
+    #[actix_web::test]
+    async fn a_model_that_is_not_taken_is_told_by_a_consumer_that_stays_ready() {
+        let (_recorder, metrics) = Metrics::on_a_thread();
+        let (shows, model) = watch::channel(None);
+        let state =
+            State { metrics, pulse: Pulse::default(), unready: watch::channel(None).1, model };
+        let service = init_service(app(state)).await;
+        let ask = async |path: &str| {
+            let answer = call_service(&service, TestRequest::get().uri(path).to_request()).await;
+            let (status, body) = (answer.status(), answer.map_into_boxed_body().into_body());
+            let body: Value = serde_json::from_slice(&to_bytes(body).await.unwrap()).unwrap();
+            (status, body)
+        };
+        assert_eq!(ask("/model").await.0, StatusCode::NOT_FOUND);
+        let control = crate::model::tests::control(&Supervisor::new());
+        shows.send_replace(Some(control.clone()));
+        assert_eq!(ask("/readyz").await.1, json!({ "status": "ready" }));
+        control.load(Some("cut.bin".into())).await.unwrap_err();
+        let (status, body) = ask("/readyz").await;
+        let said = "refused: cut.bin is not taken, and doubled 1 goes on: cut.bin is no model";
+        assert_eq!((status, &body["model"]), (StatusCode::OK, &said.into()));
+        let (status, body) = ask("/model").await;
+        assert_eq!((status, &body["model"]["version"]), (StatusCode::OK, &"1".into()));
+        assert_eq!(body["changes"][0]["change"], "refused");
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod kafka;
 mod operation;
 mod stdin;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -15,11 +15,13 @@ use stream_inference::{
     names,
     pipeline::Pipeline,
     predict::{ModelIdentity, PredictError, Predictor},
+    slot::ModelSlot,
 };
 
 use crate::{
-    Backfill, Config, ConfigError, Consumer, ConsumerArguments, Role, Survey, SurveyArguments,
-    Unread, config::check_kafka, failed, log_from_env, run_program, stderr, stdout,
+    Backfill, Config, ConfigError, Consumer, ConsumerArguments, ModelControl, Role, Survey,
+    SurveyArguments, Unread, config::check_kafka, failed, log_from_env, run_program, stderr,
+    stdout,
 };
 
 /// Between two attempts to load a model that is away: doubled from the first to the second.
@@ -36,7 +38,7 @@ const OF_THE_MACHINE: [&str; 3] =
 /// To be flattened into the arguments of a program.
 ///
 /// ```no_run
-/// use std::{process::ExitCode, time::Duration};
+/// use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 ///
 /// use clap::Parser;
 /// use service::{Stream, config::NoSettings};
@@ -96,13 +98,35 @@ impl Stream {
     /// configuration names none: `payments_stalled`, `payments.id`, `PAYMENTS_KAFKA__TOPIC`, `payments`.
     /// `load` makes the model and its format of the section `model`; where its error is
     /// [`PredictError::Unavailable`], it is asked again after a while, and nothing is received before.
+    ///
+    /// It is asked again at SIGHUP, and where the file `slot.watch` has another content; the model that it
+    /// makes then takes the place of the one in service, see [`ModelSlot`].
     pub fn run<S, P, C>(
         self,
         program: &str,
-        load: impl Fn(&S) -> anyhow::Result<(P, C)>,
+        load: impl Fn(&S) -> anyhow::Result<(P, C)> + Send + Sync + 'static,
     ) -> ExitCode
     where
-        S: Default + Serialize + DeserializeOwned,
+        S: Default + Serialize + DeserializeOwned + Send + Sync + 'static,
+        P: Predictor,
+        C: Codec<Input = P::Input, Output = P::Output>,
+    {
+        self.run_slot(program, load, |_, slot| Ok(slot))
+    }
+
+    /// As [`Stream::run`], with a slot that `prepare` gives its checks, its [`Golden`] samples, its
+    /// [`Drift`] or a candidate.
+    ///
+    /// [`Golden`]: stream_inference::slot::Golden
+    /// [`Drift`]: stream_inference::drift::Drift
+    pub fn run_slot<S, P, C>(
+        self,
+        program: &str,
+        load: impl Fn(&S) -> anyhow::Result<(P, C)> + Send + Sync + 'static,
+        prepare: impl FnOnce(&S, ModelSlot<P>) -> anyhow::Result<ModelSlot<P>>,
+    ) -> ExitCode
+    where
+        S: Default + Serialize + DeserializeOwned + Send + Sync + 'static,
         P: Predictor,
         C: Codec<Input = P::Input, Output = P::Output>,
     {
@@ -116,16 +140,17 @@ impl Stream {
                 Err(error) => failed(&error),
             };
         }
-        run_program(|parts| self.consume(load, parts))
+        run_program(|parts| self.consume(load, prepare, parts))
     }
 
     async fn consume<S, P, C>(
         self,
-        load: impl Fn(&S) -> anyhow::Result<(P, C)>,
+        load: impl Fn(&S) -> anyhow::Result<(P, C)> + Send + Sync + 'static,
+        prepare: impl FnOnce(&S, ModelSlot<P>) -> anyhow::Result<ModelSlot<P>>,
         parts: Supervisor,
     ) -> anyhow::Result<()>
     where
-        S: Default + Serialize + DeserializeOwned,
+        S: Default + Serialize + DeserializeOwned + Send + Sync + 'static,
         P: Predictor,
         C: Codec<Input = P::Input, Output = P::Output>,
     {
@@ -136,12 +161,16 @@ impl Stream {
         }
         let broker = self.broker(&config)?;
         self.refuse_what_is_without_effect(broker)?;
-        let settings = std::mem::take(&mut config.model);
-        let load = || tokio::task::block_in_place(|| load(&settings));
+        let settings = Arc::new(std::mem::take(&mut config.model));
+        let load = {
+            let settings = Arc::clone(&settings);
+            Arc::new(move || load(&settings))
+        };
+        let loaded = || tokio::task::block_in_place(|| load());
         let asked = &self.consumer.survey;
         let mut survey = Survey::default();
         if asked.check {
-            match load()
+            match loaded()
                 .and_then(|(model, codec)| broker.declare(&mut config, &codec).map(|()| model))
             {
                 Ok(model) => survey.found(format!("model {}", named(&model.identity()))),
@@ -155,9 +184,15 @@ impl Stream {
         let consumer = Consumer::start(&config.server, broker.name(), &parts)?;
         // Nothing is received before the model can answer.
         let (model, codec) = tokio::select! {
-            loaded = available(load, &consumer) => loaded?,
+            loaded = available(loaded, &consumer) => loaded?,
             _ = parts.ended() => return Ok(()),
         };
+        let slot = ModelSlot::new(model).with_probation(config.slot.probation_batches);
+        let model = prepare(&settings, slot)?;
+        let again = move |_: Option<&Path>| {
+            load().map(|(model, _)| model).map_err(|error| format!("{error:#}"))
+        };
+        consumer.probes().shows(ModelControl::start(&model, &config.slot, again, None, &parts)?);
         broker.declare(&mut config, &codec)?;
         if asked.create {
             broker.look_for(&config, &mut survey, asked).await;

@@ -29,11 +29,17 @@ pub enum FailPoint {
     InRevoke,
     /// The pipeline stops, with or without messages in flight.
     InDrain,
+    /// A model was verified and does not serve yet.
+    BeforeSwap,
+    /// A model serves, and nobody was told.
+    AfterSwap,
+    /// The model before it serves again.
+    AfterRollback,
 }
 
 impl FailPoint {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::AfterRecv,
         Self::AfterInfer,
         Self::AfterSink,
@@ -42,6 +48,9 @@ impl FailPoint {
         Self::AfterCommit,
         Self::InRevoke,
         Self::InDrain,
+        Self::BeforeSwap,
+        Self::AfterSwap,
+        Self::AfterRollback,
     ];
 
     /// Its name, such as `after_recv`.
@@ -55,6 +64,9 @@ impl FailPoint {
             Self::AfterCommit => "after_commit",
             Self::InRevoke => "in_revoke",
             Self::InDrain => "in_drain",
+            Self::BeforeSwap => "before_swap",
+            Self::AfterSwap => "after_swap",
+            Self::AfterRollback => "after_rollback",
         }
     }
 }

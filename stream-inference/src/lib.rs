@@ -62,6 +62,7 @@
 pub mod audit;
 pub mod batcher;
 pub mod codec;
+pub mod drift;
 #[cfg(feature = "fail-points")]
 pub mod fail_points;
 pub mod names;

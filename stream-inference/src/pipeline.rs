@@ -31,6 +31,7 @@ pub(crate) mod worker;
 use std::sync::Arc;
 
 pub use config::{BatchConfig, OnError, OnErrorAction, PipelineConfig};
+pub(crate) use meters::served_by;
 pub use pulse::{Pulse, Vitals, Waiting};
 pub use sink::{Answered, NoSink, Sink, SinkError};
 use tokio::sync::broadcast;

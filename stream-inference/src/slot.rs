@@ -26,42 +26,50 @@
 //! several batches that two models answered is handed back and comes again whole.
 
 mod golden;
+mod history;
+mod shadow;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 use std::{
-    collections::VecDeque,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard},
+    time::Instant,
 };
 
-use jiff::Timestamp;
-
 pub use golden::Golden;
+use history::History;
+pub use history::{Change, ChangeKind, describe};
+pub use shadow::{Difference, Shadow, ShadowReport};
 pub use watch::Watch;
 
-use crate::predict::{ModelIdentity, PredictError, Predictor, Served, checked};
+use crate::{
+    drift::Drift,
+    fail_point,
+    predict::{ModelIdentity, PredictError, Predictor, Served, checked},
+};
 
 /// Batches for which a new model is on probation, unless told otherwise.
 const PROBATION: usize = 100;
-/// Changes that are remembered.
-const REMEMBERED: usize = 32;
 
 /// Whether the second may follow the first: the reason why not.
 type Check<P> = dyn Fn(&P, &P) -> Result<(), String> + Send + Sync;
 
 /// A [`Predictor`] whose model can be exchanged. Clones are the same slot.
-pub struct ModelSlot<P>(Arc<Slot<P>>);
+pub struct ModelSlot<P: Predictor>(Arc<Slot<P>>);
 
-struct Slot<P> {
+struct Slot<P: Predictor> {
     serving: RwLock<Serving<P>>,
     /// Held while a model is verified and put in, one after the other; a batch never waits for it.
     swapping: Mutex<()>,
-    changes: Mutex<VecDeque<Change>>,
+    history: History,
     check: Option<Box<Check<P>>>,
     probation: usize,
+    drift: Option<Drift<P>>,
+    candidate: RwLock<Option<Arc<shadow::Candidate<P>>>>,
 }
 
 struct Serving<P> {
@@ -69,31 +77,6 @@ struct Serving<P> {
     previous: Option<Arc<P>>,
     /// Batches that the current model still has to answer before its predecessor stands by no longer.
     on_probation: usize,
-}
-
-/// What became of the model in service, or was to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// When.
-    pub at: Timestamp,
-    /// The model that served before.
-    pub from: Arc<ModelIdentity>,
-    /// The model that serves since; of a refusal, that was refused.
-    pub to: Arc<ModelIdentity>,
-    /// What happened.
-    pub kind: ChangeKind,
-}
-
-/// See [`Change::kind`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ChangeKind {
-    /// It was verified, and serves.
-    Swapped,
-    /// It was not taken, for this reason; the model before it goes on.
-    Refused(String),
-    /// The model before it serves again, for this reason.
-    RolledBack(String),
 }
 
 /// Why the model in service stays.
@@ -110,9 +93,25 @@ pub enum SwapError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file is no model, or can't be read.
+    #[error("{file} is not taken, and {from} goes on: {reason}")]
+    Unreadable {
+        /// Name and version of the model that serves.
+        from: String,
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// There was no model before the present one, or it has been gone back to.
     #[error("there is no model to go back to; {current} goes on")]
     NoPredecessor {
+        /// Name and version of the model that serves.
+        current: String,
+    },
+    /// No model is a candidate.
+    #[error("there is no candidate to put into service; {current} goes on")]
+    NoCandidate {
         /// Name and version of the model that serves.
         current: String,
     },
@@ -126,9 +125,11 @@ impl<P: Predictor> ModelSlot<P> {
         Self(Arc::new(Slot {
             serving: RwLock::new(serving),
             swapping: Mutex::default(),
-            changes: Mutex::default(),
+            history: History::default(),
             check: None,
             probation: PROBATION,
+            drift: None,
+            candidate: RwLock::default(),
         }))
     }
 
@@ -157,31 +158,81 @@ impl<P: Predictor> ModelSlot<P> {
         self
     }
 
+    /// Compares what is answered with the baseline of the model in service, see [`Drift`].
+    ///
+    /// # Panics
+    /// As [`ModelSlot::with_check`].
+    #[must_use]
+    pub fn with_drift(mut self, drift: Drift<P>) -> Self {
+        self.unshared().drift = Some(drift);
+        self
+    }
+
     fn unshared(&mut self) -> &mut Slot<P> {
         Arc::get_mut(&mut self.0).expect("a slot is set up before it is cloned")
     }
 
-    /// Warms `next` up, checks it and puts it into service: from the next batch on it answers. Answers the
-    /// identity of the model before it, which is kept to be gone back to. Blocks for as long as the verification takes; batches go on.
+    /// Warms `next` up, checks it and puts it into service: from the next batch on it answers. Returns the
+    /// identity of the model before it, which is kept to be gone back to. Blocks for as long as the
+    /// verification takes; batches go on.
     ///
     /// # Errors
     /// [`SwapError::Refused`]; the model in service goes on.
     pub fn swap(&self, next: P) -> Result<Arc<ModelIdentity>, SwapError> {
         let _one_at_a_time = self.0.swapping.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, to) = (self.current(), next.identity());
+        self.put(Arc::new(next))
+    }
+
+    /// As [`ModelSlot::swap`], with what `load` makes of a file.
+    ///
+    /// # Errors
+    /// [`SwapError::Unreadable`] and [`SwapError::Refused`]; the model in service goes on.
+    pub fn swap_file(
+        &self,
+        path: &Path,
+        load: impl FnOnce(&Path) -> Result<P, String>,
+    ) -> Result<Arc<ModelIdentity>, SwapError> {
+        let _one_at_a_time = self.0.swapping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put(Arc::new(self.read(path, load)?))
+    }
+
+    /// What `load` makes of a file; a refusal is remembered.
+    fn read(
+        &self,
+        path: &Path,
+        load: impl FnOnce(&Path) -> Result<P, String>,
+    ) -> Result<P, SwapError> {
+        shielded(|| load(path)).and_then(|loaded| loaded).map_err(|reason| {
+            let (from, file) = (self.identity(), path.display().to_string());
+            let error = SwapError::Unreadable { from: named(&from), file: file.clone(), reason };
+            tracing::error!("{error}");
+            self.0.history.add(from, None, ChangeKind::Refused(error.to_string()));
+            error
+        })
+    }
+
+    /// Whether `next` may follow the model in service; a refusal is remembered.
+    fn admit(&self, next: &P) -> Result<(), SwapError> {
+        let before = self.current();
         let verified = shielded(|| {
             next.warm_up().map_err(|error| error.to_string())?;
-            self.0.check.as_ref().map_or(Ok(()), |check| check(&before, &next))
+            self.0.check.as_ref().map_or(Ok(()), |check| check(&before, next))
         });
-        if let Err(reason) = verified.and_then(|verified| verified) {
-            let from = before.identity();
-            tracing::error!(from = %named(&from), to = %named(&to), reason, "the model is not taken");
+        verified.and_then(|verified| verified).map_err(|reason| {
+            let (from, to) = (before.identity(), next.identity());
             let error =
                 SwapError::Refused { from: named(&from), to: named(&to), reason: reason.clone() };
-            self.remember(from, to, ChangeKind::Refused(reason));
-            return Err(error);
-        }
-        let next = Arc::new(next);
+            tracing::error!("{error}");
+            self.0.history.add(from, Some(to), ChangeKind::Refused(reason));
+            error
+        })
+    }
+
+    /// Verifies the model and exchanges the pointer; for one caller at a time.
+    fn put(&self, next: Arc<P>) -> Result<Arc<ModelIdentity>, SwapError> {
+        self.admit(&next)?;
+        let to = next.identity();
+        fail_point!(BeforeSwap);
         // The model before last is freed after the lock: batches wait for that one, and not for it.
         let (before, _before_last) = {
             let mut serving = self.0.serving.write().unwrap_or_else(PoisonError::into_inner);
@@ -194,13 +245,14 @@ impl<P: Predictor> ModelSlot<P> {
                 false => (before, None),
             }
         };
+        fail_point!(AfterSwap);
         let from = before.identity();
         tracing::info!(from = %named(&from), to = %named(&to), "the model is exchanged");
-        self.remember(Arc::clone(&from), to, ChangeKind::Swapped);
+        self.0.history.add(Arc::clone(&from), Some(to), ChangeKind::Swapped);
         Ok(from)
     }
 
-    /// Puts the last good model before the present one into service again, by hand. Answers the identity
+    /// Puts the last good model before the present one into service again, by hand. Returns the identity
     /// of the one that served.
     ///
     /// # Errors
@@ -216,7 +268,17 @@ impl<P: Predictor> ModelSlot<P> {
 
     /// The latest changes, the oldest first: swaps, refusals, rollbacks, with their reasons.
     pub fn changes_so_far(&self) -> Vec<Change> {
-        self.changes().iter().cloned().collect()
+        self.0.history.changes()
+    }
+
+    /// Batches that the model in service still has to answer until its predecessor stands by no longer.
+    pub fn on_probation(&self) -> usize {
+        self.serving().on_probation
+    }
+
+    /// How far what is answered has moved from the baseline, where it is looked at.
+    pub fn drift(&self) -> Option<&Drift<P>> {
+        self.0.drift.as_ref()
     }
 
     /// The model that serves, for what is asked of it besides.
@@ -238,26 +300,14 @@ impl<P: Predictor> ModelSlot<P> {
         };
         let from = current.identity();
         tracing::error!(from = %named(&from), to = %named(&to), reason, "the model is taken back");
-        self.remember(from, to, ChangeKind::RolledBack(reason.to_owned()));
+        self.0.history.add(from, Some(to), ChangeKind::RolledBack(reason.to_owned()));
+        fail_point!(AfterRollback);
         true
-    }
-
-    fn remember(&self, from: Arc<ModelIdentity>, to: Arc<ModelIdentity>, kind: ChangeKind) {
-        let mut changes = self.changes();
-        if changes.len() == REMEMBERED {
-            changes.pop_front();
-        }
-        changes.push_back(Change { at: Timestamp::now(), from, to, kind });
     }
 
     fn serving(&self) -> RwLockReadGuard<'_, Serving<P>> {
         // Nothing under the lock panics.
         self.0.serving.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn changes(&self) -> MutexGuard<'_, VecDeque<Change>> {
-        // Nothing under the lock panics.
-        self.0.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes note that this model answered a batch on probation.
@@ -269,7 +319,7 @@ impl<P: Predictor> ModelSlot<P> {
     }
 }
 
-impl<P> Clone for ModelSlot<P> {
+impl<P: Predictor> Clone for ModelSlot<P> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -298,6 +348,24 @@ impl<P: Predictor> Predictor for ModelSlot<P> {
     }
 
     fn serve(&self, batch: &[P::Input]) -> Result<Served<P::Output>, PredictError> {
+        let candidate = self.candidate();
+        let _busy = candidate.as_ref().map(|candidate| candidate.keep_off());
+        let begun = Instant::now();
+        let (served, model) = self.answer(batch)?;
+        if let Some(candidate) = candidate {
+            candidate.offer(batch, &served.outputs, begun.elapsed());
+        }
+        if let Some(drift) = &self.0.drift {
+            drift.observe(&*model, batch, &served);
+        }
+        Ok(served)
+    }
+}
+
+impl<P: Predictor> ModelSlot<P> {
+    /// What is served, and by whom.
+    #[expect(clippy::type_complexity, reason = "an answer and its author")]
+    fn answer(&self, batch: &[P::Input]) -> Result<(Served<P::Output>, Arc<P>), PredictError> {
         let (current, previous) = {
             let serving = self.serving();
             let previous = match serving.on_probation {
@@ -307,11 +375,13 @@ impl<P: Predictor> Predictor for ModelSlot<P> {
             (Arc::clone(&serving.current), previous)
         };
         // Verified here, by the model that answered: another may serve by the time that anybody asks.
-        let Some(previous) = previous else { return checked(&*current, batch) };
+        let Some(previous) = previous else {
+            return checked(&*current, batch).map(|served| (served, current));
+        };
         let failure = match shielded(|| checked(&*current, batch)) {
             Ok(Ok(served)) => {
                 self.answered(&current);
-                return Ok(served);
+                return Ok((served, current));
             }
             Ok(Err(error)) => error,
             Err(panic) => PredictError::from(panic),
@@ -323,15 +393,15 @@ impl<P: Predictor> Predictor for ModelSlot<P> {
                 if !matches!(failure, PredictError::Unavailable { .. }) {
                     self.go_back(&current, &failure.to_string());
                 }
-                Ok(served)
+                Ok((served, previous))
             }
             Ok(Err(_)) | Err(_) => Err(failure),
         }
     }
 }
 
-/// What `f` answers, or what its panic says.
-fn shielded<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+/// What `f` returns, or what its panic says.
+pub(crate) fn shielded<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|panic| {
         let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let said = said.or_else(|| panic.downcast_ref::<String>().cloned());

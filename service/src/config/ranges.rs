@@ -25,6 +25,11 @@ pub const BATCHES: [Range; 9] = [
 pub const PROBES: [Range; 2] =
     [("server.health_port", 0..=65_535), ("server.write_timeout_ms", 1..=600_000)];
 
+/// What [`SlotConfig::watch_ms`](crate::SlotConfig::watch_ms) may be.
+pub const WATCH_MS: RangeInclusive<u64> = 100..=86_400_000;
+/// What [`SlotConfig::probation_batches`](crate::SlotConfig::probation_batches) may be.
+pub const PROBATION_BATCHES: RangeInclusive<u64> = 0..=1_000_000;
+
 /// Refuses a number outside of its range; what is no number is left to the types.
 pub(super) fn check(
     ranges: &[Range],

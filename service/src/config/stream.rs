@@ -4,7 +4,11 @@ use stream_inference::{
     pipeline::{BatchConfig, OnError, PipelineConfig},
 };
 
-use super::{BATCHES, ConfigError, Document, Origins, PROBES, ProbesConfig, Range};
+use super::{
+    BATCHES, ConfigError, Document, Origins, PROBATION_BATCHES, PROBES, ProbesConfig, Range,
+    WATCH_MS,
+};
+use crate::SlotConfig;
 
 /// What any program that answers a stream can be told; `model` is a section of the program's own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -17,6 +21,8 @@ pub struct Config<S: Default> {
     pub pubsub: transport_pubsub::PubSubConfig,
     /// What the model needs.
     pub model: S,
+    /// How the model is exchanged.
+    pub slot: SlotConfig,
     /// How messages are gathered.
     pub batch: BatchConfig,
     /// What becomes of messages without an answer.
@@ -55,6 +61,7 @@ impl<S: Default> Default for Config<S> {
                 ..transport_pubsub::PubSubConfig::default()
             },
             model: S::default(),
+            slot: SlotConfig::default(),
             batch: BatchConfig::default(),
             on_error: OnError::default(),
             server: ProbesConfig::default(),
@@ -94,7 +101,8 @@ impl<S: Default + Serialize + serde::de::DeserializeOwned> Document for Config<S
     const OWN: Option<&str> = Some("model");
 
     fn ranges() -> Vec<Range> {
-        [&BATCHES[..], &PROBES].concat()
+        let slot = [("slot.watch_ms", WATCH_MS), ("slot.probation_batches", PROBATION_BATCHES)];
+        [&BATCHES[..], &PROBES, &slot].concat()
     }
 
     fn origins(&self) -> &Origins {
@@ -110,6 +118,7 @@ impl<S: Default + Serialize + serde::de::DeserializeOwned> Document for Config<S
         expect(unused_variables, reason = "they name its emulator")
     )]
     fn settle(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
+        drop(self.slot.watch.take_if(|path| path.as_os_str().is_empty()));
         super::check_kafka(&mut self.kafka, &self.origins)?;
         #[cfg(feature = "pubsub")]
         {

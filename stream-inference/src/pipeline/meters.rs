@@ -1,7 +1,10 @@
 //! What a pipeline counts and times, through the facade of the crate `metrics`: a program that
 //! installs no recorder pays a branch a batch.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
@@ -16,7 +19,9 @@ pub(super) struct Meters {
     received: Counter,
     settled: [Counter; 6],
     dead_letters: [Counter; Stage::ALL.len()],
-    inputs: Counter,
+    /// Of the model that answered last.
+    inputs: Mutex<(Arc<ModelIdentity>, Counter)>,
+    transport: String,
     batch_inputs: Histogram,
     queue: Histogram,
     decode: [Histogram; 2],
@@ -32,7 +37,7 @@ pub(super) struct Meters {
 
 impl Meters {
     /// Registers every series with the present recorder, so that each is there from the start.
-    pub(super) fn new(transport: &str, model: &ModelIdentity) -> Self {
+    pub(super) fn new(transport: &str, model: &Arc<ModelIdentity>) -> Self {
         describe();
         let own = |more: &[(&'static str, &str)]| {
             let pairs = [("transport", transport)].into_iter().chain(more.iter().copied());
@@ -46,21 +51,13 @@ impl Meters {
         };
         let stage = |stage| histogram!(names::metric("stage_seconds"), own(&[("stage", stage)]));
         let kserve = |name: &'static str| histogram!(name, "model_name" => model.name.clone());
-        gauge!(
-            names::metric("model_info"),
-            "model_name" => model.name.clone(),
-            "model_version" => model.version.clone(),
-            "sha256" => model.sha256.clone(),
-        )
-        .set(1);
+        served_by(model).set(1);
         Self {
             received: counter!(names::metric("messages_received_total"), own(&[])),
             settled: OUTCOMES.map(settled),
             dead_letters: Stage::ALL.map(dead),
-            inputs: counter!(
-                names::metric(&format!("{}_total", names::inputs())),
-                own(&[("model_name", &model.name)])
-            ),
+            inputs: Mutex::new((Arc::clone(model), inputs_of(transport, model))),
+            transport: transport.to_owned(),
             batch_inputs: histogram!(
                 names::metric(&format!("batch_{}", names::inputs())),
                 own(&[])
@@ -94,11 +91,21 @@ impl Meters {
     }
 
     /// A batch of inputs waited since `decoded`, and was answered just now within `took`.
-    pub(super) fn inferred(&self, inputs: usize, decoded: Instant, took: Duration) {
+    pub(super) fn inferred(
+        &self,
+        inputs: usize,
+        model: &Arc<ModelIdentity>,
+        decoded: Instant,
+        took: Duration,
+    ) {
         self.batch.record(decoded.elapsed().saturating_sub(took));
         self.infer.iter().for_each(|histogram| histogram.record(took));
-        self.inputs.increment(inputs as u64);
         self.batch_inputs.record(inputs as f64);
+        let mut counted = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.0.name != model.name {
+            *counted = (Arc::clone(model), inputs_of(&self.transport, model));
+        }
+        counted.1.increment(inputs as u64);
     }
 
     pub(super) fn encoded(&self, took: Duration) {
@@ -134,6 +141,24 @@ impl Meters {
     pub(super) fn retried(&self, messages: usize) {
         self.settled[RETRIED].increment(messages as u64);
     }
+}
+
+/// 1 for the model that answers, 0 for one that did.
+pub(crate) fn served_by(model: &ModelIdentity) -> Gauge {
+    gauge!(
+        names::metric("model_info"),
+        "model_name" => model.name.clone(),
+        "model_version" => model.version.clone(),
+        "sha256" => model.sha256.clone(),
+    )
+}
+
+fn inputs_of(transport: &str, model: &ModelIdentity) -> Counter {
+    counter!(
+        names::metric(&format!("{}_total", names::inputs())),
+        "transport" => transport.to_owned(),
+        "model_name" => model.name.clone(),
+    )
 }
 
 /// The label `outcome`, in the order of [`Settlement`]'s fields.
@@ -197,7 +222,10 @@ fn describe() {
         names::metric("in_flight_bytes"),
         "What they take: keys, headers, payloads, unpacked inputs."
     );
-    describe_gauge!(names::metric("model_info"), "The model that answers; always 1.");
+    describe_gauge!(
+        names::metric("model_info"),
+        "1 for the model that answers, 0 for one that did."
+    );
     describe_histogram!("request_preprocess_seconds", "KServe's name of the stage decode.");
     describe_histogram!("request_predict_seconds", "KServe's name of the stage infer.");
     describe_histogram!("request_postprocess_seconds", "KServe's name of the stage encode.");

@@ -58,8 +58,9 @@ pub(super) fn is_planted(fault: Fault) -> bool {
 }
 
 /// Nobody records here; made once, because a schedule takes less time than they do.
-static METERS: LazyLock<Arc<Meters>> =
-    LazyLock::new(|| Arc::new(Meters::new("simulated", &ModelIdentity::of_code("first", "0"))));
+static METERS: LazyLock<Arc<Meters>> = LazyLock::new(|| {
+    Arc::new(Meters::new("simulated", &Arc::new(ModelIdentity::of_code("first", "0"))))
+});
 
 /// Answers the input; 255 is never answered, 254 not at the first time. Is exchanged at times, and away.
 struct Model(World);

@@ -146,7 +146,7 @@ pub(super) fn inference<P: Predictor>(
                 }
             }
         };
-        meters.inferred(inferred.answers.len(), batch.since, inferred.took);
+        meters.inferred(inferred.answers.len(), &inferred.model, batch.since, inferred.took);
         Some(inferred)
     })
 }

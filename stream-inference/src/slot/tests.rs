@@ -154,6 +154,111 @@ fn a_model_that_was_on_probation_itself_is_not_gone_back_to() {
     assert_eq!((&*served.outputs, &*served.model.version), (&[8.0][..], "1"));
 }
 
+/// Waits for what the candidate's thread does.
+fn until(mut is_so: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "it does not come");
+        thread::yield_now();
+    }
+}
+
+fn by_size() -> Shadow<Model> {
+    Shadow::by(|answer: &f64| if *answer < 10.0 { "small" } else { "large" }.to_owned())
+}
+
+#[test]
+fn a_candidate_is_compared_behind_the_answers_and_put_into_service_when_it_is_told() {
+    let slot = ModelSlot::new(model("1", doubles));
+    let none = "there is no candidate to put into service; rule 1 goes on";
+    assert_eq!(slot.promote().unwrap_err().to_string(), none);
+    let candidate = model("2", |x| if x < 0.0 { panic!("on purpose") } else { Ok(4.0 * x) });
+    slot.shadow(candidate, by_size().with_share(1.0)).unwrap();
+    let report = || slot.shadow_report().unwrap();
+    for (batch, compared) in [(vec![1.0, 3.0, 6.0], 3), (vec![4.0; 70], 73)] {
+        let served = slot.serve(&batch).unwrap();
+        assert_eq!(served.outputs, batch.iter().map(|x| 2.0 * x).collect::<Vec<_>>());
+        assert_eq!(served.model.version, "1");
+        until(|| report().compared == compared);
+    }
+    let found = report();
+    assert_eq!((found.agreed, found.failed, found.skipped), (2, 0, 0));
+    assert_eq!(found.agreement(), Some(2.0 / 73.0));
+    assert!(found.time_ratio().is_some_and(|ratio| ratio > 0.0));
+    assert_eq!(found.disagreements[&["small".to_owned(), "large".to_owned()]], 71);
+    // The latest of them are kept, and no more.
+    assert_eq!((found.differences.len(), found.differences[0].input), (24, 4.0));
+    assert_eq!(slot.promote().unwrap().version, "1");
+    assert_eq!(
+        (slot.identity().version.clone(), slot.shadow_report().is_none()),
+        ("2".into(), true)
+    );
+    assert_eq!(slot.roll_back("not yet").unwrap().version, "2");
+}
+
+#[test]
+fn a_candidate_that_fails_or_panics_costs_no_answer_and_one_that_is_wrong_is_none() {
+    let golden = Golden::of(&model("1", doubles), vec![1.0]).unwrap();
+    let slot =
+        ModelSlot::new(model("1", doubles)).with_check(move |_, next| golden.check(next, 1e-6));
+    let refused = slot.shadow(model("2", |_| Ok(0.0)), by_size()).unwrap_err().to_string();
+    assert!(refused.starts_with("the model rule 2 is not taken"), "{refused}");
+    assert!(slot.shadow_report().is_none());
+    for rule in
+        [(|x| if x > 5.0 { Err("no".to_owned().into()) } else { Ok(2.0 * x) }) as Rule, |x| {
+            if x > 5.0 { panic!("on purpose") } else { Ok(2.0 * x) }
+        }]
+    {
+        slot.shadow(model("2", rule), by_size().with_share(1.0)).unwrap();
+        assert_eq!(slot.predict(&[6.0]).unwrap(), [12.0]);
+        until(|| slot.shadow_report().unwrap().failed == 1);
+        assert_eq!(slot.predict(&[1.0]).unwrap(), [2.0]);
+        until(|| slot.shadow_report().unwrap().agreed == 1);
+    }
+    // Nor does what names the classes.
+    slot.shadow(model("2", doubles), Shadow::by(|_| panic!("on purpose")).with_share(1.0)).unwrap();
+    assert_eq!(slot.predict(&[1.0]).unwrap(), [2.0]);
+    slot.dismiss();
+    assert!(slot.shadow_report().is_none());
+}
+
+#[test]
+fn a_candidate_is_given_its_share_of_the_batches_and_none_that_it_has_no_time_for() {
+    let slot = ModelSlot::new(model("1", doubles));
+    slot.shadow(model("2", doubles), by_size().with_share(0.25)).unwrap();
+    for batch in 0..40 {
+        slot.predict(&[1.0, 2.0]).unwrap();
+        let due = 2 * ((batch + 1) / 4);
+        until(|| slot.shadow_report().unwrap().compared == due);
+    }
+    // While the model in service computes, the candidate waits, and what it has no room for goes by.
+    let busy = slot.candidate().unwrap().keep_off();
+    for _ in 0..40 {
+        slot.predict(&[1.0, 2.0]).unwrap();
+    }
+    let report = slot.shadow_report().unwrap();
+    assert_eq!(report.compared, 20);
+    assert!(report.skipped >= 2 * (10 - 3), "{}", report.skipped);
+    drop(busy);
+    until(|| {
+        let report = slot.shadow_report().unwrap();
+        report.compared + report.skipped == 40
+    });
+}
+
+#[test]
+fn a_file_that_is_no_model_is_remembered_with_its_reason_and_changes_nothing() {
+    let slot = ModelSlot::new(model("1", doubles));
+    let path = std::path::Path::new("models/cut.bin");
+    let error = slot.swap_file(path, |_| Err("it ends at byte 7".to_owned())).unwrap_err();
+    let said = "models/cut.bin is not taken, and rule 1 goes on: it ends at byte 7";
+    assert_eq!(error.to_string(), said);
+    let change = slot.changes_so_far().pop().unwrap();
+    assert_eq!((change.to, change.kind), (None, ChangeKind::Refused(said.to_owned())));
+    assert!(slot.swap_file(path, |_| panic!("on purpose")).is_err());
+    assert_eq!(slot.predict(&[2.0]).unwrap(), [4.0]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_swaps_under_load_lose_and_double_nothing_and_no_message_is_of_two_models() {
     const MESSAGES: usize = 2_000;

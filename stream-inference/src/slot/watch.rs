@@ -94,15 +94,8 @@ fn look<P: Predictor>(
         return true;
     }
     seen.taken = Some(found);
-    let loaded = super::shielded(|| load(path)).and_then(|loaded| loaded);
-    match loaded {
-        // A refusal is in the log already.
-        Ok(model) => drop(slot.swap(model)),
-        Err(reason) => {
-            let path = path.display();
-            tracing::error!(%path, reason, "the model's file can't be loaded; the model in service goes on");
-        }
-    }
+    // A refusal is in the log and the history already.
+    drop(slot.swap_file(path, load));
     true
 }
 
@@ -170,7 +163,9 @@ mod tests {
         assert_eq!(answers(), 3.25);
         fs::write(&path, "three").unwrap();
         assert!(look() && look() && look());
-        assert_eq!((answers(), slot.changes_so_far().len()), (3.25, 1));
+        let reason = slot.changes_so_far().pop().unwrap().kind.reason().map(str::to_owned).unwrap();
+        assert!(reason.ends_with("scaled 1 goes on: \"three\" is no number"), "{reason}");
+        assert_eq!((answers(), slot.changes_so_far().len()), (3.25, 2));
         fs::remove_file(&path).unwrap();
         assert!(look());
         assert_eq!(answers(), 3.25);

@@ -20,6 +20,10 @@ struct Arguments {
     /// The configuration, as config.example.json
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Replay results of this model, too: a built-in one or a weights file that served in the window. May
+    /// be said again
+    #[arg(long, value_name = "NAME|FILE", requires = "replay")]
+    model: Vec<String>,
     #[command(flatten)]
     audit: AuditArguments,
 }
@@ -29,9 +33,11 @@ const EXAMPLES: &str = "Examples:
       --from 2026-11-25T10:00:00Z --to 2026-11-25T11:00:00Z
   cargo run --release --example audit -- --config config.json \\
       --from 2026-11-25T10:00:00Z --to 2026-11-25T11:00:00Z --replay --json audit.json
+  cargo run --release --example audit -- --config config.json \
+      --from 2026-11-25T10:00:00Z --to 2026-11-25T11:00:00Z --replay --model old.safetensors
 
 Results are read from --from to the present end, so wait until the window's messages are answered.
---replay needs the model, the engine and the test set that the results were made with, and the
+--replay needs the models, the engine and the test set that the results were made with, and the
 same kind of processor.
 
 Exit codes: 0 every message has exactly one end and every replay agrees, 1 an error, 2 wrong
@@ -47,10 +53,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn audit(Arguments { config, audit }: &Arguments) -> anyhow::Result<bool> {
+async fn audit(Arguments { config, model, audit }: &Arguments) -> anyhow::Result<bool> {
     let config = Config::from_env(config.as_deref())?;
     let mut replay = match audit.replay {
-        true => Some(Replay::new(prepare(&config).await?)),
+        true => {
+            let others = model.iter().map(|name| config.model.open(name));
+            let others = others.collect::<Result<Vec<_>, _>>()?;
+            Some(Replay::new(prepare(&config).await?, others))
+        }
         false => None,
     };
     let id = |message: &fmnist_core::transport::Outbound| {
@@ -67,7 +77,7 @@ async fn audit(Arguments { config, audit }: &Arguments) -> anyhow::Result<bool> 
     print_account(&account, "missing")?;
     if let Some(replay) = &replay {
         print_line(format_args!("replay: {} results agree bit for bit", replay.agreed))?;
-        print_ids("not replayed, another model", &replay.other_models)?;
+        print_ids("not replayed, of a model that --model does not name", &replay.other_models)?;
         print_ids("different", &replay.different)?;
     }
     let agrees = replay.as_ref().is_none_or(Replay::agrees);

@@ -8,7 +8,7 @@ use std::{process::ExitCode, sync::Arc};
 use anyhow::{Context, bail};
 use clap::Parser;
 use fmnist_core::{
-    Batcher, Classifier, Supervisor,
+    Batcher, ClassifierSlot, Supervisor,
     message::{Requests, ResultRecord},
     pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::Transport,
@@ -90,13 +90,16 @@ async fn demonstrate(arguments: Arguments, parts: Supervisor) -> anyhow::Result<
         prepared.database = prepared.database.map(|database| database.with_run(run));
     }
     // Requests and both streams share batches.
-    let model = Arc::new(Batcher::new(Classifier::clone(&prepared.model), &config.batch));
+    let metrics = Metrics::install(&parts)?;
+    let (slot, control) = prepared.operate(&config, &parts).await?;
+    let model = Arc::new(Batcher::new(slot, &config.batch));
 
     let traces = Traces::from_env();
     let (results, _) = broadcast::channel(LIVE_RESULTS);
     let mut frontend = Frontend::new(config.server.clone())
-        .with_metrics(Metrics::install(&parts)?)
+        .with_metrics(metrics)
         .with_model(model.clone())
+        .with_control(control)
         .with_batch(&config.batch)
         .with_test_set(&prepared.test_set)
         .with_results(results.clone());
@@ -238,7 +241,7 @@ async fn connect_pubsub(config: &Config) -> anyhow::Result<Option<(Broker, PubSu
 
 /// What the consumers of the demo share.
 struct Consumer {
-    model: Arc<Batcher<Classifier>>,
+    model: Arc<Batcher<ClassifierSlot>>,
     prepared: Prepared,
     requests: Requests,
     settings: PipelineConfig,

@@ -47,6 +47,8 @@ async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> 
     };
     let consumer = Consumer::start(&config.server.probes(), "kafka", &parts)?;
     let requests = prepared.requests(&config);
+    let (model, control) = prepared.operate(&config, &parts).await?;
+    consumer.probes().shows(control);
     let database = wait_for(prepared.database, &consumer).await?;
     let end = arguments.backfill.prepare(&mut config.kafka).await?;
     let transport = KafkaTransport::connect_until(&config.kafka, end.spans()).await?;
@@ -64,6 +66,6 @@ async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> 
     let is_record = record_only && database.is_none();
     let console = Console::from_env(prepared.is_synthetic).as_record(is_record);
     let pipeline =
-        Pipeline::new(transport, prepared.model, requests, settings).with_sink((database, console));
+        Pipeline::new(transport, model, requests, settings).with_sink((database, console));
     end.reached_by(consumer, pipeline, shutdown).await
 }

@@ -44,6 +44,8 @@ async fn consume(arguments: ConsumerArguments, parts: Supervisor) -> anyhow::Res
     };
     let consumer = Consumer::start(&config.server.probes(), "pubsub", &parts)?;
     let requests = prepared.requests(&config);
+    let (model, control) = prepared.operate(&config, &parts).await?;
+    consumer.probes().shows(control);
     let database = wait_for(prepared.database, &consumer).await?;
     let transport = PubSubTransport::connect_within(&config.pubsub, &config.batch).await?;
     let transport = transport.with_pulse(consumer.pulse());
@@ -55,7 +57,7 @@ async fn consume(arguments: ConsumerArguments, parts: Supervisor) -> anyhow::Res
     let is_record = record_only && database.is_none();
     let console = Console::from_env(prepared.is_synthetic).as_record(is_record);
     let pipeline =
-        Pipeline::new(transport, prepared.model, requests, settings).with_sink((database, console));
+        Pipeline::new(transport, model, requests, settings).with_sink((database, console));
     let report = consumer.run(pipeline, shutdown).await;
     stdout().line("ending stream...");
     ended(&report?)

@@ -11,18 +11,20 @@ use crate::Prepared;
 /// The same engine gives the same bits on the same kind of processor, however images are batched.
 pub struct Replay {
     prepared: Prepared,
+    /// What served beside the configured model.
+    others: Vec<Classifier>,
     /// Results, or parts of results, that are the same to the last bit.
     pub agreed: usize,
-    /// Ids of results of a model that is not the configured one, by its SHA-256.
+    /// Ids of results of a model that is not here, by its SHA-256.
     pub other_models: Vec<String>,
     /// Ids of results that come out differently.
     pub different: Vec<String>,
 }
 
 impl Replay {
-    /// A replay with this model and test set.
-    pub const fn new(prepared: Prepared) -> Self {
-        Self { prepared, agreed: 0, other_models: Vec::new(), different: Vec::new() }
+    /// A replay with this model and test set, and with the models that served beside that one.
+    pub const fn new(prepared: Prepared, others: Vec<Classifier>) -> Self {
+        Self { prepared, others, agreed: 0, other_models: Vec::new(), different: Vec::new() }
     }
 
     /// Whether everything was replayed and agreed.
@@ -35,11 +37,12 @@ impl Replay {
     /// # Errors
     /// If the model fails on images that it answered before.
     pub fn compare(&mut self, input: &Outbound, result: &ResultRecord) -> anyhow::Result<()> {
-        let model = &*self.prepared.model;
-        if result.model.sha256 != model.identity().sha256 {
+        let mut models = [&self.prepared.model].into_iter().chain(&self.others);
+        let Some(model) = models.find(|model| model.identity().sha256 == result.model.sha256)
+        else {
             self.other_models.push(result.id.clone());
             return Ok(());
-        }
+        };
         let test_images = &self.prepared.test_set.images;
         let agrees = match decode(&input.attributes, &input.payload, test_images.len()) {
             Ok(request) => agrees(model, &request, test_images, result)?,

@@ -1,18 +1,20 @@
 use std::sync::Arc;
 
 use fmnist_core::{
-    Classifier,
+    Classifier, ClassifierSlot, Supervisor,
     dataset::{Dataset, Origin},
     message::Requests,
 };
-use frontend_actix::{BrokerKind, Config, needs};
-use service::{Consumer, ConsumerArguments, Role, Survey, config::Document, stderr, stdout};
+use frontend_actix::{BrokerKind, Config, needs, operate};
+use service::{
+    Consumer, ConsumerArguments, ModelControl, Role, Survey, config::Document, stderr, stdout,
+};
 use sink_sql::Database;
 
 /// What is ready before anything is received.
 pub struct Prepared {
     /// The model, loaded and checked.
-    pub model: Arc<Classifier>,
+    pub model: Classifier,
     /// The test set, which ranges index. The training set is not needed and not read.
     pub test_set: Dataset,
     /// The test set was drawn by the library.
@@ -26,6 +28,23 @@ impl Prepared {
     pub fn requests(&self, config: &Config) -> Requests {
         let test_images = Arc::clone(&self.test_set.images);
         Requests::new(&self.model, test_images).with_results(config.results.clone())
+    }
+
+    /// Puts the model into service, see [`operate`].
+    ///
+    /// # Errors
+    /// As [`operate`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub async fn operate(
+        &self,
+        config: &Config,
+        parts: &Supervisor,
+    ) -> anyhow::Result<(ClassifierSlot, ModelControl)> {
+        // Images that the library draws are not what the model was made for.
+        let usual = if self.is_synthetic { &[] } else { &*self.test_set.images };
+        operate(&config.model, self.model.clone(), usual, parts).await
     }
 }
 
@@ -79,7 +98,7 @@ async fn load(config: &Config, survey: &mut Survey, is_check: bool) -> Option<Pr
         true => needs::database(survey, &config.database).await,
         false => needs::database_or_outage(survey, &config.database).await,
     };
-    let (test_set, model) = (test_set?, Arc::new(model?));
+    let (test_set, model) = (test_set?, model?);
     let is_synthetic = test_set.origin == Origin::Synthetic;
     if is_synthetic {
         stderr().line(format_args!(

@@ -14,7 +14,8 @@ use fmnist_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use service::config::{
-    BATCHES, Document, Origins, PROBES, Range, check_kafka, check_pubsub, emulator_from,
+    BATCHES, Document, Origins, PROBATION_BATCHES, PROBES, Range, WATCH_MS, check_kafka,
+    check_pubsub, emulator_from,
 };
 use sink_sql::DatabaseConfig;
 use transport_kafka::KafkaConfig;
@@ -52,8 +53,11 @@ pub struct Config {
 }
 
 /// What a number may be, beside those of any program.
-const RANGES: [Range; 14] = [
+const RANGES: [Range; 17] = [
     ("model.threads", 1..=1_024),
+    ("model.watch_ms", WATCH_MS),
+    ("model.probation_batches", PROBATION_BATCHES),
+    ("model.shadow_percent", 1..=100),
     ("results.top_k", 0..=1_000),
     ("results.max_result_bytes", 1..=1 << 30),
     ("database.retention_days", 1..=36_500),
@@ -100,10 +104,12 @@ impl Document for Config {
             model.kernel = Some(kernel.parse().map_err(ConfigError::Kernel)?);
             origins.record("model.kernel", name);
         }
-        for text in [&mut model.model_version, &mut database.url] {
+        for text in [&mut model.model_version, &mut model.shadow, &mut database.url] {
             drop(text.take_if(|text| text.is_empty()));
         }
-        drop(data.path.take_if(|path| path.as_os_str().is_empty()));
+        for path in [&mut data.path, &mut model.watch, &mut model.repository] {
+            drop(path.take_if(|path| path.as_os_str().is_empty()));
+        }
         check_pubsub(pubsub, origins)?;
         model.engine.parse::<Engine>().map_err(|source| ConfigError::Engine {
             origin: origins.of("model.engine").to_owned(),

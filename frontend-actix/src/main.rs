@@ -3,8 +3,11 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use fmnist_core::{Batcher, Supervisor, dataset};
-use frontend_actix::{Config, Frontend, connect_brokers, has_pubsub, needs, read_results};
+use fmnist_core::{
+    Batcher, Supervisor,
+    dataset::{self, Origin},
+};
+use frontend_actix::{Config, Frontend, connect_brokers, has_pubsub, needs, operate, read_results};
 use service::{
     ConfigArguments, INTERRUPTED, Metrics, Role, Survey, SurveyArguments, config::Document,
     run_program, shutdown_signal_or, stderr, stdout,
@@ -58,10 +61,13 @@ async fn serve(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
     let test_set = dataset::open_or_synthetic(config.data.path.as_deref())?;
     let model = config.model.clone();
     let model = tokio::task::spawn_blocking(move || model.classifier()).await??;
-    let model = Arc::new(Batcher::new(model, &config.batch));
+    let metrics = Metrics::install(&parts)?;
+    let usual = if test_set.origin == Origin::Synthetic { &[] } else { &*test_set.images };
+    let (slot, control) = operate(&config.model, model, usual, &parts).await?;
     let mut frontend = Frontend::new(config.server.clone())
-        .with_metrics(Metrics::install(&parts)?)
-        .with_model(model)
+        .with_metrics(metrics)
+        .with_model(Arc::new(Batcher::new(slot, &config.batch)))
+        .with_control(control)
         .with_batch(&config.batch)
         .with_test_set(&test_set);
     for broker in connect_brokers(&config).await? {

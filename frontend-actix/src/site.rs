@@ -7,7 +7,7 @@ use fmnist_core::{
     message::ResultRecord,
     pipeline::{BatchConfig, Pulse},
 };
-use service::Metrics;
+use service::{Metrics, ModelControl};
 use sink_sql::Database;
 use tokio::sync::{broadcast, watch};
 
@@ -21,6 +21,7 @@ pub struct Frontend {
     pub(crate) settings: ServerConfig,
     pub(crate) brokers: Vec<Broker>,
     pub(crate) model: Option<Arc<dyn Infer>>,
+    pub(crate) control: Option<ModelControl>,
     pub(crate) test_images: usize,
     pub(crate) is_synthetic: bool,
     pub(crate) gallery: Option<Gallery>,
@@ -38,6 +39,7 @@ impl Frontend {
             settings,
             brokers: Vec::new(),
             model: None,
+            control: None,
             test_images: 0,
             is_synthetic: false,
             gallery: None,
@@ -61,6 +63,13 @@ impl Frontend {
     #[must_use]
     pub fn with_model(mut self, model: Arc<dyn Infer>) -> Self {
         self.model = Some(model);
+        self
+    }
+
+    /// Shows by this what becomes of the model of [`Frontend::with_model`], and lets callers exchange it.
+    #[must_use]
+    pub fn with_control(mut self, control: ModelControl) -> Self {
+        self.control = Some(control);
         self
     }
 

@@ -5,16 +5,18 @@ use std::{
     io::{BufRead, BufReader, Lines},
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use fmnist_core::{
-    Classifier, Image,
+    Classifier, Image, PredictError, Prediction, Predictor,
     fail_points::{self, Death, FailPoint},
     message::{Requests, ResultRecord},
     pipeline::{Answered, BatchConfig, OnError, Pipeline, PipelineConfig, Sink, SinkError},
+    predict::{ModelIdentity, function},
+    slot::ModelSlot,
     transport::Transport,
 };
 use service::shutdown_signal;
@@ -76,10 +78,14 @@ async fn run<T: Transport>(transport: T) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The real model in small batches, so that every point is passed often.
+/// What answers: the real model, and what takes its place and fails.
+type Model = Arc<dyn Predictor<Input = Image, Output = Prediction>>;
+
+/// The real model in small batches, so that every point is passed often; it is exchanged and taken back
+/// all the time.
 pub(crate) fn pipeline<T: Transport>(
     transport: T,
-) -> anyhow::Result<Pipeline<T, Classifier, Requests, Noted>> {
+) -> anyhow::Result<Pipeline<T, ModelSlot<Model>, Requests, Noted>> {
     let batch = BatchConfig { max_inputs: 8, max_messages: 64, ..BatchConfig::default() };
     // Every end is of the test's making: no message is to blame, and many are to be in flight.
     let on_error = OnError { crashes: 0, ..OnError::default() };
@@ -87,11 +93,32 @@ pub(crate) fn pipeline<T: Transport>(
     let test_set: Arc<[Image]> = Arc::new([Image::new([1; Image::PIXELS])]);
     let model = Classifier::pretrained()?;
     let requests = Requests::new(&model, test_set);
-    Ok(Pipeline::new(transport, model, requests, config).with_sink(Noted))
+    let slot = ModelSlot::new(Arc::new(model.clone()) as Model);
+    let noted = Noted::default();
+    exchange(slot.clone(), model, Arc::downgrade(&noted.0))?;
+    Ok(Pipeline::new(transport, slot, requests, config).with_sink(noted))
+}
+
+/// Puts a model that answers and one that does not into service, in turns, for as long as there is a
+/// pipeline.
+fn exchange(slot: ModelSlot<Model>, good: Classifier, pipeline: Weak<()>) -> std::io::Result<()> {
+    let fails =
+        |_: &[Image]| Err::<Vec<Prediction>, _>(PredictError::from("on purpose".to_owned()));
+    std::thread::Builder::new().name("exchange".to_owned()).spawn(move || {
+        let bad: Model = Arc::new(function(ModelIdentity::of_code("bad", "1"), fails));
+        while pipeline.strong_count() > 0 {
+            for next in [Arc::new(good.clone()) as Model, Arc::clone(&bad)] {
+                drop(slot.swap(next));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    })?;
+    Ok(())
 }
 
 /// A sink that confirms everything.
-pub(crate) struct Noted;
+#[derive(Default)]
+pub(crate) struct Noted(Arc<()>);
 
 impl Sink<ResultRecord, Image> for Noted {
     async fn write(&self, _: &[Answered]) -> Result<(), SinkError> {

@@ -2,7 +2,7 @@ use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use fmnist_core::{Classifier, ClassifyError, Engine, engine::Kernel};
 use serde::{Deserialize, Serialize};
-use service::ProbesConfig;
+use service::{ProbesConfig, SlotConfig};
 
 use super::ConfigError;
 
@@ -126,6 +126,18 @@ pub struct ModelConfig {
     pub engine: String,
     /// Threads that compute; without it, one for each physical core within the process's quota.
     pub threads: Option<NonZeroUsize>,
+    /// A weights file that is looked at for a new model; without it, none.
+    pub watch: Option<PathBuf>,
+    /// How often, in milliseconds.
+    pub watch_ms: u64,
+    /// Batches during which the model before a new one stands by.
+    pub probation_batches: usize,
+    /// The folder of weights files that `POST /v2/repository/models/{name}/load` may name.
+    pub repository: Option<PathBuf>,
+    /// A candidate that is compared behind the model in service: a built-in model or a weights file.
+    pub shadow: Option<String>,
+    /// How many of a hundred batches the candidate is given.
+    pub shadow_percent: u8,
     /// The kernel of `fused` that the variable `FMNIST_KERNEL` names, else the best.
     #[serde(skip)]
     pub kernel: Option<Kernel>,
@@ -138,6 +150,12 @@ impl Default for ModelConfig {
             model_version: None,
             engine: Engine::default().to_string(),
             threads: None,
+            watch: None,
+            watch_ms: SlotConfig::default().watch_ms,
+            probation_batches: SlotConfig::default().probation_batches,
+            repository: None,
+            shadow: None,
+            shadow_percent: 10,
             kernel: None,
         }
     }
@@ -149,8 +167,22 @@ impl ModelConfig {
     /// # Errors
     /// When there is no such model or engine, each with the names that there are.
     pub fn classifier(&self) -> Result<Classifier, ClassifyError> {
+        let classifier = self.open(&self.model_name)?;
+        let found = &classifier.identity().version;
+        if let Some(expected) = self.model_version.as_ref().filter(|expected| *expected != found) {
+            let model = &classifier.identity().name;
+            tracing::warn!(expected, found, model, "the model has another version");
+        }
+        Ok(classifier)
+    }
+
+    /// Loads a built-in model or a weights file, computed as the configured one.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::classifier`].
+    pub fn open(&self, name: &str) -> Result<Classifier, ClassifyError> {
         let engine = self.engine.parse()?;
-        let name = match self.model_name.as_str() {
+        let name = match name {
             "model.h5" => {
                 tracing::warn!("model.h5 is the old Keras file; using the built-in `notebook`");
                 "notebook"
@@ -164,11 +196,13 @@ impl ModelConfig {
         if let Some(threads) = self.threads {
             classifier = classifier.with_threads(threads);
         }
-        let found = &classifier.identity().version;
-        if let Some(expected) = self.model_version.as_ref().filter(|expected| *expected != found) {
-            tracing::warn!(expected, found, model = name, "the model has another version");
-        }
         Ok(classifier)
+    }
+
+    /// How the model is exchanged.
+    pub fn slot(&self) -> SlotConfig {
+        let Self { watch, watch_ms, probation_batches, .. } = self.clone();
+        SlotConfig { watch, watch_ms, probation_batches }
     }
 }
 

@@ -30,7 +30,7 @@ const EXAMPLES: &str = "Examples:
 
 fn main() -> ExitCode {
     let Arguments { model: path, stream } = Program::parse().arguments;
-    stream.run("doors", |_: &NoSettings| {
+    stream.run("doors", move |_: &NoSettings| {
         // A volume that is not there yet is waited for.
         let identity = ModelIdentity::of_file("doors", "1", &path)
             .map_err(|error| PredictError::unavailable(error.to_string()))?;

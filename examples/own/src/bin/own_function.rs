@@ -69,7 +69,7 @@ type Countries = BTreeMap<String, f64>;
 
 fn main() -> ExitCode {
     let Arguments { countries, only_review, review_topic, stream } = Arguments::parse();
-    stream.run("payments", |_: &NoSettings| {
+    stream.run("payments", move |_: &NoSettings| {
         let identity = ModelIdentity::of_code("payment-risk", "1");
         let countries = countries.clone();
         let model = function(identity, move |batch: &[Payment]| {

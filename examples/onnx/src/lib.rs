@@ -1,10 +1,21 @@
 //! What both runtimes share: the messages, and the batch as the numbers of a tensor.
 
-use std::{error::Error, path::PathBuf};
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use service::Stream;
-use stream_inference::codec::{Enriched, Json};
+use stream_inference::{
+    codec::{Enriched, Json},
+    predict::Predictor,
+    slot::{Golden, ModelSlot},
+};
+
+/// Runtimes differ in the order of their sums.
+const TOLERANCE: f64 = 1e-5;
 
 /// What the programs are told.
 #[derive(Debug, clap::Args)]
@@ -16,16 +27,21 @@ pub struct Arguments {
         default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/doors.onnx")
     )]
     pub model: PathBuf,
+    /// What a model that is to take this one's place has to answer first, as `Golden::save` writes it
+    #[arg(long, value_name = "FILE")]
+    pub golden: Option<PathBuf>,
     /// Where messages come from and where results go.
     #[command(flatten)]
     pub stream: Stream,
 }
 
 /// How far two doors are open, from 0 to 1.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Doors {
-    left: f32,
-    right: f32,
+    /// Of the left one.
+    pub left: f32,
+    /// Of the right one.
+    pub right: f32,
 }
 
 /// How alarming that is.
@@ -40,6 +56,20 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 /// `{"left": 1, "right": 0}` becomes `{"left": 1, "right": 0,"alarm":{"level":1.0}}`.
 pub fn codec() -> Enriched<Doors, Alarm> {
     Json::enriching("alarm")
+}
+
+/// A slot whose next model has to answer these samples, where there are any.
+///
+/// # Errors
+/// If the file can't be read, or the model does not answer them itself.
+pub fn with_golden<P>(slot: ModelSlot<P>, golden: Option<&Path>) -> io::Result<ModelSlot<P>>
+where
+    P: Predictor<Input = Doors, Output = Alarm>,
+{
+    let Some(path) = golden else { return Ok(slot) };
+    let golden = Golden::load(path)?;
+    golden.check(&slot, TOLERANCE).map_err(io::Error::other)?;
+    Ok(slot.with_check(move |_, next| golden.check(next, TOLERANCE)))
 }
 
 /// The inputs of a tensor `[batch, 2]` of `f32`.

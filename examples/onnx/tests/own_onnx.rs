@@ -95,3 +95,43 @@ fn while_its_file_is_away_it_waits_and_loses_and_dead_letters_nothing() {
     assert_eq!(output.stdout, answer.repeat(3), "{}", output.stderr);
     assert_eq!((output.code, output.dead_letters()), (Some(0), vec![]));
 }
+
+const GOLDEN: &str = r#"{"inputs": [{"left": 1, "right": 0}, {"left": 1, "right": 1}],
+    "outputs": [{"level": 1.0}, {"level": 0.0}]}"#;
+
+#[test]
+fn a_file_that_takes_its_place_serves_only_if_it_is_whole_and_answers_the_golden_samples() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, golden, new] =
+        ["doors.onnx", "golden.json", "new"].map(|name| folder.path().join(name));
+    let doors = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/doors.onnx")).unwrap();
+    fs::write(&path, &doors).unwrap();
+    fs::write(&golden, GOLDEN).unwrap();
+    let bring = |content: &[u8]| {
+        fs::write(&new, content).unwrap();
+        fs::rename(&new, &path).unwrap();
+    };
+    let arguments = ["--model", path.to_str().unwrap(), "--golden", golden.to_str().unwrap()];
+    let variables =
+        [("DOORS_SLOT__WATCH", path.to_str().unwrap()), ("DOORS_SLOT__WATCH_MS", "100")];
+    let mut program = Program::start_with(env!("CARGO_BIN_EXE_own_onnx"), &arguments, &variables);
+    let lines = "{\"left\":1,\"right\":0}\n".repeat(3);
+    program.send(&lines);
+    bring(&doors[..doors.len() / 2]);
+    program.says("doors.onnx is not taken, and doors 1 goes on");
+    // The last of its weights, -2, is -1: a network that computes something else.
+    let weight = doors.windows(4).rposition(|bytes| bytes == (-2.0_f32).to_le_bytes()).unwrap();
+    let mut other = doors.clone();
+    other[weight..weight + 4].copy_from_slice(&(-1.0_f32).to_le_bytes());
+    bring(&other);
+    let refused = program.says("the model doors 1 is not taken");
+    assert!(refused.contains("golden sample 1: expected {\"level\":0.0}"), "{refused}");
+    program.send(&lines);
+    // The name of what made it, once more: another file of the same network.
+    bring(&[&doors[..], b"\x12\x04mine"].concat());
+    program.says("the model is exchanged");
+    let output = program.answer(&lines);
+    let answer = "{\"left\":1,\"right\":0,\"alarm\":{\"level\":1.0}}\n";
+    assert_eq!(output.stdout, answer.repeat(9), "{}", output.stderr);
+    assert_eq!((output.code, output.dead_letters()), (Some(0), vec![]));
+}

@@ -69,8 +69,19 @@ impl Program {
     /// Asks it to end, by SIGTERM.
     #[cfg(unix)]
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Asks it to load its model anew, by SIGHUP.
+    #[cfg(unix)]
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, signal: &str) {
         let pid = self.child.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Reads its log to the first line with `text` in it, and answers that line.

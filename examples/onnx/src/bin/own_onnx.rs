@@ -10,7 +10,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use own_onnx::{Alarm, Arguments, Doors, Failure, alarms, codec, values};
+use own_onnx::{Alarm, Arguments, Doors, Failure, alarms, codec, values, with_golden};
 use service::config::NoSettings;
 use stream_inference::predict::{ModelIdentity, PredictError, function};
 use tract_onnx::prelude::{Framework, InferenceModelExt, IntoRunnable, Tensor, tvec};
@@ -28,11 +28,12 @@ struct Program {
 
 const EXAMPLES: &str = "Examples:
   own_onnx < doors.jsonl > alarms.jsonl
-  own_onnx --kafka localhost:9092 --topic doors --results-topic alarms";
+  own_onnx --kafka localhost:9092 --topic doors --results-topic alarms
+  DOORS_SLOT__WATCH=doors.onnx own_onnx --model doors.onnx --golden golden.json --kafka localhost:9092";
 
 fn main() -> ExitCode {
-    let Arguments { model: path, stream } = Program::parse().arguments;
-    stream.run("doors", move |_: &NoSettings| {
+    let Arguments { model: path, golden, stream } = Program::parse().arguments;
+    let load = move |_: &NoSettings| {
         // A volume that is not there yet is waited for.
         let identity = ModelIdentity::of_file("doors", "1", &path)
             .map_err(|error| PredictError::unavailable(error.to_string()))?;
@@ -43,5 +44,6 @@ fn main() -> ExitCode {
             alarms(&outputs[0].to_plain_array_view::<f32>()?)
         });
         Ok((model, codec()))
-    })
+    };
+    stream.run_slot("doors", load, |_, slot| Ok(with_golden(slot, golden.as_deref())?))
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ort::{inputs, session::Session, value::Tensor};
-use own_onnx::{Alarm, Arguments, Doors, Failure, alarms, codec, values};
+use own_onnx::{Alarm, Arguments, Doors, Failure, alarms, codec, values, with_golden};
 use service::config::NoSettings;
 use stream_inference::predict::{ModelIdentity, PredictError, exclusive};
 
@@ -29,8 +29,8 @@ const EXAMPLES: &str = "Examples:
   own_ort --kafka localhost:9092 --topic doors --results-topic alarms";
 
 fn main() -> ExitCode {
-    let Arguments { model: path, stream } = Program::parse().arguments;
-    stream.run("doors", move |_: &NoSettings| {
+    let Arguments { model: path, golden, stream } = Program::parse().arguments;
+    let load = move |_: &NoSettings| {
         // A volume that is not there yet is waited for.
         let identity = ModelIdentity::of_file("doors", "1", &path)
             .map_err(|error| PredictError::unavailable(error.to_string()))?;
@@ -42,5 +42,6 @@ fn main() -> ExitCode {
             alarms(outputs[0].try_extract_tensor::<f32>()?.1)
         });
         Ok((model, codec()))
-    })
+    };
+    stream.run_slot("doors", load, |_, slot| Ok(with_golden(slot, golden.as_deref())?))
 }

@@ -168,6 +168,36 @@ fn its_probes_bear_an_outage_of_the_model_and_its_metrics_have_its_name() {
     assert_eq!((output.code, output.stdout.lines().count()), (Some(0), 1));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_watched_file_and_sighup_bring_a_new_model_and_no_line_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let countries = folder.path().join("countries.json");
+    fs::write(&countries, COUNTRIES).unwrap();
+    let arguments = ["--countries", countries.to_str().unwrap()];
+    let variables = [
+        ("PAYMENTS_SERVER__HEALTH_PORT", "0"),
+        ("PAYMENTS_SLOT__WATCH", countries.to_str().unwrap()),
+        ("PAYMENTS_SLOT__WATCH_MS", "100"),
+    ];
+    let mut program = Program::start_with(OWN_FUNCTION, &arguments, &variables);
+    let line = program.says("probes and metrics on http://");
+    let address = line.rsplit("http://").next().unwrap().to_owned();
+    let payments = "{\"amount\":0,\"country\":\"NL\",\"hour\":12}\n".repeat(500);
+    program.send(&payments);
+    // It is no file of the model's identity, and so the first look takes it.
+    program.says("the model is exchanged");
+    program.send(&payments);
+    program.hang_up();
+    program.says("SIGHUP");
+    program.says("the model is exchanged");
+    let told = get(&address, "/metrics");
+    assert!(told.contains("payments_model_changes_total{change=\"swapped\"} 2"), "{told}");
+    assert!(get(&address, "/model").contains("\"version\":\"1\""));
+    let output = program.answer(&payments);
+    assert_eq!((output.code, output.stdout.lines().count()), (Some(0), 1_500), "{}", output.stderr);
+}
+
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();

@@ -117,6 +117,9 @@ fn a_file_that_takes_its_place_serves_only_if_it_is_whole_and_answers_the_golden
     let mut program = Program::start_with(env!("CARGO_BIN_EXE_own_onnx"), &arguments, &variables);
     let lines = "{\"left\":1,\"right\":0}\n".repeat(3);
     program.send(&lines);
+    // Once that is there, the model serves.
+    program.send("no JSON\n");
+    program.says("dead letter ");
     bring(&doors[..doors.len() / 2]);
     program.says("doors.onnx is not taken, and doors 1 goes on");
     // The last of its weights, -2, is -1: a network that computes something else.

@@ -86,9 +86,14 @@ impl Program {
 
     /// Reads its log to the first line with `text` in it, and answers that line.
     pub fn says(&mut self, text: &str) -> String {
-        let mut lines = self.stderr.by_ref().lines().map(|line| line.unwrap());
-        let found = lines.find(|line| line.contains(text));
-        found.unwrap_or_else(|| panic!("it ended without {text:?}"))
+        let mut said = String::new();
+        for line in self.stderr.by_ref().lines().map(|line| line.unwrap()) {
+            if line.contains(text) {
+                return line;
+            }
+            said += &format!("{line}\n");
+        }
+        panic!("it ended without {text:?}, and said\n{said}")
     }
 
     /// Ends it without a farewell.

@@ -26,7 +26,7 @@ BUILDS = {
 # By row: what compiles the demo again: the file, and in it the code that is exchanged.
 CHANGES = {
     "kernel": ("fmnist-core/src/engine/kernel/winograd.rs", "input.images()", "std::hint::black_box(input.images())"),
-    "route": ("frontend-actix/src/publish.rs", '"published"', '"was published"'),
+    "route": ("frontend-actix/src/routes/publish.rs", '"published"', '"was published"'),
     "transport": ("transport-kafka/src/consumer.rs", '"partitions not paused"', '"no partitions paused"'),
 }
 HEADS = ["build", "command", "crates linked", "crates compiled", "user+sys s", "s", "MB"]

@@ -27,26 +27,18 @@
 //! Foreign web pages can't make a visitor's browser publish: the checks are in `guard`.
 
 mod answers;
-mod assets;
 mod broker;
-mod classify;
 pub mod config;
 mod connect;
 mod endpoint;
 mod error;
 mod guard;
-mod health;
-mod inference;
 mod limits;
 mod line;
 mod metrics;
 pub mod needs;
 mod operate;
-mod page;
 mod parameters;
-mod pictures;
-mod publish;
-mod results;
 mod routes;
 mod server;
 mod site;

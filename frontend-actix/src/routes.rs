@@ -1,6 +1,15 @@
 //! Every address that the page's server answers; the guard and the limits decide by what stands here,
 //! never by the text of a path.
 
+mod assets;
+mod classify;
+pub(crate) mod health;
+mod inference;
+mod page;
+pub(crate) mod pictures;
+mod publish;
+pub(crate) mod results;
+
 use actix_web::{
     Route,
     body::BoxBody,
@@ -10,13 +19,12 @@ use actix_web::{
 };
 
 use crate::{
-    assets, classify, endpoint,
+    endpoint,
     endpoint::at,
     guard::{
         self,
         Policy::{self, Probes, Reads, Shows, SignsIn, Works},
     },
-    health, inference, page, pictures, publish, results,
 };
 
 pub(crate) fn all(services: &mut ServiceConfig) {

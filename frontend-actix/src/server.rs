@@ -20,7 +20,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{ConfigError, Frontend, answers, guard, metrics, results::History, routes, site::Site};
+use crate::{
+    ConfigError, Frontend, answers, guard, metrics,
+    routes::{self, results::History},
+    site::Site,
+};
 
 /// How long requests that are being answered may go on after the stop.
 const STOP_SECONDS: u64 = 10;

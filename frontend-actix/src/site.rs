@@ -12,8 +12,11 @@ use sink_sql::Database;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
-    Broker, BrokerKind, RunningFrontend, ServerConfig, StartError, error::ApiError,
-    health::Readiness, limits::Limits, pictures::Gallery, results::History, server,
+    Broker, BrokerKind, RunningFrontend, ServerConfig, StartError,
+    error::ApiError,
+    limits::Limits,
+    routes::{health::Readiness, pictures::Gallery, results::History},
+    server,
 };
 
 /// The page and the API before they are started: what they publish to, classify with and show.

@@ -7,7 +7,8 @@ use fmnist_core::{
 };
 use serde::Serialize;
 
-use crate::{error::ApiError, parameters::Parameters, publish, site::Site, upload};
+use super::publish;
+use crate::{error::ApiError, parameters::Parameters, site::Site, upload};
 
 /// Images that one sheet may show.
 const MAX_SHEET: usize = 250;

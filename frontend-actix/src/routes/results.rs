@@ -17,7 +17,8 @@ use serde::Serialize;
 use sink_sql::{Page, Query};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::{answers, error::ApiError, parameters::Parameters, pictures, site::Site};
+use super::pictures;
+use crate::{answers, error::ApiError, parameters::Parameters, site::Site};
 
 /// Results that are answered where no number is asked for.
 const PAGE: usize = 50;

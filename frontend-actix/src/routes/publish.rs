@@ -6,11 +6,11 @@ use fmnist_core::{
 use serde_json::{Value, json};
 use service::stdout;
 
+use super::page;
 use crate::{
     BrokerKind,
     broker::Index,
     error::ApiError,
-    page,
     parameters::{Parameters, digits},
     site::Site,
     upload,

@@ -163,20 +163,16 @@ async fn a_value_that_no_database_holds_is_a_400_that_names_it() {
 }
 
 #[actix_web::test]
-async fn brokers_are_asked_once_however_many_ask_whether_all_is_ready() {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&asked);
-    let probe = move || {
-        counted.fetch_add(1, Ordering::Relaxed);
-        async { Ok(()) }
-    };
-    let broker = Broker::new(BrokerKind::Kafka, MemoryBroker::new("INFERENCE").publisher());
-    let world = World::with(ServerConfig::default(), |frontend| {
-        frontend.with_broker(broker.with_probe(probe))
-    });
-    let callers = (0..50).map(|_| world.get("/readyz"));
-    let answers = futures_util::future::join_all(callers).await;
-    assert!(answers.iter().all(|(status, _)| *status == StatusCode::OK));
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
+async fn no_debug_server_is_reachable() {
+    let world = World::new();
+    for path in ["/console", "/debug", "/?__debugger__=yes&cmd=resource&f=style.css", "/admin"] {
+        let response = world.call(TestRequest::get().uri(path)).await;
+        let status = response.status();
+        let body = text(response).await;
+        assert!(status == StatusCode::NOT_FOUND || body.contains("<title>fmnist-stream"), "{path}");
+    }
+    let blank = TestRequest::post().uri("/classify").set_payload(vec![0; Image::PIXELS]);
+    let (status, body) = answer(world.call(blank).await).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(body, json!({ "error": "classification failed" }));
 }

@@ -1,4 +1,4 @@
-//! Bodies as clients pack them.
+//! Pictures as clients send and pack them.
 
 use std::io::Write;
 
@@ -150,4 +150,83 @@ async fn a_wrong_type_or_a_missing_boundary_is_named_for_what_it_is() {
         assert_eq!(status, expected, "{path} {content_type}: {body}");
         assert!(body["error"].as_str().unwrap().contains(named), "{path} {content_type}: {body}");
     }
+}
+
+#[actix_web::test]
+async fn an_upload_is_classified_as_form_and_as_body() {
+    let world = World::new();
+    let png = test_set().images[0].to_png();
+    let requests = [
+        multipart(&png),
+        TestRequest::post().set_payload(png.clone()),
+        TestRequest::post().set_payload(test_set().images[1].pixels().to_vec()),
+    ];
+    for request in requests {
+        let (status, body) = answer(world.call(request.uri("/classify")).await).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        assert_eq!(body["model"]["name"], "sneakers");
+        assert_eq!(body["predictions"][0]["label"], "Sneaker");
+        assert_eq!(body["predictions"][0]["top"][1]["label"], "Ankle boot");
+    }
+}
+
+#[actix_web::test]
+async fn only_a_picture_of_nothing_is_answered_with_a_sign() {
+    let world = World::new();
+    let spot = |level: u8| {
+        let image = Image::from_fn(|row, column| if row + column == 20 { level } else { 7 });
+        TestRequest::post().uri("/classify").set_payload(image.pixels().to_vec())
+    };
+    let (status, body) = answer(world.call(spot(9)).await).await;
+    assert_eq!((status, &body["predictions"][0]["blank"]), (StatusCode::OK, &json!(true)));
+    let (status, body) = answer(world.call(spot(200)).await).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body["predictions"][0].get("blank").is_none(), "{body}");
+}
+
+#[actix_web::test]
+async fn an_image_goes_into_the_stream_as_it_was_sent() {
+    let world = World::new();
+    let png = test_set().images[0].to_png();
+    for path in ["/kafka/images", "/pubsub/images"] {
+        let (status, body) = answer(world.call(multipart(&png).uri(path)).await).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(body["id"].is_string(), "{body}");
+    }
+    assert_eq!(received(&world.kafka).await[0].payload, png);
+    let raw = TestRequest::post().uri("/kafka/images").set_payload(vec![7; Image::PIXELS]);
+    assert_eq!(world.call(raw).await.status(), StatusCode::OK);
+    let messages = received(&world.kafka).await;
+    let raw = messages.iter().find(|message| message.payload.len() == Image::PIXELS).unwrap();
+    assert_eq!(raw.attributes.text("content-type"), Some("application/octet-stream"));
+}
+
+#[actix_web::test]
+async fn what_is_no_image_is_a_400_and_what_is_too_large_a_413() {
+    let settings = ServerConfig { max_body_bytes: 10_000, ..ServerConfig::default() };
+    let world = World::with(settings, |frontend| frontend);
+    for path in ["/classify", "/kafka/images"] {
+        let cases = [
+            (TestRequest::post(), 400),
+            (multipart(b""), 400),
+            (multipart(b"no picture"), 400),
+            (TestRequest::post().set_payload("no picture"), 400),
+            (TestRequest::post().set_payload(vec![0; 10_001]), 413),
+            (multipart(&[0; 10_001]), 413),
+        ];
+        for (request, status) in cases {
+            let (found, body) = answer(world.call(request.uri(path)).await).await;
+            assert_eq!(found, status, "{body}");
+        }
+    }
+    assert_eq!(world.kafka.waiting_messages(), 0);
+}
+
+#[actix_web::test]
+async fn a_model_that_is_away_is_a_503_that_keeps_the_reason_to_the_log() {
+    let world = World::new();
+    let image = TestRequest::post().uri("/classify").set_payload(vec![113; Image::PIXELS]);
+    let (status, body) = answer(world.call(image).await).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body, json!({ "error": "the model can't answer now; try again later" }));
 }

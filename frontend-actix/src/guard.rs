@@ -14,6 +14,7 @@ use actix_web::{
     middleware::Next,
     web,
 };
+use subtle::ConstantTimeEq;
 
 use crate::{ServerConfig, error::ApiError, site::Site};
 
@@ -227,8 +228,7 @@ fn shows_token(request: &ServiceRequest, token: &str) -> bool {
 
 /// Compares in a time that says nothing of where the difference is.
 pub(crate) fn is_equal(shown: &str, token: &str) -> bool {
-    let pairs = shown.bytes().zip(token.bytes());
-    shown.len() == token.len() && pairs.fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+    shown.as_bytes().ct_eq(token.as_bytes()).into()
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

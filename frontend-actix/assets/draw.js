@@ -1,4 +1,4 @@
-// A garment drawn by hand, bright on black as in the data set; by pointer or by keyboard.
+// A picture drawn by hand, bright on black as in the data set; by pointer or by keyboard.
 import { get } from "./dom.js";
 
 const PEN_PIXELS = 26;

@@ -30,7 +30,7 @@ export async function choose(blob, name) {
     show(bitmap ?? prepared, prepared, name);
     const [prediction] = predictions;
     if (prediction.blank) {
-      say(answer, "Nothing stands out from the ground: there is no garment to name. Try one that differs more from what it lies on.");
+      say(answer, "Nothing stands out from the ground, so nothing is named. Try one that differs more from what it lies on.");
       return;
     }
     const bars = prediction.top.map((top) => element("li", {}, ...probabilityBar(top)));

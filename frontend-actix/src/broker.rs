@@ -1,6 +1,6 @@
 use std::{fmt, future::Future, pin::Pin, str::FromStr, sync::Arc, time::Duration};
 
-use fmnist_core::transport::{Attributes, Outbound, PublishError, Publisher};
+use fmnist_core::transport::{Outbound, PublishError, Publisher};
 
 /// How long a broker may take to confirm, before the caller hears 503.
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(12);
@@ -29,32 +29,6 @@ impl BrokerKind {
             Self::PubSub => "pubsub",
         }
     }
-
-    /// What the old producer sent for a range, byte for byte.
-    pub(crate) fn range_message(self, start: &Index, end: &Index) -> Outbound {
-        match self {
-            Self::Kafka => Outbound {
-                payload: format!(r#"{{"start_idx": {}, "end_idx": {}}}"#, start.value, end.value)
-                    .into(),
-                ..Outbound::default()
-            },
-            Self::PubSub => Outbound {
-                attributes: [("start_idx", start.text.clone()), ("end_idx", end.text.clone())]
-                    .into_iter()
-                    .collect::<Attributes>(),
-                payload: "pubsub - model inference".into(),
-                ..Outbound::default()
-            },
-        }
-    }
-
-    /// What the old producers printed.
-    pub(crate) fn sent_lines(self, id: &str) -> String {
-        match self {
-            Self::Kafka => "Sent to consumer - local kafka\n".to_owned(),
-            Self::PubSub => format!("{id}\nSent to consumer - cloud pub sub\n"),
-        }
-    }
 }
 
 impl fmt::Display for BrokerKind {
@@ -64,18 +38,20 @@ impl fmt::Display for BrokerKind {
 }
 
 impl FromStr for BrokerKind {
-    type Err = ();
+    type Err = UnknownBroker;
 
-    fn from_str(name: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(())
+    fn from_str(name: &str) -> Result<Self, UnknownBroker> {
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        found.ok_or_else(|| UnknownBroker { name: name.to_owned() })
     }
 }
 
-/// An index as the caller wrote it, because Pub/Sub's answer repeats it.
-#[derive(Clone, Debug)]
-pub(crate) struct Index {
-    pub(crate) text: String,
-    pub(crate) value: usize,
+/// No broker has that name.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no broker {name:?}: expected kafka or pubsub")]
+pub struct UnknownBroker {
+    /// The name.
+    pub name: String,
 }
 
 /// A broker that requests are published to.

@@ -5,7 +5,10 @@ use tokio::sync::broadcast;
 use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaResults, KafkaSetupError};
 use transport_pubsub::{PubSubConfig, PubSubError, PubSubPublisher, PubSubResults};
 
-use crate::{Broker, BrokerKind, Config};
+use crate::{
+    broker::{Broker, BrokerKind},
+    config::Config,
+};
 
 /// Between two attempts to reach a broker.
 const PAUSE: Duration = Duration::from_secs(3);

@@ -27,9 +27,10 @@ impl Endpoint {
         A: FromRequest + 'static,
         F::Output: Responder + 'static,
     {
-        match policy.is_safe() {
-            true => self.on(Method::GET, policy, handler.clone()).on(Method::HEAD, policy, handler),
-            false => self.on(Method::GET, policy, handler),
+        if policy.is_safe() {
+            self.on(Method::GET, policy, handler.clone()).on(Method::HEAD, policy, handler)
+        } else {
+            self.on(Method::GET, policy, handler)
         }
     }
 
@@ -52,6 +53,12 @@ impl Endpoint {
         let route = web::method(method.clone()).to(handler);
         self.routes.push((method, policy, route));
         self
+    }
+
+    /// Its path with its methods.
+    #[cfg(test)]
+    pub(crate) fn declared(&self) -> impl Iterator<Item = (&'static str, &Method)> {
+        self.routes.iter().map(|(method, ..)| (self.path, method))
     }
 
     /// Serves it, each route behind `guarded`.

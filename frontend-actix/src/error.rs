@@ -8,7 +8,7 @@ use fmnist_core::transport::PublishError;
 use serde_json::json;
 use sink_sql::DatabaseError;
 
-use crate::broker::BrokerKind;
+use crate::broker::{BrokerKind, UnknownBroker};
 
 /// By then a limit of a second's requests, or the work of a moment, is over.
 const RETRY_AFTER_SECONDS: usize = 1;
@@ -79,6 +79,12 @@ impl ApiError {
             }
             _ => Self::BrokerAway { broker },
         }
+    }
+}
+
+impl From<UnknownBroker> for ApiError {
+    fn from(error: UnknownBroker) -> Self {
+        Self::Invalid(error.to_string())
     }
 }
 

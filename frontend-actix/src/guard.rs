@@ -16,7 +16,7 @@ use actix_web::{
 };
 use subtle::ConstantTimeEq;
 
-use crate::{ServerConfig, error::ApiError, site::Site};
+use crate::{config::ServerConfig, error::ApiError, site::Site};
 
 /// The cookie that the page's sign-in sets.
 pub(crate) const COOKIE: &str = "fmnist_token";
@@ -90,11 +90,8 @@ pub(crate) async fn check(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse, Error> {
     let site = request.app_data::<web::Data<Site>>().expect("every app has a site");
-    let counted = || match policy.is_safe() {
-        true => Ok(()),
-        false => site.limits.admit(Instant::now()),
-    };
-    let admitted = verdict(policy, &request, &site.frontend.settings).and_then(|()| counted());
+    let counted = || if policy.is_safe() { Ok(()) } else { site.limits.admit(Instant::now()) };
+    let admitted = verdict(policy, &request, &site.setup.settings).and_then(|()| counted());
     match admitted {
         Ok(()) => next.call(request).await,
         Err(refusal) => {
@@ -191,10 +188,7 @@ fn check_page(
         host.is_some_and(|host| authority.eq_ignore_ascii_case(host.0))
             || (scheme == "https" && is_listed(Host(authority).name(), settings))
     });
-    match is_own {
-        true => Ok(()),
-        false => Err(ApiError::Foreign("requests from other origins are refused")),
-    }
+    if is_own { Ok(()) } else { Err(ApiError::Foreign("requests from other origins are refused")) }
 }
 
 /// Whether a browser comes through the proxy that has the certificate, so that a cookie is to travel

@@ -11,7 +11,7 @@ use actix_web::web;
 use fmnist_core::{ClassifyError, Image, Infer, Prediction};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{ServerConfig, error::ApiError, line::Line};
+use crate::{config::ServerConfig, error::ApiError, line::Line};
 
 /// The limits of [`ServerConfig`], and how much of each is used.
 pub(crate) struct Limits {

@@ -44,6 +44,27 @@ impl Parameters {
         self.get(name).ok_or_else(|| ApiError::Invalid(format!("{name} is missing")))
     }
 
+    /// An index that has to be there.
+    pub(crate) fn index(&self, name: &str) -> Result<Index, ApiError> {
+        let text = self.required(name)?;
+        match digits(text) {
+            Some(value) => Ok(Index { text: text.to_owned(), value }),
+            None => Err(ApiError::Invalid(format!("{name} is not an index: {text:?}"))),
+        }
+    }
+
+    /// `0 <= start_idx < end_idx <= images`
+    pub(crate) fn range(&self, images: usize) -> Result<(Index, Index), ApiError> {
+        let (start, end) = (self.index("start_idx")?, self.index("end_idx")?);
+        if start.value < end.value && end.value <= images {
+            return Ok((start, end));
+        }
+        Err(ApiError::Invalid(format!(
+            "expected 0 <= start_idx < end_idx <= {images}, found {} and {}",
+            start.value, end.value
+        )))
+    }
+
     /// A parameter as a number that a database holds, too.
     pub(crate) fn number(&self, name: &str) -> Result<Option<usize>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
@@ -67,8 +88,15 @@ impl Parameters {
     }
 }
 
+/// An index, and how the caller wrote it: what goes to Pub/Sub repeats that.
+#[derive(Clone, Debug)]
+pub(crate) struct Index {
+    pub(crate) text: String,
+    pub(crate) value: usize,
+}
+
 /// A number as messages write it: decimal digits and nothing else.
-pub(crate) fn digits(text: &str) -> Option<usize> {
+fn digits(text: &str) -> Option<usize> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 

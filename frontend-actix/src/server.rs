@@ -21,9 +21,12 @@ use tokio::{
 };
 
 use crate::{
-    ConfigError, Frontend, answers, guard, metrics,
-    routes::{self, results::History},
-    site::Site,
+    answers,
+    config::ConfigError,
+    guard,
+    history::History,
+    metrics, routes,
+    site::{Setup, Site},
 };
 
 /// How long requests that are being answered may go on after the stop.
@@ -75,15 +78,15 @@ impl RunningFrontend {
     }
 }
 
-pub(crate) fn start(frontend: Frontend, parts: &Supervisor) -> Result<RunningFrontend, StartError> {
-    frontend.settings.check()?;
+pub(crate) fn start(setup: Setup, parts: &Supervisor) -> Result<RunningFrontend, StartError> {
+    setup.settings.check()?;
     metrics::describe();
-    let asked = SocketAddr::new(frontend.settings.bind, frontend.settings.port);
-    let max_connections = frontend.settings.max_connections;
-    let head_timeout = Duration::from_millis(frontend.settings.read_timeout_ms).min(HEAD_TIMEOUT);
-    let write_timeout = frontend.settings.write_timeout();
+    let asked = SocketAddr::new(setup.settings.bind, setup.settings.port);
+    let max_connections = setup.settings.max_connections;
+    let head_timeout = Duration::from_millis(setup.settings.read_timeout_ms).min(HEAD_TIMEOUT);
+    let write_timeout = setup.settings.write_timeout();
     let (stop, stopping) = watch::channel(false);
-    let site = Site::new(frontend, stopping, parts);
+    let site = Site::new(setup, stopping, parts);
     let shared = site.clone();
     // Signals are the program's business: the pipeline beside this server drains on them, too.
     let server = HttpServer::new(move || app(shared.clone()))
@@ -98,7 +101,7 @@ pub(crate) fn start(frontend: Frontend, parts: &Supervisor) -> Result<RunningFro
     let address = server.addrs().first().copied().unwrap_or(asked);
     let part = parts.part("task that serves the page");
     let server = Serving::start(address, server.run(), part);
-    let recording = site.frontend.results.as_ref().map(|results| {
+    let recording = site.setup.results.as_ref().map(|results| {
         let part = parts.part("task that keeps the latest results");
         tokio::spawn(record(results.subscribe(), Arc::clone(&site.history), part))
     });

@@ -178,9 +178,10 @@ fn inflate(packed: Bytes) -> Box<dyn Read> {
     let is_zlib = packed
         .first_chunk()
         .is_some_and(|head| head[0] & 0x0f == 8 && u16::from_be_bytes(*head).is_multiple_of(31));
-    match is_zlib {
-        true => Box::new(ZlibDecoder::new(Cursor::new(packed))),
-        false => Box::new(DeflateDecoder::new(Cursor::new(packed))),
+    if is_zlib {
+        Box::new(ZlibDecoder::new(Cursor::new(packed)))
+    } else {
+        Box::new(DeflateDecoder::new(Cursor::new(packed)))
     }
 }
 

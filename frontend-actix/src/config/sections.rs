@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use service::{ProbesConfig, SlotConfig};
 
 use super::ConfigError;
+use crate::legacy;
 
 /// The page and the HTTP API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,13 +183,7 @@ impl ModelConfig {
     /// As [`ModelConfig::classifier`].
     pub fn open(&self, name: &str) -> Result<Classifier, ClassifyError> {
         let engine = self.engine.parse()?;
-        let name = match name {
-            "model.h5" => {
-                tracing::warn!("model.h5 is the old Keras file; using the built-in `notebook`");
-                "notebook"
-            }
-            name => name,
-        };
+        let name = legacy::model_name(name);
         let mut classifier = Classifier::open(name)?.with_engine(engine)?;
         if let Some(kernel) = self.kernel {
             classifier = classifier.with_kernel(kernel)?;

@@ -1,6 +1,16 @@
+//! The page's files.
+
 use actix_web::{HttpResponse, web};
 
-use crate::error::ApiError;
+use crate::{
+    endpoint::{Endpoint, at},
+    error::ApiError,
+    guard::Policy::Shows,
+};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![at("/assets/{name}").get(Shows, serve)]
+}
 
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -23,7 +33,7 @@ const FILES: [(&str, &str, &str); 13] = [
 ];
 
 /// `GET /assets/{name}`
-pub(crate) async fn serve(name: web::Path<String>) -> Result<HttpResponse, ApiError> {
+async fn serve(name: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let found = FILES.into_iter().find(|(file, ..)| *file == name.as_str());
     let (_, content_type, text) =
         found.ok_or_else(|| ApiError::Unknown("there is nothing here".to_owned()))?;

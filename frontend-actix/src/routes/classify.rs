@@ -1,10 +1,22 @@
+//! Pictures that are classified in this process, without a broker.
+
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use fmnist_core::{Image, Infer, ModelIdentity, Prediction, message::PredictionRecord};
 use serde::Serialize;
 
-use crate::{error::ApiError, site::Site, upload};
+use crate::{
+    endpoint::{Endpoint, at},
+    error::ApiError,
+    guard::Policy::Works,
+    site::Site,
+    upload,
+};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![at("/classify").post(Works, classify)]
+}
 
 /// How many of the most probable classes an answer lists.
 const TOP: usize = 3;
@@ -15,14 +27,14 @@ struct Answer {
     predictions: Vec<PredictionRecord>,
 }
 
-/// `POST /classify`: classified in this process, without a broker.
-pub(crate) async fn classify(
+/// `POST /classify`
+async fn classify(
     site: web::Data<Site>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let model = site.model().ok_or(ApiError::ModelMissing)?;
-    let limit_bytes = site.frontend.settings.max_body_bytes;
+    let model = site.model()?;
+    let limit_bytes = site.setup.settings.max_body_bytes;
     let uploads = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
     let place = site.limits.place()?;
     let read = move || uploads.iter().map(upload::Upload::image).collect::<Result<Vec<_>, _>>();

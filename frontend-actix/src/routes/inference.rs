@@ -14,19 +14,41 @@ use fmnist_core::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{error::ApiError, metrics, site::Site, upload};
+use crate::{
+    endpoint::{Endpoint, at},
+    error::ApiError,
+    guard::Policy::{Probes, Reads, Works},
+    metrics,
+    site::Site,
+    upload,
+};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        at("/v2").get(Reads, server),
+        at("/v2/health/live").get(Probes, live),
+        at("/v2/health/ready").get(Probes, ready),
+        at("/v2/repository/index").post(Reads, index),
+        at("/v2/models/{name}").get(Reads, metadata),
+        at("/v2/models/{name}/ready").get(Reads, model_ready),
+        at("/v2/models/{name}/infer").post(Works, infer),
+        at("/v2/models/{name}/versions/{version}").get(Reads, metadata),
+        at("/v2/models/{name}/versions/{version}/ready").get(Reads, model_ready),
+        at("/v2/models/{name}/versions/{version}/infer").post(Works, infer),
+    ]
+}
 
 /// Where the JSON of a body with binary tensors ends.
 const JSON_LENGTH: &str = "inference-header-content-length";
 
 /// The model of a path, of any version or of one.
 #[derive(Deserialize)]
-pub(crate) struct ModelPath {
+struct ModelPath {
     name: String,
     version: Option<String>,
 }
 
-pub(crate) async fn server() -> HttpResponse {
+async fn server() -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "name": "fmnist-stream",
         "version": env!("CARGO_PKG_VERSION"),
@@ -34,30 +56,31 @@ pub(crate) async fn server() -> HttpResponse {
     }))
 }
 
-pub(crate) async fn live() -> HttpResponse {
+async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "live": true }))
 }
 
 /// Ready for this protocol, which needs no broker; `/readyz` asks them, too.
-pub(crate) async fn ready(site: web::Data<Site>) -> HttpResponse {
-    let is_ready = site.model().is_some() && !*site.stopping.borrow();
+async fn ready(site: web::Data<Site>) -> HttpResponse {
+    let is_ready = site.setup.model.is_some() && !*site.stopping.borrow();
     let body = json!({ "ready": is_ready });
-    match is_ready {
-        true => HttpResponse::Ok().json(body),
-        false => HttpResponse::ServiceUnavailable().json(body),
+    if is_ready {
+        HttpResponse::Ok().json(body)
+    } else {
+        HttpResponse::ServiceUnavailable().json(body)
     }
 }
 
-pub(crate) async fn index(site: web::Data<Site>) -> HttpResponse {
-    let model = site.model();
+async fn index(site: web::Data<Site>) -> HttpResponse {
+    let model = site.setup.model.as_ref();
     let entry = |model: &Arc<dyn Infer>| {
         let identity = model.identity();
         json!({ "name": identity.name, "version": identity.version, "state": "READY", "reason": "" })
     };
-    HttpResponse::Ok().json(model.as_ref().map(entry).into_iter().collect::<Vec<Value>>())
+    HttpResponse::Ok().json(model.map(entry).into_iter().collect::<Vec<Value>>())
 }
 
-pub(crate) async fn metadata(
+async fn metadata(
     site: web::Data<Site>,
     path: web::Path<ModelPath>,
 ) -> Result<HttpResponse, ApiError> {
@@ -79,7 +102,7 @@ pub(crate) async fn metadata(
     })))
 }
 
-pub(crate) async fn model_ready(
+async fn model_ready(
     site: web::Data<Site>,
     path: web::Path<ModelPath>,
 ) -> Result<HttpResponse, ApiError> {
@@ -87,7 +110,7 @@ pub(crate) async fn model_ready(
     Ok(HttpResponse::Ok().json(json!({ "name": model.identity().name, "ready": true })))
 }
 
-pub(crate) async fn infer(
+async fn infer(
     site: web::Data<Site>,
     path: web::Path<ModelPath>,
     request: HttpRequest,
@@ -101,7 +124,7 @@ pub(crate) async fn infer(
         let expected = "application/json or application/octet-stream";
         return Err(ApiError::MediaType { expected, found });
     }
-    let limit_bytes = site.frontend.settings.max_body_bytes;
+    let limit_bytes = site.setup.settings.max_body_bytes;
     let body = upload::body(&site.limits, &request, payload, limit_bytes).await?;
     let place = site.limits.place()?;
     let read = move || {
@@ -131,7 +154,7 @@ pub(crate) async fn infer(
 }
 
 fn named(site: &Site, path: &ModelPath) -> Result<Arc<dyn Infer>, ApiError> {
-    let model = site.model().ok_or(ApiError::ModelMissing)?;
+    let model = site.model()?;
     let identity = model.identity();
     let is_asked_for = text::name(&path.name) == identity.name
         && path.version.as_ref().is_none_or(|version| *version == identity.version);

@@ -1,3 +1,5 @@
+//! The page, its form and its sign-in.
+
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     cookie::{Cookie, SameSite},
@@ -7,7 +9,22 @@ use actix_web::{
 use askama::Template;
 use fmnist_core::{ModelIdentity, label::LABELS};
 
-use crate::{BrokerKind, error::ApiError, guard, parameters::digits, site::Site, upload};
+use crate::{
+    broker::BrokerKind,
+    endpoint::{Endpoint, at},
+    error::ApiError,
+    guard::{
+        self,
+        Policy::{Shows, SignsIn, Works},
+    },
+    legacy,
+    site::Site,
+    upload,
+};
+
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    vec![at("/").get(Shows, show).post(Works, submit), at("/login").post(SignsIn, sign_in)]
+}
 
 /// Images whose preview stands on the page before anything is typed.
 const PREVIEW: usize = 5;
@@ -51,30 +68,30 @@ struct SignIn {
 }
 
 /// `GET /`
-pub(crate) async fn show(site: web::Data<Site>, request: HttpRequest) -> HttpResponse {
-    let frontend = &site.frontend;
-    if let Some(token) = &frontend.settings.api_token
+async fn show(site: web::Data<Site>, request: HttpRequest) -> HttpResponse {
+    let setup = &site.setup;
+    if let Some(token) = &setup.settings.api_token
         && !request.cookie(guard::COOKIE).is_some_and(|shown| guard::is_equal(shown.value(), token))
     {
         return html(&SignIn { refused: false });
     }
-    let model = frontend.model.as_ref();
+    let model = setup.model.as_ref();
     let labels = model.map_or(&[][..], |model| model.labels());
-    let gallery = frontend.gallery.as_ref();
+    let gallery = setup.gallery.as_ref();
     let official = gallery.is_none_or(|gallery| *gallery.test_set.classes == LABELS);
     html(&Page {
-        address: &guard::shown_address(request.headers(), &frontend.settings),
-        images: frontend.test_images,
-        preview: PREVIEW.min(frontend.test_images),
+        address: &guard::shown_address(request.headers(), &setup.settings),
+        images: setup.test_images(),
+        preview: PREVIEW.min(setup.test_images()),
         set: gallery.map_or("", |gallery| &gallery.version),
-        synthetic: frontend.is_synthetic,
+        synthetic: setup.is_synthetic(),
         official,
         clothes: if labels.is_empty() { official } else { labels == LABELS },
         model: model.map(|model| model.identity()).as_deref(),
         labels,
         brokers: broker_choice(&site),
-        live: frontend.results.is_some(),
-        kept: frontend.database.is_some(),
+        live: setup.results.is_some(),
+        kept: setup.database.is_some(),
     })
 }
 
@@ -91,41 +108,27 @@ fn broker_choice(site: &Site) -> [Choice; 2] {
     })
 }
 
-/// `POST /`, the old form: on to the publishing address.
-pub(crate) async fn submit(
+/// `POST /`, the form of the page: on to the publishing address.
+async fn submit(
     site: web::Data<Site>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let fields = upload::form(&site.limits, &request, payload).await?;
-    let index = |name: &str| {
-        let text = fields.required(name)?;
-        match digits(text) {
-            Some(_) => Ok(text),
-            None => Err(ApiError::Invalid(format!("{name} is not an index: {text:?}"))),
-        }
-    };
-    let broker = broker(fields.required("message_broker")?)?;
-    let (start, end) = (index("start_idx")?, index("end_idx")?);
-    let target = format!("/{broker}/push-to-consumer?start_idx={start}&end_idx={end}");
+    let broker = fields.required("message_broker")?.parse()?;
+    let target =
+        legacy::push_address(broker, &fields.index("start_idx")?, &fields.index("end_idx")?);
     Ok(HttpResponse::Found().insert_header((header::LOCATION, target)).finish())
 }
 
-/// `kafka` or `pubsub`, else 400.
-pub(crate) fn broker(name: &str) -> Result<BrokerKind, ApiError> {
-    name.parse().map_err(|()| {
-        ApiError::Invalid(format!("there is no broker {name:?}: expected kafka or pubsub"))
-    })
-}
-
 /// `POST /login`: a right token becomes the page's cookie, a wrong one brings the form back.
-pub(crate) async fn sign_in(
+async fn sign_in(
     site: web::Data<Site>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let fields = upload::form(&site.limits, &request, payload).await?;
-    let settings = &site.frontend.settings;
+    let settings = &site.setup.settings;
     let token = settings.api_token.as_deref().ok_or(ApiError::Unauthorised)?;
     let shown = fields.get("token").filter(|shown| guard::is_equal(shown, token));
     let Some(shown) = shown else {

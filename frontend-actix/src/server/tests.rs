@@ -101,9 +101,10 @@ struct Failing {
 impl Publisher for Failing {
     async fn publish(&self, _: Outbound) -> Result<String, PublishError> {
         let (context, source) = ("10.0.0.7:9092 said no".to_owned(), None);
-        Err(match self.refuses {
-            true => PublishError::Refused { context, source },
-            false => PublishError::Unavailable { context, source },
+        Err(if self.refuses {
+            PublishError::Refused { context, source }
+        } else {
+            PublishError::Unavailable { context, source }
         })
     }
 }
@@ -140,7 +141,7 @@ impl World {
             .with_model(Sneakers::model())
             .with_test_set(&test_set())
             .with_results(results);
-        let site = Site::new(change(frontend), stopping, &Supervisor::new());
+        let site = Site::new(change(frontend).setup, stopping, &Supervisor::new());
         Self { kafka, pubsub, stop, site }
     }
 

@@ -53,7 +53,7 @@ async fn the_true_labels_are_told() {
 #[actix_web::test]
 async fn only_an_address_that_names_this_test_set_is_kept_by_browsers() {
     let world = World::new();
-    let version = &world.site.frontend.gallery.as_ref().unwrap().version;
+    let version = &world.site.setup.gallery.as_ref().unwrap().version;
     let immutable = "private, max-age=31536000, immutable";
     let cases = [
         (format!("?set={version}"), immutable),

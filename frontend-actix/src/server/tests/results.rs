@@ -31,7 +31,7 @@ async fn recent_results_come_newest_first_and_in_pages() {
 
 #[test]
 fn the_history_is_bounded() {
-    let history = crate::routes::results::History::default();
+    let history = crate::history::History::default();
     for number in 0..1_100 {
         history.push(record(&number.to_string(), "Bag"));
     }

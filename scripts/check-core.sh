@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks what the libraries promise. fmnist-core: no network, broker, C compiler or autodiff among its
 # dependencies. stream-inference: none of these, and no model, no image, at most 60 crates. Transports: no
-# model. And, as every library here, no Unix-only code outside `cfg(unix)`.
+# model. And, as every library here, no Unix-only code outside `cfg(unix)`; of most crates, that no files
+# use each other in a circle.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,6 +56,9 @@ if [ -n "$unix" ]; then
     printf 'Unix-only code outside cfg(unix):\n%s\n' "$unix" >&2
     exit 1
 fi
+
+# Files that need each other can't be read one by one.
+python3 scripts/check_circles.py frontend-actix transport-pubsub examples benches pubsub-fake
 
 echo "fmnist-core: $(wc -l <<<"$crates") crates, none of them network, broker, C or autodiff"
 echo "stream-inference: $(wc -l <<<"$inference") crates, and no model either; no Unix-only code"

@@ -1,5 +1,7 @@
 //! What each method does at each address, and that the guard sees the route, not the path's text.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn foreign(request: TestRequest) -> TestRequest {
@@ -84,6 +86,49 @@ async fn a_path_that_is_written_otherwise_is_the_same_route_to_the_guard() {
         let first = statuses[0] == StatusCode::OK || statuses[0] == StatusCode::NOT_FOUND;
         assert!(first, "{path}: {statuses:?}");
         assert_eq!(statuses[1], StatusCode::TOO_MANY_REQUESTS, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn without_the_token_no_route_is_open_but_page_sign_in_and_probes() {
+    let settings = ServerConfig { api_token: Some(TOKEN.to_owned()), ..ServerConfig::default() };
+    let world = World::with(settings, |frontend| frontend);
+    let mut open = BTreeSet::new();
+    for endpoint in crate::routes::endpoints() {
+        for (path, method) in endpoint.declared() {
+            let asked = TestRequest::with_uri(&path.replace(['{', '}'], "")).method(method.clone());
+            if world.call(asked).await.status() != StatusCode::UNAUTHORIZED {
+                open.insert(format!("{method} {path}"));
+            }
+        }
+    }
+    open.retain(|route| !route.starts_with("HEAD "));
+    let expected = [
+        "GET /",
+        "GET /assets/{name}",
+        "GET /livez",
+        "GET /readyz",
+        "GET /v2/health/live",
+        "GET /v2/health/ready",
+        "POST /login",
+    ];
+    assert_eq!(Vec::from_iter(&open), expected);
+}
+
+#[test]
+fn every_route_is_documented() {
+    let documents = [
+        include_str!("../../../../docs/http.md"),
+        include_str!("../../../../docs/inference-protocol.md"),
+        include_str!("../../../../docs/metrics.md"),
+    ];
+    for endpoint in crate::routes::endpoints() {
+        for (path, _) in endpoint.declared() {
+            // One line speaks of all that a model answers by its version.
+            let path = path.split_inclusive("{version}").next().unwrap();
+            let told = |text: &str| text.contains(path);
+            assert!(documents.into_iter().any(told), "{path} is in none of the documents");
+        }
     }
 }
 

@@ -99,7 +99,7 @@ async fn demonstrate(arguments: Arguments, parts: Supervisor) -> anyhow::Result<
     let mut frontend = Frontend::new(config.server.clone())
         .with_metrics(metrics)
         .with_model(model.clone())
-        .with_control(control)
+        .with_control(control, config.model.repository.clone())
         .with_batch(&config.batch)
         .with_test_set(&prepared.test_set)
         .with_results(results.clone());

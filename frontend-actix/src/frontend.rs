@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use fmnist_core::{
     Infer, Supervisor,
@@ -44,10 +44,12 @@ impl Frontend {
         self
     }
 
-    /// Shows by this what becomes of the model of [`Frontend::with_model`], and lets callers exchange it.
+    /// Shows by this what becomes of the model of [`Frontend::with_model`], and lets callers take it back,
+    /// promote its candidate, and put files of the folder `repository` into its place.
     #[must_use]
-    pub fn with_control(mut self, control: ModelControl) -> Self {
+    pub fn with_control(mut self, control: ModelControl, repository: Option<PathBuf>) -> Self {
         self.setup.control = Some(control);
+        self.setup.repository = repository;
         self
     }
 

@@ -67,7 +67,7 @@ async fn serve(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
     let mut frontend = Frontend::new(config.server.clone())
         .with_metrics(metrics)
         .with_model(Arc::new(Batcher::new(slot, &config.batch)))
-        .with_control(control)
+        .with_control(control, config.model.repository.clone())
         .with_batch(&config.batch)
         .with_test_set(&test_set);
     for broker in connect_brokers(&config).await? {

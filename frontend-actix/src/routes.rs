@@ -5,6 +5,7 @@ mod assets;
 mod classify;
 mod health;
 mod inference;
+mod model;
 mod page;
 mod pictures;
 mod publish;
@@ -34,6 +35,7 @@ pub(crate) fn endpoints() -> impl Iterator<Item = Endpoint> {
         results::endpoints(),
         health::endpoints(),
         inference::endpoints(),
+        model::endpoints(),
     ];
     files.into_iter().flatten()
 }

@@ -1,9 +1,9 @@
 //! What every request handler shares.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix_web::web;
-use fmnist_core::{Infer, Supervisor, message::ResultRecord, pipeline::Pulse};
+use fmnist_core::{Infer, ModelIdentity, Supervisor, message::ResultRecord, pipeline::Pulse, text};
 use service::{Metrics, ModelControl};
 use sink_sql::Database;
 use tokio::sync::{broadcast, watch};
@@ -26,6 +26,8 @@ pub(crate) struct Setup {
     pub(crate) model: Option<Arc<dyn Infer>>,
     /// What becomes of the model, and how it is exchanged.
     pub(crate) control: Option<ModelControl>,
+    /// The folder of models that callers may name.
+    pub(crate) repository: Option<PathBuf>,
     pub(crate) gallery: Option<Gallery>,
     pub(crate) results: Option<broadcast::Sender<Arc<ResultRecord>>>,
     pub(crate) database: Option<Database>,
@@ -41,6 +43,7 @@ impl Setup {
             brokers: Vec::new(),
             model: None,
             control: None,
+            repository: None,
             gallery: None,
             results: None,
             database: None,
@@ -86,6 +89,14 @@ impl Site {
     pub(crate) fn broker(&self, kind: BrokerKind) -> Result<&Broker, ApiError> {
         let found = self.setup.brokers.iter().find(|broker| broker.kind() == kind);
         found.ok_or(ApiError::BrokerMissing { broker: kind })
+    }
+
+    /// Whether this is the name of the model in service, or of the one that this process began with:
+    /// callers do not follow an exchange.
+    pub(crate) fn is_called(&self, name: &str, served: &ModelIdentity) -> bool {
+        let name = text::name(name);
+        let first = self.setup.control.as_ref().map(ModelControl::name);
+        name == served.name || first.is_some_and(|first| name == first)
     }
 
     pub(crate) fn model(&self) -> Result<Arc<dyn Infer>, ApiError> {

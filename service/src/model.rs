@@ -47,6 +47,7 @@ type Show<P> = dyn Fn(&<P as Predictor>::Input) -> Value + Send + Sync;
 pub struct ModelControl(Arc<dyn Control>);
 
 trait Control: Send + Sync {
+    fn name(&self) -> &str;
     fn state(&self, shows_inputs: bool) -> Value;
     fn changes(&self) -> Vec<Change>;
     fn load(&self, file: Option<&Path>) -> Result<Arc<ModelIdentity>, SwapError>;
@@ -56,6 +57,7 @@ trait Control: Send + Sync {
 
 struct Controlled<P: Predictor> {
     slot: ModelSlot<P>,
+    name: String,
     load: Arc<Load<P>>,
     show: Option<Box<Show<P>>>,
     _watch: Option<Watch>,
@@ -86,8 +88,13 @@ impl ModelControl {
             let interval = Duration::from_millis(config.watch_ms);
             slot.watch(path, interval, move |path| load(Some(path)), parts)
         });
-        let slot = slot.clone();
-        let control = Self(Arc::new(Controlled { slot, load, show, _watch: watch.transpose()? }));
+        let control = Self(Arc::new(Controlled {
+            slot: slot.clone(),
+            name: slot.identity().name.clone(),
+            load,
+            show,
+            _watch: watch.transpose()?,
+        }));
         #[cfg(unix)]
         if !io::stderr().is_terminal() {
             control.reload_at_hangup(parts)?;
@@ -109,6 +116,11 @@ impl ModelControl {
             }
         });
         Ok(())
+    }
+
+    /// What the model was called that served at the start.
+    pub fn name(&self) -> &str {
+        self.0.name()
     }
 
     /// What serves, what became of models before and after it, how a candidate does, how far the stream
@@ -163,6 +175,10 @@ impl ModelControl {
 }
 
 impl<P: Predictor> Control for Controlled<P> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn state(&self, shows_inputs: bool) -> Value {
         let changes = self.slot.changes_so_far();
         json!({

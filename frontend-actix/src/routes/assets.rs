@@ -16,7 +16,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("api.js", JAVASCRIPT, include_str!("../../assets/api.js")),
     ("cards.js", JAVASCRIPT, include_str!("../../assets/cards.js")),
     ("charts.js", JAVASCRIPT, include_str!("../../assets/charts.js")),
@@ -25,6 +25,7 @@ const FILES: [(&str, &str, &str); 13] = [
     ("figures.js", JAVASCRIPT, include_str!("../../assets/figures.js")),
     ("health.js", JAVASCRIPT, include_str!("../../assets/health.js")),
     ("icon.svg", SVG, include_str!("../../assets/icon.svg")),
+    ("model.js", JAVASCRIPT, include_str!("../../assets/model.js")),
     ("page.css", CSS, include_str!("../../assets/page.css")),
     ("page.js", JAVASCRIPT, include_str!("../../assets/page.js")),
     ("picture.js", JAVASCRIPT, include_str!("../../assets/picture.js")),

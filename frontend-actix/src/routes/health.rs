@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, json};
+use service::ModelControl;
 
 use crate::{
     endpoint::{Endpoint, at},
@@ -47,7 +48,11 @@ async fn ready(site: web::Data<Site>) -> HttpResponse {
         checks.insert("consumers".to_owned(), state.into());
     }
     let status = if is_ready { "ready" } else { "not ready" };
-    let body = json!({ "status": status, "checks": checks });
+    let mut body = json!({ "status": status, "checks": checks });
+    // The model before it goes on, and so nothing is red.
+    if let Some(trouble) = site.setup.control.as_ref().and_then(ModelControl::trouble) {
+        body["model"] = trouble.into();
+    }
     if is_ready {
         HttpResponse::Ok().json(body)
     } else {

@@ -9,7 +9,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use fmnist_core::{
     Infer, Prediction,
     message::{InferenceRequest, OUTPUTS, Output},
-    text,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -138,12 +137,13 @@ async fn infer(
     let begun = Instant::now();
     let answer = move |model: &dyn Infer, predictions: &[Prediction]| {
         let inferred = Instant::now();
-        let answer = request.respond(predictions, model.labels(), &model.identity());
-        (answer, [reading, inferred - begun, inferred.elapsed()])
+        // Another may serve by now.
+        let served = predictions.first().map_or_else(|| model.identity(), |one| one.model.clone());
+        let answer = request.respond(predictions, model.labels(), &served);
+        (answer, served, [reading, inferred - begun, inferred.elapsed()])
     };
-    let (answer, stages) = place.infer(&model, images, answer).await?;
-    let name = model.identity().name.clone();
-    metrics::inferred(name, stages);
+    let (answer, served, stages) = place.infer(&model, images, answer).await?;
+    metrics::inferred(served.name.clone(), stages);
     Ok(match answer.json_bytes {
         Some(json_bytes) => HttpResponse::Ok()
             .insert_header((JSON_LENGTH, json_bytes))
@@ -156,7 +156,7 @@ async fn infer(
 fn named(site: &Site, path: &ModelPath) -> Result<Arc<dyn Infer>, ApiError> {
     let model = site.model()?;
     let identity = model.identity();
-    let is_asked_for = text::name(&path.name) == identity.name
+    let is_asked_for = site.is_called(&path.name, &identity)
         && path.version.as_ref().is_none_or(|version| *version == identity.version);
     if is_asked_for {
         return Ok(model);

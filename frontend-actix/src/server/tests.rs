@@ -5,6 +5,7 @@ mod inference;
 mod legacy;
 mod limits;
 mod metrics;
+mod model;
 mod page;
 mod pictures;
 mod publish;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
 use super::{ModelSlot, SwapError, named, shielded};
 use crate::{
@@ -181,6 +181,11 @@ struct Desk<I> {
     busy: Mutex<usize>,
     idle: Condvar,
     tally: Mutex<Tally<I>>,
+    /// Of the recorder that there is when the candidate comes.
+    agreed: Counter,
+    failed: Counter,
+    skipped: Counter,
+    time_ratio: Gauge,
 }
 
 struct Tally<I> {
@@ -210,6 +215,10 @@ impl<P: Predictor> Candidate<P> {
                 disagreements: BTreeMap::new(),
                 differences: VecDeque::new(),
             }),
+            agreed: inputs("agreed"),
+            failed: inputs("failed"),
+            skipped: inputs("skipped"),
+            time_ratio: gauge!(names::metric("shadow_time_ratio")),
         });
         let (jobs, given) = sync_channel(WAITING);
         let compare = {
@@ -239,8 +248,7 @@ impl<P: Predictor> Candidate<P> {
             let mut tally = self.desk.tally();
             if tally.waiting == WAITING {
                 tally.skipped += inputs.len() as u64;
-                drop(tally);
-                return count("skipped", inputs.len() as u64);
+                return self.desk.skipped.increment(inputs.len() as u64);
             }
             tally.waiting += 1;
         }
@@ -283,7 +291,7 @@ impl<I> Desk<I> {
             while left > 0 {
                 if !self.is_idle_within(PATIENCE) {
                     self.tally().skipped += left as u64;
-                    count("skipped", left as u64);
+                    self.skipped.increment(left as u64);
                     break;
                 }
                 let piece: Vec<I> = inputs_left.by_ref().take(PIECE).collect();
@@ -297,15 +305,24 @@ impl<I> Desk<I> {
                 let spent = [served_in, begun.elapsed()];
                 let served: Vec<String> = served.by_ref().take(piece.len()).collect();
                 match answered.and_then(|answered: Result<_, String>| answered) {
-                    Ok(found) => self.tally().add(piece, served, found, spent),
+                    Ok(found) => self.add(piece, served, found, spent),
                     Err(reason) => {
                         tracing::debug!(reason, "the candidate fails");
                         self.tally().failed += piece.len() as u64;
-                        count("failed", piece.len() as u64);
+                        self.failed.increment(piece.len() as u64);
                     }
                 }
             }
         }
+    }
+
+    fn add(&self, inputs: Vec<I>, served: Vec<String>, found: Vec<String>, took: [Duration; 2]) {
+        let mut tally = self.tally();
+        let before = tally.agreed;
+        tally.add(inputs, served, found, took);
+        self.agreed.increment(tally.agreed - before);
+        let [served, candidate] = tally.took.map(|took| took.as_secs_f64());
+        self.time_ratio.set(candidate / served);
     }
 
     fn is_idle_within(&self, patience: Duration) -> bool {
@@ -355,9 +372,6 @@ impl<I> Tally<I> {
             self.differences.push_back(Arc::new(Difference { input, served, candidate }));
         }
         self.agreed += agreed;
-        count("agreed", agreed);
-        let [served, candidate] = self.took.map(|took| took.as_secs_f64());
-        gauge!(names::metric("shadow_time_ratio")).set(candidate / served);
     }
 }
 
@@ -375,10 +389,10 @@ pub(super) fn describe() {
         "The candidate's time over that of the model in service."
     );
     for outcome in ["agreed", "failed", "skipped"] {
-        count(outcome, 0);
+        inputs(outcome).increment(0);
     }
 }
 
-fn count(outcome: &'static str, inputs: u64) {
-    counter!(names::metric("shadow_total"), "outcome" => outcome).increment(inputs);
+fn inputs(outcome: &'static str) -> Counter {
+    counter!(names::metric("shadow_total"), "outcome" => outcome)
 }

@@ -5,9 +5,11 @@ use std::{
 
 use actix_web::{http::StatusCode, test::TestRequest};
 use fmnist_core::{
-    Classifier,
+    Classifier, ClassifierSlot, Prediction, Predictor,
+    dataset::{Split, synthetic},
     message::Requests,
     pipeline::{Pipeline, PipelineConfig, Pulse},
+    slot::Shadow,
     transport::{Outbound, memory::MemoryBroker},
 };
 use serde_json::json;
@@ -19,16 +21,16 @@ use crate::{ServerConfig, metrics};
 /// Type and labels of a metric.
 type Series = BTreeMap<String, (String, BTreeSet<String>)>;
 
-/// The table of docs/metrics.md, without what only a broker's client tells.
-fn documented() -> Series {
+/// The table of docs/metrics.md, of what has its source there.
+fn documented(is_source: impl Fn(&str) -> bool) -> Series {
     let document = include_str!("../../../../docs/metrics.md");
     let bare = |cell: &str| cell.trim().trim_matches('`').to_owned();
     let mut series = Series::new();
     for line in document.lines().filter(|line| line.starts_with("| `") && line.ends_with(" |")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').collect();
         let [name, kind, labels, _, from] = cells[..] else { continue };
-        if from.trim() != "Kafka" {
-            let labels = labels.split(',').map(bare).collect();
+        if is_source(from.trim()) {
+            let labels = labels.split(',').map(bare).filter(|label| !label.is_empty()).collect();
             series.insert(bare(name), (bare(kind), labels));
         }
     }
@@ -100,7 +102,8 @@ async fn the_documented_metrics_are_those_that_a_pipeline_and_a_page_tell_and_no
         "text/plain; version=0.0.4; charset=utf-8"
     );
     let text = &*text(answer).await;
-    assert_eq!(told(text), documented());
+    let is_here = |source: &str| source != "Kafka" && source != "slot";
+    assert_eq!(told(text), documented(is_here));
     for name in told(text).keys() {
         assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
     }
@@ -127,6 +130,40 @@ async fn the_documented_metrics_are_those_that_a_pipeline_and_a_page_tell_and_no
         assert_eq!(value(text, &count), Some(batches), "{stage}");
     }
     assert_eq!(value(text, r#"request_predict_seconds_count{model_name="base"}"#), Some(batches));
+}
+
+#[test]
+fn the_documented_metrics_of_a_slot_are_those_that_it_tells_and_no_others() {
+    let (recorder, metrics) = metrics::local();
+    let _recording = ::metrics::set_default_local_recorder(&recorder);
+    fmnist_core::slot::describe();
+    let images = synthetic(Split::Test, 1_000, 0).images;
+    let base = Classifier::pretrained().unwrap();
+    let slot = ClassifierSlot::new(base.clone(), &images, 1);
+    slot.shadow(base.clone(), Shadow::by(|answer: &Prediction| answer.class.to_string())).unwrap();
+    slot.predict(&images).unwrap();
+    slot.swap(base).unwrap();
+    slot.roll_back("a whim").unwrap();
+    let text = metrics.text();
+    let mut documented = documented(|source| source == "slot");
+    // A pair of labels is counted where it is found, on the candidate's own thread.
+    documented.remove("fmnist_shadow_disagreements_total").unwrap();
+    let mut told = told(&text);
+    for elsewhere in ["fmnist_model_info", "fmnist_build_info"] {
+        told.remove(elsewhere).unwrap();
+    }
+    assert_eq!(told, documented);
+    for name in told.keys() {
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
+    }
+    for (sample, expected) in [
+        (r#"fmnist_model_changes_total{change="swapped"}"#, 1.0),
+        (r#"fmnist_model_changes_total{change="rolled_back"}"#, 1.0),
+        (r#"fmnist_model_changes_total{change="refused"}"#, 0.0),
+        ("fmnist_unusual_inputs", 0.0),
+    ] {
+        assert_eq!(value(&text, sample), Some(expected), "{sample} in\n{text}");
+    }
 }
 
 #[actix_web::test]

@@ -7,6 +7,7 @@ use clap::Parser;
 use fmnist_core::{
     Supervisor,
     pipeline::{Pipeline, PipelineConfig},
+    transport::Transport,
 };
 use fmnist_examples::{Console, prepare_consumer, wait_for};
 use frontend_actix::BrokerKind;
@@ -45,7 +46,7 @@ async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> 
     else {
         return Ok(());
     };
-    let consumer = Consumer::start(&config.server.probes(), "kafka", &parts)?;
+    let consumer = Consumer::start(&config.server.probes(), KafkaTransport::NAME, &parts)?;
     let requests = prepared.requests(&config);
     let (model, control) = prepared.operate(&config, &parts).await?;
     consumer.probes().shows(control);

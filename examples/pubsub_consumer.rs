@@ -7,6 +7,7 @@ use clap::Parser;
 use fmnist_core::{
     Supervisor,
     pipeline::{Pipeline, PipelineConfig},
+    transport::Transport,
 };
 use fmnist_examples::{Console, prepare_consumer, wait_for};
 use frontend_actix::BrokerKind;
@@ -42,7 +43,7 @@ async fn consume(arguments: ConsumerArguments, parts: Supervisor) -> anyhow::Res
     let Some(prepared) = prepare_consumer(&config, &arguments, BrokerKind::PubSub).await? else {
         return Ok(());
     };
-    let consumer = Consumer::start(&config.server.probes(), "pubsub", &parts)?;
+    let consumer = Consumer::start(&config.server.probes(), PubSubTransport::NAME, &parts)?;
     let requests = prepared.requests(&config);
     let (model, control) = prepared.operate(&config, &parts).await?;
     consumer.probes().shows(control);

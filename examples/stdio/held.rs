@@ -12,6 +12,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+/// What results call this transport, and metrics would.
+pub(crate) const NAME: &str = "stdio";
 /// Lines held at most; reading goes on when some have an end.
 pub(crate) const MOST_LINES: usize = 4_096;
 /// Keys and attributes counted.
@@ -173,7 +175,7 @@ impl Held {
         Delivery {
             id: format!("stdin/{number}"),
             source: Source {
-                transport: "stdio".into(),
+                transport: NAME.into(),
                 topic: "stdin".into(),
                 partition: None,
                 offset: i64::try_from(number).ok(),

@@ -18,7 +18,7 @@ use fmnist_core::{
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
-    held::{Claim, Held, MOST_LINES},
+    held::{Claim, Held, MOST_LINES, NAME},
     line::Format,
 };
 
@@ -128,12 +128,10 @@ pub(crate) struct StdioTransport(Lines);
 impl Transport for StdioTransport {
     type Token = Claim;
 
+    const NAME: &'static str = NAME;
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::new(Guarantee::AtLeastOnce).with_lanes(true).with_attempts(true)
-    }
-
-    fn name(&self) -> &'static str {
-        "stdio"
     }
 
     async fn recv(&mut self, limits: Limits) -> Result<Vec<Delivery<Claim>>, TransportError> {

@@ -16,6 +16,7 @@ use stream_inference::{
     pipeline::Pipeline,
     predict::{ModelIdentity, PredictError, Predictor},
     slot::ModelSlot,
+    transport::Transport,
 };
 
 use crate::{
@@ -374,10 +375,10 @@ impl Broker {
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Stdin => "stdin",
-            Self::Kafka => "kafka",
+            Self::Stdin => stdin::Lines::NAME,
+            Self::Kafka => transport_kafka::KafkaTransport::NAME,
             #[cfg(feature = "pubsub")]
-            Self::Pubsub => "pubsub",
+            Self::Pubsub => transport_pubsub::PubSubTransport::NAME,
         }
     }
 }

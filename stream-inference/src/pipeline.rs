@@ -190,7 +190,7 @@ where
             return if S::RECORDS { Ok(()) } else { Err(PipelineError::NoDestination) };
         }
         match self.codec.topics().into_iter().find(|topic| !self.transport.has_route(topic)) {
-            Some(topic) => Err(PipelineError::NoRoute { topic, transport: self.transport.name() }),
+            Some(topic) => Err(PipelineError::NoRoute { topic, transport: T::NAME }),
             None => Ok(()),
         }
     }

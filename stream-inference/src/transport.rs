@@ -81,13 +81,11 @@ pub trait Transport: Send + 'static {
     /// The broker's claim on one message.
     type Token: Send + 'static;
 
+    /// The label `transport` of its pipeline's metrics, as [`Source::transport`] has it.
+    const NAME: &'static str;
+
     /// What this transport claims.
     fn capabilities(&self) -> Capabilities;
-
-    /// The label `transport` of its pipeline's metrics, as [`Source::transport`] has it.
-    fn name(&self) -> &'static str {
-        "custom"
-    }
 
     /// Whether results may go to this topic beside the results topic ([`Outbound::topic`]): one that was
     /// configured, and so found, or made, at the start.

@@ -66,6 +66,9 @@ pub use results::KafkaResults;
 pub use topics::{TopicLayout, create_topics, missing_topics};
 pub use transport::{KafkaToken, KafkaTransport};
 
+/// What metrics and results call this transport.
+const NAME: &str = "kafka";
+
 // The README's example is a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

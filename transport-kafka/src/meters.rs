@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use stream_inference::names;
 
+use crate::NAME;
+
 /// The handles of one consumer's series, made once.
 pub(crate) struct Meters {
     publish: Histogram,
@@ -19,16 +21,16 @@ pub(crate) struct Meters {
 impl Meters {
     pub(crate) fn new(topic: &Arc<str>) -> Self {
         describe();
-        let rebalances = |change: &'static str| counter!(names::metric("rebalances_total"), "transport" => "kafka", "change" => change);
+        let rebalances = |change: &'static str| counter!(names::metric("rebalances_total"), "transport" => NAME, "change" => change);
         Self {
             publish: histogram!(
-                names::metric("stage_seconds"), "transport" => "kafka", "stage" => "publish"
+                names::metric("stage_seconds"), "transport" => NAME, "stage" => "publish"
             ),
             assigned: rebalances("assigned"),
             revoked: rebalances("revoked"),
             lost: rebalances("lost"),
-            poll_breaches: counter!(names::metric("poll_breaches_total"), "transport" => "kafka"),
-            queue_full: counter!(names::metric("queue_full_total"), "transport" => "kafka"),
+            poll_breaches: counter!(names::metric("poll_breaches_total"), "transport" => NAME),
+            queue_full: counter!(names::metric("queue_full_total"), "transport" => NAME),
             topic: Arc::clone(topic),
         }
     }
@@ -41,7 +43,7 @@ impl Meters {
     pub(crate) fn lag(&self, partition: i32) -> Gauge {
         gauge!(
             names::metric("lag_messages"),
-            "transport" => "kafka",
+            "transport" => NAME,
             "topic" => Arc::clone(&self.topic),
             "partition" => partition.to_string(),
         )

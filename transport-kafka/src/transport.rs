@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    KafkaConfig, KafkaGuarantee, KafkaSetupError, KafkaSpan,
+    KafkaConfig, KafkaGuarantee, KafkaSetupError, KafkaSpan, NAME,
     consumer::{self, Context},
     courier::{Confirming, Courier},
     ends::Ends,
@@ -189,7 +189,7 @@ impl KafkaTransport {
         Delivery {
             id: format!("{topic}/{partition}/{offset}"),
             source: Source {
-                transport: "kafka".into(),
+                transport: NAME.into(),
                 topic: Arc::clone(topic),
                 partition: Some(partition),
                 offset: Some(offset),
@@ -260,12 +260,10 @@ enum Waiting {
 impl Transport for KafkaTransport {
     type Token = KafkaToken;
 
+    const NAME: &'static str = NAME;
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::new(self.guarantee).with_lanes(true).with_attempts(true)
-    }
-
-    fn name(&self) -> &'static str {
-        "kafka"
     }
 
     fn has_route(&self, topic: &str) -> bool {

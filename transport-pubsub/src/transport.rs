@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    PubSubConfig, PubSubError, PubSubToken,
+    NAME, PubSubConfig, PubSubError, PubSubToken,
     connection::Connection,
     error::{code, is_permanent},
     intake::{Bounds, Intake, Received},
@@ -96,7 +96,7 @@ impl PubSubTransport {
             results.insert(Some(Arc::clone(route)), connection.topic(route).await?);
         }
         let dead_letters = connection.topic(&config.dead_letter_topic).await?;
-        let publish = metrics::histogram!(stream_inference::names::metric("stage_seconds"), "transport" => "pubsub", "stage" => "publish");
+        let publish = metrics::histogram!(stream_inference::names::metric("stage_seconds"), "transport" => NAME, "stage" => "publish");
         let (bounds, supervisor) = (Bounds::new(batch), Supervisor::new());
         let pulse = Arc::<OnceLock<Pulse>>::default();
         let settler = Settler::new(Topics { results, dead_letters }, publish, Arc::clone(&pulse));
@@ -173,7 +173,7 @@ impl PubSubTransport {
     ) -> Delivery<PubSubToken> {
         Delivery {
             source: Source {
-                transport: "pubsub".into(),
+                transport: NAME.into(),
                 topic: Arc::clone(&self.topic),
                 partition: None,
                 offset: None,
@@ -230,13 +230,11 @@ impl PubSubTransport {
 impl Transport for PubSubTransport {
     type Token = PubSubToken;
 
+    const NAME: &'static str = NAME;
+
     fn capabilities(&self) -> Capabilities {
         // Attempts are counted only under a dead-letter policy, and then by best effort.
         Capabilities::new(Guarantee::AtLeastOnce).with_lanes(self.ordered)
-    }
-
-    fn name(&self) -> &'static str {
-        "pubsub"
     }
 
     fn has_route(&self, topic: &str) -> bool {

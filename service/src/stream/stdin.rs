@@ -179,12 +179,10 @@ impl Input {
 impl Transport for Lines {
     type Token = MemoryToken;
 
+    const NAME: &'static str = "stdin";
+
     fn capabilities(&self) -> Capabilities {
         self.consumer.capabilities()
-    }
-
-    fn name(&self) -> &'static str {
-        "stdin"
     }
 
     /// Every result is a line of stdout, whatever topic it would go to.

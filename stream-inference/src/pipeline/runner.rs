@@ -50,13 +50,13 @@ where
     S: Sink<C::Record, C::Input>,
 {
     let mut shutdown = std::pin::pin!(shutdown);
-    pipeline.pulse.measure(pipeline.transport.name());
+    pipeline.pulse.measure(T::NAME);
     if !warm_up(&pipeline.model, &pipeline.pulse, shutdown.as_mut()).await? {
         pipeline.transport.drain(Duration::from_secs(1)).await?;
         return Ok(PipelineReport::default());
     }
     let capacity = pipeline.config.batch.max_messages.max(1);
-    let meters = Arc::new(Meters::new(pipeline.transport.name(), &pipeline.model.identity()));
+    let meters = Arc::new(Meters::new(T::NAME, &pipeline.model.identity()));
     let (codec, keeps_inputs) = (Arc::clone(&pipeline.codec), pipeline.sink.keeps_inputs());
     let decoder = worker::decoder(codec, keeps_inputs, capacity, Arc::clone(&meters));
     let (model, pulse) = (Arc::clone(&pipeline.model), pipeline.pulse.clone());

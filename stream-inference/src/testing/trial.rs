@@ -144,12 +144,10 @@ struct Witness {
 impl Transport for Witness {
     type Token = MemoryToken;
 
+    const NAME: &'static str = MemoryTransport::NAME;
+
     fn capabilities(&self) -> Capabilities {
         self.transport.capabilities()
-    }
-
-    fn name(&self) -> &'static str {
-        self.transport.name()
     }
 
     fn has_route(&self, topic: &str) -> bool {

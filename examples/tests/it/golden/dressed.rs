@@ -54,6 +54,8 @@ pub(super) struct Dressed {
 impl Transport for Dressed {
     type Token = MemoryToken;
 
+    const NAME: &'static str = "dressed";
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }

@@ -210,6 +210,8 @@ fn count(settlement: &mut Settlement, end: End) {
 impl Transport for SimulatedTransport {
     type Token = Token;
 
+    const NAME: &'static str = "simulated";
+
     fn capabilities(&self) -> Capabilities {
         let guarantee = match self.world.state().exactly_once {
             true => Guarantee::ExactlyOnce,

@@ -73,12 +73,10 @@ struct OneRoute(MemoryTransport);
 impl Transport for OneRoute {
     type Token = <MemoryTransport as Transport>::Token;
 
+    const NAME: &'static str = "kafka";
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { guarantee: Guarantee::AtLeastOnce, ..self.0.capabilities() }
-    }
-
-    fn name(&self) -> &'static str {
-        "kafka"
     }
 
     fn has_route(&self, topic: &str) -> bool {

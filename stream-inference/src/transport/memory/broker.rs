@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use super::MemoryTransport;
 use crate::transport::{
     DeadLetterForm, Delivery, Lane, Limits, Outbound, Outcome, PublishError, Publisher, Rejection,
-    Settlement, Source, memory::MemoryToken,
+    Settlement, Source, Transport, memory::MemoryToken,
 };
 
 /// One input queue, its results and its dead letters, with knobs for faults.
@@ -224,7 +224,7 @@ impl MemoryBroker {
             deliveries.push(Delivery {
                 id: self.id(index),
                 source: Source {
-                    transport: "memory".into(),
+                    transport: MemoryTransport::NAME.into(),
                     topic: Arc::clone(&self.0.topic),
                     partition: None,
                     offset: None,

@@ -48,12 +48,10 @@ impl MemoryTransport {
 impl Transport for MemoryTransport {
     type Token = MemoryToken;
 
+    const NAME: &'static str = "memory";
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { guarantee: Guarantee::AtLeastOnce, lanes: true, attempts: true }
-    }
-
-    fn name(&self) -> &'static str {
-        "memory"
     }
 
     /// Any: a result's topic stands in [`MemoryBroker::results`].

@@ -27,7 +27,7 @@ BUILDS = {
 CHANGES = {
     "kernel": ("fmnist-core/src/engine/kernel/winograd.rs", "input.images()", "std::hint::black_box(input.images())"),
     "route": ("frontend-actix/src/routes/publish.rs", '"published"', '"was published"'),
-    "transport": ("transport-kafka/src/consumer.rs", '"partitions not paused"', '"no partitions paused"'),
+    "transport": ("transport-kafka/src/intake/poll.rs", '"partitions not paused"', '"no partitions paused"'),
 }
 HEADS = ["build", "command", "crates linked", "crates compiled", "user+sys s", "s", "MB"]
 TEXT = (

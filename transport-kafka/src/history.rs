@@ -7,7 +7,7 @@ use rdkafka::{
 };
 use stream_inference::transport::Outbound;
 
-use crate::{KafkaConfig, KafkaSetupError, log::Logged, topics, wire::Fetched};
+use crate::{KafkaConfig, KafkaSetupError, connect::log::Logged, provision, wire::Fetched};
 
 const WAIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
@@ -213,7 +213,7 @@ pub(crate) fn spans(
     start: KafkaStart,
     until_ms: Option<i64>,
 ) -> Result<Vec<KafkaSpan>, KafkaSetupError> {
-    let partitions = topics::partitions(config, [topic].into_iter())?.remove(0);
+    let partitions = provision::partitions(config, [topic].into_iter())?.remove(0);
     let of = |partition| span(consumer, topic, partition, start, until_ms);
     let spans: Result<_, _> = partitions.into_iter().map(of).collect();
     spans.map_err(|source| unreachable_at(config, source))

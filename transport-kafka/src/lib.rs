@@ -28,31 +28,20 @@
 //! committed in one transaction, and a reader of committed messages sees each result once.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod claims;
 mod config;
-mod consumer;
-mod courier;
-mod ends;
+mod connect;
 mod error;
-mod headers;
+mod group;
 mod history;
-mod keeper;
-mod lag;
-mod lanes;
-mod log;
+mod intake;
 mod marks;
-mod membership;
 mod meters;
-mod outbox;
-mod outputs;
-mod place;
+mod provision;
 mod publisher;
-mod refusal;
 mod results;
-mod share;
+mod settle;
 mod shared;
-mod topics;
-mod transaction;
-mod transactor;
 mod transport;
 mod wire;
 
@@ -61,9 +50,9 @@ pub use error::KafkaSetupError;
 pub use history::{
     KafkaHistory, KafkaRecord, KafkaSpan, KafkaStart, group_lag, set_group_start, topic_spans,
 };
+pub use provision::{TopicLayout, create_topics, missing_topics};
 pub use publisher::KafkaPublisher;
 pub use results::KafkaResults;
-pub use topics::{TopicLayout, create_topics, missing_topics};
 pub use transport::{KafkaToken, KafkaTransport};
 
 /// What metrics and results call this transport.

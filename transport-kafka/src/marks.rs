@@ -12,6 +12,8 @@
 //! Who finds `open` knows that the process before it died, and of what: the messages below the mark are
 //! suspects and are taken one at a time, each marked as `alone` before it is handed out.
 
+pub(crate) mod keeper;
+
 use std::{collections::HashMap, fmt};
 
 use stream_inference::transport::{Crashes, Stage};

@@ -1,5 +1,7 @@
 //! What happens at the broker's end, counted and timed through the facade of the crate `metrics`.
 
+pub(crate) mod lag;
+
 use std::{sync::Arc, time::Duration};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};

@@ -6,7 +6,7 @@ use rdkafka::{
 };
 use stream_inference::transport::{Outbound, PublishError, Publisher};
 
-use crate::{KafkaConfig, KafkaSetupError, log::Logged, wire};
+use crate::{KafkaConfig, KafkaSetupError, connect::log::Logged, wire};
 
 /// How long a publication may wait for its confirmation.
 const TIMEOUT_MS: u32 = 8_000;

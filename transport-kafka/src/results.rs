@@ -4,7 +4,7 @@ use rdkafka::{
     consumer::{Consumer, StreamConsumer},
 };
 
-use crate::{KafkaConfig, KafkaSetupError, log::Logged, topics};
+use crate::{KafkaConfig, KafkaSetupError, connect::log::Logged, provision};
 
 /// Reads the results topic from its end on, outside of any group: what a page shows live.
 pub struct KafkaResults {
@@ -20,7 +20,7 @@ impl KafkaResults {
         let Some(topic) = config.results_topic().map(str::to_owned) else { return Ok(None) };
         let config = config.clone();
         let connect = move || {
-            let partitions = topics::partitions(&config, [&*topic].into_iter())?.remove(0);
+            let partitions = provision::partitions(&config, [&*topic].into_iter())?.remove(0);
             let consumer: StreamConsumer<Logged> = config
                 .reader()?
                 .create_with_context(Logged)

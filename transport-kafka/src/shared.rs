@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use crate::{
-    ends::Ends,
-    lanes::{Claim, Lanes, Standing},
+    claims::{Claim, Lanes, Standing},
+    intake::ends::Ends,
     marks::{Admission, Marks, Task},
     meters::Meters,
     wire::Fetched,

@@ -17,20 +17,20 @@ use tokio::{
 
 use crate::{
     KafkaConfig, KafkaGuarantee, KafkaSetupError, KafkaSpan, NAME,
-    consumer::{self, Context},
-    courier::{Confirming, Courier},
-    ends::Ends,
-    keeper::Keeper,
-    lag,
-    lanes::Claim,
-    membership::Membership,
-    outbox::{Outbox, Reply},
-    outputs::Outputs,
-    place,
+    claims::Claim,
+    group::membership::Membership,
+    group::start,
+    intake::ends::Ends,
+    intake::poll::{self, Context},
+    marks::keeper::Keeper,
+    meters::lag,
+    provision::{self, blocking},
+    settle::at_least_once::{Confirming, Courier},
+    settle::exactly_once::Transactor,
+    settle::exactly_once::producer,
+    settle::outbox::{Outbox, Reply},
+    settle::outputs::Outputs,
     shared::Shared,
-    topics::{self, blocking},
-    transaction,
-    transactor::Transactor,
     wire::Fetched,
 };
 
@@ -100,7 +100,7 @@ impl KafkaTransport {
         spans: Option<&[KafkaSpan]>,
     ) -> Result<Self, KafkaSetupError> {
         config.check_source()?;
-        blocking(config, |config| topics::partitions(config, config.topics())).await?;
+        blocking(config, |config| provision::partitions(config, config.topics())).await?;
         let ends =
             spans.map(|spans| Ends::new(spans.iter().map(|span| (span.partition, span.end))));
         let shared = Arc::new(Shared::new(&config.topic, ends));
@@ -110,12 +110,12 @@ impl KafkaTransport {
         let (guarantee, transactional) = match config.guarantee {
             KafkaGuarantee::AtLeastOnce => (Guarantee::AtLeastOnce, None),
             KafkaGuarantee::ExactlyOnce => {
-                let producer = blocking(config, transaction::Producer::connect).await?;
+                let producer = blocking(config, producer::Producer::connect).await?;
                 (Guarantee::ExactlyOnce, Some(producer))
             }
         };
         if config.begins_at_the_end() {
-            blocking(config, place::begin_at_the_end).await?;
+            blocking(config, start::begin_at_the_end).await?;
         }
         let keeper = Keeper::new(config, Arc::clone(&shared))?;
         let (part, (ended, kept)) = (shared.supervisor.part("thread of marks"), oneshot::channel());
@@ -157,7 +157,7 @@ impl KafkaTransport {
         let watch = lag::watch(Arc::downgrade(&membership), Arc::clone(&shared), part);
         tasks.push(tokio::spawn(watch));
         let part = shared.supervisor.part("task that polls Kafka");
-        tasks.push(tokio::spawn(consumer::poll(membership, Arc::clone(&shared), part)));
+        tasks.push(tokio::spawn(poll::poll(membership, Arc::clone(&shared), part)));
         let (closed, kept) = (Some(closed), Some(kept));
         Ok(Self { shared, outbox, outputs, guarantee, tasks, closed, kept })
     }

@@ -1,5 +1,7 @@
 //! Kafka's records and the library's messages.
 
+mod headers;
+
 use bytes::Bytes;
 use rdkafka::{
     Message, Timestamp,
@@ -7,8 +9,6 @@ use rdkafka::{
     producer::{BaseRecord, FutureRecord},
 };
 use stream_inference::transport::{Attributes, Outbound};
-
-use crate::headers;
 
 /// A record on its way from the client's memory to a delivery.
 #[derive(Debug)]

@@ -13,9 +13,9 @@ use stream_inference::Part;
 use tokio::time::Instant;
 
 use crate::{
-    ends::Ends,
-    log,
-    membership::Membership,
+    connect::log,
+    group::membership::Membership,
+    intake::ends::Ends,
     shared::{REPORT_INTERVAL, Shared},
     wire::Fetched,
 };

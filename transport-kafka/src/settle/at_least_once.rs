@@ -1,5 +1,7 @@
 //! At least once: carries out verdicts in call order and stores offsets as reports come in.
 
+pub(crate) mod share;
+
 use std::{
     collections::HashMap,
     ops::Deref,
@@ -26,14 +28,14 @@ use tokio::sync::oneshot;
 
 use crate::{
     KafkaConfig, KafkaSetupError, KafkaToken,
+    claims::{Claim, Standing},
     config::PUBLISH_TIMEOUT_MS,
-    lanes::{Claim, Standing},
-    log::Logged,
-    membership::Membership,
-    outbox::Closing,
-    outputs::Outputs,
-    refusal::{is_refusal, is_too_large},
-    share::{Share, Tally},
+    connect::log::Logged,
+    group::membership::Membership,
+    settle::at_least_once::share::{Share, Tally},
+    settle::outbox::Closing,
+    settle::outputs::Outputs,
+    settle::refusal::{is_refusal, is_too_large},
     shared::Shared,
     wire,
 };

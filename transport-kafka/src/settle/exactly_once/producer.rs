@@ -19,8 +19,9 @@ use rdkafka::{
 use stream_inference::transport::Outbound;
 
 use crate::{
-    KafkaConfig, KafkaSetupError, log,
-    refusal::is_refusal,
+    KafkaConfig, KafkaSetupError,
+    connect::log,
+    settle::refusal::is_refusal,
     shared::{REPORT_INTERVAL, Shared},
     wire,
 };

@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use stream_inference::Part;
 
-use crate::{membership::Membership, shared::Shared};
+use crate::{group::membership::Membership, shared::Shared};
 
 /// The brokers are asked that often: one request to each that leads an assigned partition.
 /// librdkafka's own statistics would say the same, and wake threads where messages are waited for

@@ -8,7 +8,7 @@ use rdkafka::{
 };
 use tokio::sync::oneshot;
 
-use crate::{KafkaConfig, KafkaSetupError, consumer::Context};
+use crate::{KafkaConfig, KafkaSetupError, intake::poll::Context};
 
 /// The consumer, shared by the tasks of one transport.
 ///

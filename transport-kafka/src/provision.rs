@@ -13,7 +13,7 @@ use rdkafka::{
     metadata::Metadata,
 };
 
-use crate::{KafkaConfig, KafkaSetupError, log};
+use crate::{KafkaConfig, KafkaSetupError, connect::log};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks for topics that were just made.

@@ -4,6 +4,8 @@
 //! merged into the next. What an aborted transaction held is sent again in the next one, after a
 //! pause, as far as its claims still count.
 
+pub(crate) mod producer;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -24,12 +26,12 @@ use tokio::runtime::Handle;
 
 use crate::{
     KafkaToken,
-    lanes::{Claim, Standing},
-    outbox::{Closing, Outbox, Reply, Verdicts},
-    outputs::Outputs,
-    refusal::is_too_large,
+    claims::{Claim, Standing},
+    settle::exactly_once::producer::{Failure, Producer, Undelivered},
+    settle::outbox::{Closing, Outbox, Reply, Verdicts},
+    settle::outputs::Outputs,
+    settle::refusal::is_too_large,
     shared::Shared,
-    transaction::{Failure, Producer, Undelivered},
 };
 
 /// Messages of one transaction at most.

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 use crate::{
     KafkaToken,
-    courier::{Courier, Kind, Sent, Unconfirmed, confirmation},
-    lanes::{Claim, Standing},
-    refusal::{is_refusal, is_too_large},
+    claims::{Claim, Standing},
+    settle::at_least_once::{Courier, Kind, Sent, Unconfirmed, confirmation},
+    settle::refusal::{is_refusal, is_too_large},
     shared::Hold,
 };
 

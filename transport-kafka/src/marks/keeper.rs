@@ -11,7 +11,7 @@ use stream_inference::Part;
 
 use crate::{
     KafkaConfig, KafkaSetupError,
-    log::Logged,
+    connect::log::Logged,
     marks::{Mark, Task, Text},
     shared::Shared,
 };

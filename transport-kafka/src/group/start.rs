@@ -10,8 +10,8 @@ use rdkafka::{
 
 use crate::{
     KafkaConfig, KafkaSetupError, KafkaSpan, KafkaStart,
+    connect::log::Logged,
     history::{self, unreachable_at},
-    log::Logged,
 };
 
 /// Longer than a transaction may hold back the group's offsets.

@@ -1,0 +1,3 @@
+//! How clients of Kafka are made.
+
+pub(crate) mod log;

@@ -1,0 +1,4 @@
+//! The consumer's group.
+
+pub(crate) mod membership;
+pub(crate) mod start;

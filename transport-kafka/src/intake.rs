@@ -1,0 +1,4 @@
+//! What is received.
+
+pub(crate) mod ends;
+pub(crate) mod poll;

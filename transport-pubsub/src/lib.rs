@@ -25,18 +25,16 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod claims;
 mod config;
-mod connection;
+mod connect;
 mod error;
 mod intake;
-mod lanes;
 mod provision;
 mod publisher;
 mod results;
-mod settler;
-mod setup;
+mod settle;
 mod token;
-mod topic;
 mod transport;
 mod wire;
 

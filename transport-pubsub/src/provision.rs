@@ -1,9 +1,11 @@
 //! What has to exist, found or made.
 
+pub(crate) mod server;
+
 use crate::{
     PubSubConfig, PubSubError,
-    connection::Connection,
-    setup::{ACKNOWLEDGE_DEADLINE_SECONDS, Server, dead_letter_subscription},
+    connect::Connection,
+    provision::server::{ACKNOWLEDGE_DEADLINE_SECONDS, Server, dead_letter_subscription},
 };
 
 /// The emulator goes on giving messages to consumers that are gone, and each stays there for a

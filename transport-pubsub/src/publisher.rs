@@ -3,7 +3,10 @@ use std::{sync::Arc, time::Duration};
 use stream_inference::transport::{Outbound, PublishError, Publisher};
 use tokio::time::Instant;
 
-use crate::{PubSubConfig, PubSubError, connection::Connection, setup::Server, topic::Topic, wire};
+use crate::{
+    PubSubConfig, PubSubError, connect::Connection, connect::topic::Topic,
+    provision::server::Server, wire,
+};
 
 /// How long the broker may take to confirm one message.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(10);

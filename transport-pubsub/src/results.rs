@@ -6,9 +6,9 @@ use stream_inference::{Supervisor, pipeline::BatchConfig, transport::TransportEr
 
 use crate::{
     PubSubConfig, PubSubError,
-    connection::Connection,
+    connect::Connection,
     intake::{Bounds, Intake, Received},
-    setup::Server,
+    provision::server::Server,
     transport::{fatal, stream_error},
 };
 

@@ -9,7 +9,7 @@ use std::{
 use google_cloud_pubsub::subscriber::handler::Handler;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::lanes::{Claim, Lanes};
+use crate::claims::{Claim, Lanes};
 
 /// How long a message may be worked on: the client renews its lease until then.
 pub(crate) const MAX_LEASE: Duration = Duration::from_secs(60 * 60);

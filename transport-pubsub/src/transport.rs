@@ -21,12 +21,12 @@ use tokio::{
 
 use crate::{
     NAME, PubSubConfig, PubSubError, PubSubToken,
-    connection::Connection,
+    claims::Lanes,
+    connect::Connection,
     error::{code, is_permanent},
     intake::{Bounds, Intake, Received},
-    lanes::Lanes,
-    settler::{Job, Settler, Topics},
-    setup::Server,
+    provision::server::Server,
+    settle::{Job, Settler, Topics},
     wire,
 };
 

@@ -8,12 +8,12 @@ use stream_inference::{
 };
 use tokio::time::{Duration, Instant};
 
-use super::rounds::{Rounds, Topics};
+use super::outputs::{Rounds, Topics};
 use crate::{
-    connection::PUBLISH_RETRIES,
+    connect::PUBLISH_RETRIES,
+    connect::topic::{Sent, Topic},
     error::{Unpublished, in_words},
     token::PubSubToken,
-    topic::{Sent, Topic},
     wire,
 };
 

@@ -1,7 +1,7 @@
 //! The one task that publishes and acknowledges.
 
 mod chain;
-mod rounds;
+mod outputs;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::token::PubSubToken;
 use chain::{Attempt, Chain, End, Pending};
-pub(crate) use rounds::Topics;
+pub(crate) use outputs::Topics;
 
 /// Batches that are begun together at most.
 const ROUND_BATCHES: usize = 64;

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc};
 
-use crate::topic::{Round, Topic};
+use crate::connect::topic::{Round, Topic};
 
 /// Where verdicts go.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use google_cloud_pubsub::{
 
 use crate::{
     PubSubConfig, PubSubError,
-    connection::Connection,
+    connect::Connection,
     error::{code, is_permanent},
 };
 

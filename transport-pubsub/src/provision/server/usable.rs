@@ -3,7 +3,7 @@
 use google_cloud_pubsub::model::Subscription;
 
 use super::Server;
-use crate::{PubSubError, connection::Connection};
+use crate::{PubSubError, connect::Connection};
 
 const PUBLISH: &str = "pubsub.topics.publish";
 

@@ -1,3 +1,5 @@
+pub(crate) mod topic;
+
 use std::{fmt, fs, path::Path, time::Duration};
 
 use google_cloud_auth::credentials::{self, Credentials, anonymous, service_account};
@@ -8,7 +10,7 @@ use google_cloud_pubsub::{
 };
 use stream_inference::text;
 
-use crate::{PubSubConfig, PubSubError, topic::Topic};
+use crate::{PubSubConfig, PubSubError, connect::topic::Topic};
 
 /// How long the client goes on trying one publish; a caller that waits longer hears its error.
 pub(crate) const PUBLISH_RETRIES: Duration = Duration::from_secs(10);

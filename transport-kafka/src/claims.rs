@@ -1,17 +1,21 @@
 //! What is outstanding on each partition: which verdicts still count, and how far to commit.
+//!
+//! No clock and no client: whoever receives, settles or is told of a rebalance calls this under the lock of
+//! [`Shared`](crate::shared::Shared). What may be committed never passes a message without its end.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// The partitions that this consumer has messages of.
+/// The claims on messages of the partitions that this consumer has some of.
 #[derive(Debug, Default)]
-pub(crate) struct Lanes {
-    partitions: HashMap<i32, Lane>,
-    claims: u64,
-    epochs: u64,
+pub(crate) struct Claims {
+    partitions: HashMap<i32, LaneClaims>,
+    last_number: u64,
+    last_epoch: u64,
 }
 
+/// Those of one partition.
 #[derive(Debug)]
-struct Lane {
+struct LaneClaims {
     /// Tells one assignment of the partition from the next.
     epoch: u64,
     /// Received and not yet below the low-water mark, by offset.
@@ -47,21 +51,21 @@ pub(crate) enum Standing {
     Stale,
 }
 
-impl Lanes {
+impl Claims {
     /// Registers a message; gives its claim and which attempt at it this is, from 1.
     pub(crate) fn receive(&mut self, partition: i32, offset: i64) -> (Claim, u32) {
-        let epochs = &mut self.epochs;
+        let last_epoch = &mut self.last_epoch;
         let lane = self.partitions.entry(partition).or_insert_with(|| {
-            *epochs += 1;
-            Lane {
-                epoch: *epochs,
+            *last_epoch += 1;
+            LaneClaims {
+                epoch: *last_epoch,
                 outstanding: BTreeMap::new(),
                 failures: BTreeMap::new(),
                 seek: None,
             }
         });
-        self.claims += 1;
-        let number = self.claims;
+        self.last_number += 1;
+        let number = self.last_number;
         lane.outstanding.insert(offset, Outstanding { claim: number, done: false });
         let attempt = lane.failures.get(&offset).map_or(1, |before| before + 1);
         (Claim { partition, offset, epoch: lane.epoch, number }, attempt)
@@ -128,7 +132,7 @@ impl Lanes {
         true
     }
 
-    /// As [`Lanes::pull_back`], of a message that failed itself: its next attempt is a further one.
+    /// As [`Claims::pull_back`], of a message that failed itself: its next attempt is a further one.
     pub(crate) fn retry(&mut self, claim: Claim) -> bool {
         let counted = self.pull_back(claim);
         if let Some(lane) = self.partitions.get_mut(&claim.partition).filter(|_| counted) {
@@ -139,7 +143,7 @@ impl Lanes {
 
     /// The first message of each partition that is not done yet.
     pub(crate) fn unacknowledged(&self) -> HashMap<i32, i64> {
-        let first = |(&partition, lane): (&i32, &Lane)| {
+        let first = |(&partition, lane): (&i32, &LaneClaims)| {
             let (&offset, _) = lane.outstanding.first_key_value()?;
             Some((partition, lane.seek.map_or(offset, |seek| seek.min(offset))))
         };
@@ -158,7 +162,7 @@ impl Lanes {
 
     /// Where the consumer has to go back to, by partition.
     pub(crate) fn seeks(&self) -> Vec<(i32, i64)> {
-        let seek = |(&partition, lane): (&i32, &Lane)| Some((partition, lane.seek?));
+        let seek = |(&partition, lane): (&i32, &LaneClaims)| Some((partition, lane.seek?));
         self.partitions.iter().filter_map(seek).collect()
     }
 
@@ -184,32 +188,32 @@ mod model;
 mod tests {
     use super::*;
 
-    fn received(lanes: &mut Lanes, offsets: std::ops::Range<i64>) -> Vec<Claim> {
-        offsets.map(|offset| lanes.receive(0, offset).0).collect()
+    fn receive(claims: &mut Claims, offsets: std::ops::Range<i64>) -> Vec<Claim> {
+        offsets.map(|offset| claims.receive(0, offset).0).collect()
     }
 
     #[test]
     fn the_low_water_mark_never_passes_a_hole() {
-        let mut lanes = Lanes::default();
-        let claims = received(&mut lanes, 10..14);
-        assert_eq!(lanes.done(claims[1]), None);
-        assert_eq!(lanes.done(claims[2]), None);
-        assert_eq!(lanes.done(claims[0]), Some(12));
-        assert_eq!(lanes.done(claims[3]), Some(13));
+        let mut claims = Claims::default();
+        let received = receive(&mut claims, 10..14);
+        assert_eq!(claims.done(received[1]), None);
+        assert_eq!(claims.done(received[2]), None);
+        assert_eq!(claims.done(received[0]), Some(12));
+        assert_eq!(claims.done(received[3]), Some(13));
     }
 
     #[test]
     fn in_any_order_of_confirmations_the_mark_is_the_longest_done_prefix() {
         // Every order of seven confirmations, by the factorial number system.
         for permutation in 0..5040_usize {
-            let mut lanes = Lanes::default();
-            let mut left = received(&mut lanes, 0..7);
+            let mut claims = Claims::default();
+            let mut left = receive(&mut claims, 0..7);
             let (mut code, mut done, mut mark) = (permutation, [false; 7], -1);
             for radix in (1..=7).rev() {
                 let claim = left.remove(code % radix);
                 code /= radix;
                 done[claim.offset as usize] = true;
-                let moved = lanes.done(claim);
+                let moved = claims.done(claim);
                 let prefix = done.iter().take_while(|d| **d).count() as i64 - 1;
                 assert_eq!(moved, (prefix > mark).then_some(prefix));
                 mark = prefix;
@@ -220,81 +224,81 @@ mod tests {
 
     #[test]
     fn a_retry_pulls_back_later_messages_and_leaves_earlier_ones_alone() {
-        let mut lanes = Lanes::default();
-        let claims = received(&mut lanes, 0..4);
-        assert!(lanes.pull_back(claims[1]));
-        let standings: Vec<_> = claims.iter().map(|c| lanes.standing(*c)).collect();
+        let mut claims = Claims::default();
+        let received = receive(&mut claims, 0..4);
+        assert!(claims.pull_back(received[1]));
+        let standings: Vec<_> = received.iter().map(|c| claims.standing(*c)).collect();
         use Standing::{PulledBack, Valid};
         assert_eq!(standings, [Valid, PulledBack, PulledBack, PulledBack]);
-        assert!(!lanes.pull_back(claims[2]));
-        assert_eq!(lanes.seeks(), [(0, 1)]);
-        assert_eq!(lanes.done(claims[3]), None);
-        assert_eq!(lanes.done(claims[0]), Some(0));
-        lanes.sought(0, 1);
-        assert!(!lanes.is_seeking(0));
-        let (again, _) = lanes.receive(0, 1);
-        assert_eq!(lanes.standing(again), Valid);
+        assert!(!claims.pull_back(received[2]));
+        assert_eq!(claims.seeks(), [(0, 1)]);
+        assert_eq!(claims.done(received[3]), None);
+        assert_eq!(claims.done(received[0]), Some(0));
+        claims.sought(0, 1);
+        assert!(!claims.is_seeking(0));
+        let (again, _) = claims.receive(0, 1);
+        assert_eq!(claims.standing(again), Valid);
     }
 
     #[test]
     fn only_the_message_that_failed_has_a_further_attempt_and_not_those_pulled_back_behind_it() {
-        let mut lanes = Lanes::default();
+        let mut claims = Claims::default();
         for expected in [[1, 1, 1], [1, 2, 1], [1, 3, 1]] {
-            let received: Vec<_> = (0..3).map(|offset| lanes.receive(0, offset)).collect();
+            let received: Vec<_> = (0..3).map(|offset| claims.receive(0, offset)).collect();
             let attempts: Vec<_> = received.iter().map(|(_, attempt)| *attempt).collect();
             assert_eq!(attempts, expected);
-            assert!(lanes.retry(received[1].0));
-            assert!(!lanes.retry(received[2].0), "it was pulled back");
-            assert!(lanes.pull_back(received[0].0));
-            lanes.sought(0, 0);
+            assert!(claims.retry(received[1].0));
+            assert!(!claims.retry(received[2].0), "it was pulled back");
+            assert!(claims.pull_back(received[0].0));
+            claims.sought(0, 0);
         }
-        let (claim, _) = lanes.receive(0, 0);
-        assert_eq!(lanes.done(claim), Some(0));
-        assert_eq!(lanes.receive(0, 1).1, 4);
+        let (claim, _) = claims.receive(0, 0);
+        assert_eq!(claims.done(claim), Some(0));
+        assert_eq!(claims.receive(0, 1).1, 4);
     }
 
     #[test]
     fn a_transaction_takes_unbroken_runs_and_hands_back_what_lies_past_a_hole() {
-        let mut lanes = Lanes::default();
-        let claims = received(&mut lanes, 0..5);
+        let mut claims = Claims::default();
+        let received = receive(&mut claims, 0..5);
         use Standing::{PulledBack, Valid};
-        assert_eq!(lanes.stage(claims[0]), Valid);
-        assert_eq!(lanes.stage(claims[1]), Valid);
-        assert_eq!(lanes.stage(claims[3]), PulledBack);
-        assert_eq!(lanes.stage(claims[4]), PulledBack);
-        assert_eq!(lanes.seeks(), [(0, 3)]);
+        assert_eq!(claims.stage(received[0]), Valid);
+        assert_eq!(claims.stage(received[1]), Valid);
+        assert_eq!(claims.stage(received[3]), PulledBack);
+        assert_eq!(claims.stage(received[4]), PulledBack);
+        assert_eq!(claims.seeks(), [(0, 3)]);
         // Committed: the first takes the mark to the end of the run.
-        assert_eq!(lanes.done(claims[0]), Some(1));
-        assert_eq!(lanes.stage(claims[2]), Valid);
+        assert_eq!(claims.done(received[0]), Some(1));
+        assert_eq!(claims.stage(received[2]), Valid);
         // Aborted:
-        assert!(lanes.pull_back(claims[2]));
-        assert_eq!(lanes.seeks(), [(0, 2)]);
-        lanes.sought(0, 2);
+        assert!(claims.pull_back(received[2]));
+        assert_eq!(claims.seeks(), [(0, 2)]);
+        claims.sought(0, 2);
         // Its transaction failed, not the message.
-        let (again, attempt) = lanes.receive(0, 2);
-        assert_eq!((lanes.stage(again), attempt), (Valid, 1));
+        let (again, attempt) = claims.receive(0, 2);
+        assert_eq!((claims.stage(again), attempt), (Valid, 1));
     }
 
     #[test]
     fn the_earliest_of_several_hand_backs_decides_where_to_go() {
-        let mut lanes = Lanes::default();
-        let claims = received(&mut lanes, 0..4);
-        assert!(lanes.pull_back(claims[2]));
-        assert!(lanes.pull_back(claims[1]));
-        assert_eq!(lanes.seeks(), [(0, 1)]);
-        lanes.sought(0, 2);
-        assert!(lanes.is_seeking(0));
+        let mut claims = Claims::default();
+        let received = receive(&mut claims, 0..4);
+        assert!(claims.pull_back(received[2]));
+        assert!(claims.pull_back(received[1]));
+        assert_eq!(claims.seeks(), [(0, 1)]);
+        claims.sought(0, 2);
+        assert!(claims.is_seeking(0));
     }
 
     #[test]
     fn verdicts_of_a_revoked_partition_are_stale_even_after_it_comes_back() {
-        let mut lanes = Lanes::default();
-        let claims = received(&mut lanes, 0..2);
-        lanes.revoke(0);
-        assert_eq!(lanes.standing(claims[0]), Standing::Stale);
-        let (again, _) = lanes.receive(0, 0);
-        assert_eq!(lanes.standing(claims[0]), Standing::Stale);
-        assert_eq!(lanes.done(claims[0]), None);
-        assert_eq!(lanes.done(again), Some(0));
+        let mut claims = Claims::default();
+        let received = receive(&mut claims, 0..2);
+        claims.revoke(0);
+        assert_eq!(claims.standing(received[0]), Standing::Stale);
+        let (again, _) = claims.receive(0, 0);
+        assert_eq!(claims.standing(received[0]), Standing::Stale);
+        assert_eq!(claims.done(received[0]), None);
+        assert_eq!(claims.done(again), Some(0));
     }
 }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    claims::{Claim, Lanes, Standing},
+    claims::{Claim, Claims, Standing},
     intake::ends::Ends,
     marks::{Admission, Marks, Task},
     meters::Meters,
@@ -57,7 +57,7 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) lanes: Lanes,
+    pub(crate) claims: Claims,
     pub(crate) marks: Marks,
     pub(crate) buffer: VecDeque<Fetched>,
     pub(crate) buffered_bytes: usize,
@@ -106,10 +106,10 @@ impl State {
         self.drop_superseded();
         let (mut index, mut is_idle) = (0, false);
         if self.marks.is_suspicious() {
-            is_idle = self.lanes.are_idle();
+            is_idle = self.claims.are_idle();
             let is_suspect = |fetched: &Fetched| {
                 self.marks.is_suspect(fetched.partition, fetched.offset)
-                    && !self.lanes.is_seeking(fetched.partition)
+                    && !self.claims.is_seeking(fetched.partition)
             };
             index = self.buffer.iter().position(is_suspect).unwrap_or(0);
             if self.buffer.is_empty() && is_idle {
@@ -127,7 +127,7 @@ impl State {
     /// Drops messages at the front whose partition waits for the consumer to go back.
     pub(crate) fn drop_superseded(&mut self) {
         while let Some(first) = self.buffer.front() {
-            if !self.lanes.is_seeking(first.partition) {
+            if !self.claims.is_seeking(first.partition) {
                 return;
             }
             self.buffered_bytes -= first.size_bytes();
@@ -137,7 +137,7 @@ impl State {
 
     /// The first message of each partition that was fetched and is not acknowledged.
     pub(crate) fn unacknowledged(&self) -> HashMap<i32, i64> {
-        let mut first = self.lanes.unacknowledged();
+        let mut first = self.claims.unacknowledged();
         for fetched in &self.buffer {
             first.entry(fetched.partition).or_insert(fetched.offset);
         }
@@ -146,14 +146,14 @@ impl State {
 
     /// Takes note of a message that was in flight alone, if nothing is any more.
     fn rest(&mut self) {
-        if self.marks.is_suspicious() && self.lanes.are_idle() {
+        if self.marks.is_suspicious() && self.claims.are_idle() {
             self.marks.rest();
         }
     }
 
     /// Forgets a revoked partition.
     pub(crate) fn revoke(&mut self, partition: i32) {
-        self.lanes.revoke(partition);
+        self.claims.revoke(partition);
         self.marks.revoke(partition);
         self.discard(partition);
         self.paused.remove(&partition);
@@ -162,9 +162,9 @@ impl State {
         }
     }
 
-    /// Marks a message as done; see [`Lanes::done`].
+    /// Marks a message as done; see [`Claims::done`].
     pub(crate) fn done(&mut self, claim: Claim) -> Option<i64> {
-        let mark = self.lanes.done(claim);
+        let mark = self.claims.done(claim);
         if let (Some(ends), Some(mark)) = (&mut self.ends, mark) {
             ends.done(claim.partition, mark);
         }
@@ -287,13 +287,13 @@ impl Shared {
 
     /// Hands a message back that did not fail itself.
     pub(crate) fn pull_back(&self, claim: Claim) {
-        self.state().lanes.pull_back(claim);
+        self.state().claims.pull_back(claim);
         self.handed_back();
     }
 
     /// Hands a message back that failed itself.
     pub(crate) fn retry(&self, claim: Claim) {
-        self.state().lanes.retry(claim);
+        self.state().claims.retry(claim);
         self.handed_back();
     }
 
@@ -421,7 +421,7 @@ impl Shared {
             ended.as_mut().enable();
             {
                 let state = self.state();
-                if state.closing || state.lanes.standing(claim) != Standing::Valid {
+                if state.closing || state.claims.standing(claim) != Standing::Valid {
                     return None;
                 }
             }
@@ -558,7 +558,7 @@ impl Shared {
 
     fn is_ready(&self) -> bool {
         let state = self.state();
-        !state.is_full() || !state.lanes.seeks().is_empty()
+        !state.is_full() || !state.claims.seeks().is_empty()
     }
 
     pub(crate) fn push(&self, fetched: Fetched) -> bool {
@@ -566,7 +566,7 @@ impl Shared {
         // Asked also for what comes again: that it came is to be known.
         let is_read =
             state.ends.as_mut().is_none_or(|ends| ends.admits(fetched.partition, fetched.offset));
-        if is_read && !state.lanes.is_seeking(fetched.partition) {
+        if is_read && !state.claims.is_seeking(fetched.partition) {
             state.buffered_bytes += fetched.size_bytes();
             state.buffer.push_back(fetched);
         }

@@ -214,7 +214,7 @@ impl KafkaTransport {
                     && bytes + next.size_bytes() <= limits.max_bytes)
         }) {
             bytes += fetched.size_bytes();
-            let (claim, attempt) = state.lanes.receive(fetched.partition, fetched.offset);
+            let (claim, attempt) = state.claims.receive(fetched.partition, fetched.offset);
             let crashes = if is_alone { state.marks.crashes() } else { None };
             deliveries.push(self.deliver(fetched, claim, attempt, crashes));
             if is_alone {

@@ -1,3 +1,8 @@
+//! What is outstanding of each ordering key: which verdicts still count, and what is let in.
+//!
+//! No client, and no clock but what the caller says. The transport enters what it receives, its tokens leave;
+//! of a key nothing is let in between a message that was given back and its next delivery.
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,10 +19,11 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// refused when their verdict comes, those that the client had prefetched are given back on arrival,
 /// until the first message that was given back is delivered again.
 #[derive(Debug, Default)]
-pub(crate) struct Lanes(Mutex<HashMap<Arc<str>, Lane>>);
+pub(crate) struct Claims(Mutex<HashMap<Arc<str>, LaneClaims>>);
 
+/// Those of one key.
 #[derive(Debug, Default)]
-struct Lane {
+struct LaneClaims {
     /// Counts the pull-backs; claims of an earlier epoch have lost their turn.
     epoch: u64,
     /// The last place handed out. A message that comes again gets the place that it had.
@@ -51,15 +57,15 @@ impl Claim {
     }
 }
 
-impl Lanes {
+impl Claims {
     /// A claim on the next place, or `None` when the lane waits for an earlier message.
     pub(crate) fn enter(&self, key: &str, id: &str, now: Instant) -> Option<Claim> {
-        let mut lanes = self.lock();
-        if !lanes.contains_key(key) {
-            lanes.insert(key.into(), Lane::default());
+        let mut claims = self.lock();
+        if !claims.contains_key(key) {
+            claims.insert(key.into(), LaneClaims::default());
         }
-        let key = lanes.get_key_value(key).map(|(key, _)| Arc::clone(key))?;
-        let lane = lanes.get_mut(&key)?;
+        let key = claims.get_key_value(key).map(|(key, _)| Arc::clone(key))?;
+        let lane = claims.get_mut(&key)?;
         if lane.awaited.as_ref().is_some_and(|a| a.id != id && now < a.until) {
             return None;
         }
@@ -84,19 +90,19 @@ impl Lanes {
 
     /// The claim's message was acknowledged.
     pub(crate) fn leave(&self, claim: &Claim) {
-        let mut lanes = self.lock();
-        if let Some(lane) = lanes.get_mut(&claim.key) {
+        let mut claims = self.lock();
+        if let Some(lane) = claims.get_mut(&claim.key) {
             lane.outstanding -= 1;
             if lane.outstanding == 0 && lane.awaited.is_none() {
-                lanes.remove(&claim.key);
+                claims.remove(&claim.key);
             }
         }
     }
 
     /// The claim's message was given back: the lane waits until it comes again.
     pub(crate) fn pull_back(&self, claim: &Claim, now: Instant) {
-        let mut lanes = self.lock();
-        if let Some(lane) = lanes.get_mut(&claim.key) {
+        let mut claims = self.lock();
+        if let Some(lane) = claims.get_mut(&claim.key) {
             lane.outstanding -= 1;
             let is_current = lane.epoch == claim.epoch;
             // A claim of an epoch that is over may still be of an earlier message than all since.
@@ -111,12 +117,12 @@ impl Lanes {
             }
         }
         // Keys that went to another consumer would stay for ever.
-        lanes.retain(|_, lane| {
+        claims.retain(|_, lane| {
             lane.outstanding > 0 || lane.awaited.as_ref().is_some_and(|a| now < a.until)
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Lane>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, LaneClaims>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,66 +134,66 @@ mod model;
 mod tests {
     use super::*;
 
-    fn enter(lanes: &Lanes, id: &str) -> Claim {
-        lanes.enter("a", id, Instant::now()).unwrap()
+    fn enter(claims: &Claims, id: &str) -> Claim {
+        claims.enter("a", id, Instant::now()).unwrap()
     }
 
     #[test]
     fn a_pull_back_refuses_later_messages_until_the_first_comes_again() {
-        let (lanes, now) = (Lanes::default(), Instant::now());
-        let (first, second) = (enter(&lanes, "1"), enter(&lanes, "2"));
-        assert!(lanes.is_current(&second));
-        lanes.pull_back(&first, now);
-        assert!(!lanes.is_current(&second));
-        lanes.pull_back(&second, now);
-        assert!(lanes.enter("a", "3", now).is_none());
-        assert!(lanes.enter("a", "2", now).is_none());
-        assert!(lanes.enter("b", "4", now).is_some());
-        let again = enter(&lanes, "1");
-        assert!(lanes.is_current(&again) && lanes.is_current(&enter(&lanes, "2")));
+        let (claims, now) = (Claims::default(), Instant::now());
+        let (first, second) = (enter(&claims, "1"), enter(&claims, "2"));
+        assert!(claims.is_current(&second));
+        claims.pull_back(&first, now);
+        assert!(!claims.is_current(&second));
+        claims.pull_back(&second, now);
+        assert!(claims.enter("a", "3", now).is_none());
+        assert!(claims.enter("a", "2", now).is_none());
+        assert!(claims.enter("b", "4", now).is_some());
+        let again = enter(&claims, "1");
+        assert!(claims.is_current(&again) && claims.is_current(&enter(&claims, "2")));
     }
 
     #[test]
     fn an_earlier_message_given_back_later_is_the_one_waited_for() {
-        let (lanes, now) = (Lanes::default(), Instant::now());
-        let (first, second) = (enter(&lanes, "1"), enter(&lanes, "2"));
-        lanes.pull_back(&second, now);
-        assert!(!lanes.is_current(&first));
-        lanes.pull_back(&first, now);
-        assert!(lanes.enter("a", "2", now).is_none());
-        assert!(lanes.enter("a", "1", now).is_some());
+        let (claims, now) = (Claims::default(), Instant::now());
+        let (first, second) = (enter(&claims, "1"), enter(&claims, "2"));
+        claims.pull_back(&second, now);
+        assert!(!claims.is_current(&first));
+        claims.pull_back(&first, now);
+        assert!(claims.enter("a", "2", now).is_none());
+        assert!(claims.enter("a", "1", now).is_some());
     }
 
     #[test]
     fn a_late_claim_of_an_earlier_epoch_does_not_shut_the_lane_again() {
-        let (lanes, now) = (Lanes::default(), Instant::now());
-        let (first, second) = (enter(&lanes, "1"), enter(&lanes, "2"));
-        lanes.pull_back(&first, now);
-        let again = enter(&lanes, "1");
-        lanes.pull_back(&second, now);
-        assert!(lanes.is_current(&again));
-        assert!(lanes.enter("a", "2", now).is_some());
+        let (claims, now) = (Claims::default(), Instant::now());
+        let (first, second) = (enter(&claims, "1"), enter(&claims, "2"));
+        claims.pull_back(&first, now);
+        let again = enter(&claims, "1");
+        claims.pull_back(&second, now);
+        assert!(claims.is_current(&again));
+        assert!(claims.enter("a", "2", now).is_some());
     }
 
     #[test]
     fn a_lane_whose_message_went_elsewhere_opens_after_a_while() {
-        let (lanes, now) = (Lanes::default(), Instant::now());
-        lanes.pull_back(&enter(&lanes, "1"), now);
-        assert!(lanes.enter("a", "2", now).is_none());
-        assert!(lanes.enter("a", "2", now + MAX_WAIT).is_some());
+        let (claims, now) = (Claims::default(), Instant::now());
+        claims.pull_back(&enter(&claims, "1"), now);
+        assert!(claims.enter("a", "2", now).is_none());
+        assert!(claims.enter("a", "2", now + MAX_WAIT).is_some());
     }
 
     #[test]
     fn nothing_is_kept_of_a_lane_at_rest() {
-        let (lanes, now) = (Lanes::default(), Instant::now());
+        let (claims, now) = (Claims::default(), Instant::now());
         for key in ["a", "b"] {
-            let claim = lanes.enter(key, "1", now).unwrap();
-            lanes.leave(&claim);
+            let claim = claims.enter(key, "1", now).unwrap();
+            claims.leave(&claim);
         }
-        assert!(lanes.lock().is_empty());
-        lanes.pull_back(&enter(&lanes, "1"), now);
-        let other = lanes.enter("b", "2", now).unwrap();
-        lanes.pull_back(&other, now + MAX_WAIT);
-        assert_eq!(lanes.lock().keys().map(|k| &**k).collect::<Vec<_>>(), ["b"]);
+        assert!(claims.lock().is_empty());
+        claims.pull_back(&enter(&claims, "1"), now);
+        let other = claims.enter("b", "2", now).unwrap();
+        claims.pull_back(&other, now + MAX_WAIT);
+        assert_eq!(claims.lock().keys().map(|k| &**k).collect::<Vec<_>>(), ["b"]);
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use google_cloud_pubsub::subscriber::handler::Handler;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::claims::{Claim, Lanes};
+use crate::claims::{Claim, Claims};
 
 /// How long a message may be worked on: the client renews its lease until then.
 pub(crate) const MAX_LEASE: Duration = Duration::from_secs(60 * 60);
@@ -21,7 +21,7 @@ const ACKNOWLEDGE_DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct PubSubToken {
     handler: Option<Handler>,
-    lane: Option<(Arc<Lanes>, Claim)>,
+    lane: Option<(Arc<Claims>, Claim)>,
     expires: Instant,
     live: Arc<AtomicBool>,
     /// The message's share of what may be received, given back with this.
@@ -32,7 +32,7 @@ impl PubSubToken {
     /// `live` is whether the stream that brought the message still takes acknowledgements.
     pub(crate) fn new(
         handler: Handler,
-        lane: Option<(Arc<Lanes>, Claim)>,
+        lane: Option<(Arc<Claims>, Claim)>,
         live: Arc<AtomicBool>,
         now: Instant,
         room: Option<OwnedSemaphorePermit>,
@@ -52,14 +52,14 @@ impl PubSubToken {
 
     /// Whether an earlier message of its lane was given back since this one was received.
     pub(crate) fn is_pulled_back(&self) -> bool {
-        self.lane.as_ref().is_some_and(|(lanes, claim)| !lanes.is_current(claim))
+        self.lane.as_ref().is_some_and(|(claims, claim)| !claims.is_current(claim))
     }
 
     /// Acknowledges; `false` when the lease had gone. Only a subscription with exactly-once
     /// delivery confirms acknowledgements; on others they are sent within 100 ms, unconfirmed.
     pub(crate) async fn acknowledge(mut self) -> bool {
-        if let Some((lanes, claim)) = self.lane.take() {
-            lanes.leave(&claim);
+        if let Some((claims, claim)) = self.lane.take() {
+            claims.leave(&claim);
         }
         match self.handler.take() {
             Some(Handler::ExactlyOnce(handler)) => {
@@ -77,8 +77,8 @@ impl PubSubToken {
 
 impl Drop for PubSubToken {
     fn drop(&mut self) {
-        if let Some((lanes, claim)) = self.lane.take() {
-            lanes.pull_back(&claim, Instant::now());
+        if let Some((claims, claim)) = self.lane.take() {
+            claims.pull_back(&claim, Instant::now());
         }
         if let Some(handler) = self.handler.take() {
             handler.nack();

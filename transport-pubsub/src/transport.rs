@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     NAME, PubSubConfig, PubSubError, PubSubToken,
-    claims::Lanes,
+    claims::Claims,
     connect::Connection,
     error::{code, is_permanent},
     intake::{Bounds, Intake, Received},
@@ -52,7 +52,7 @@ pub struct PubSubTransport {
     supervisor: Supervisor,
     pulse: Arc<OnceLock<Pulse>>,
     routes: Arc<[Arc<str>]>,
-    lanes: Arc<Lanes>,
+    claims: Arc<Claims>,
     /// Received, and not yet handed out: a dropped `recv` leaves its messages here. Declared before
     /// the intake, because what came first must be given back first.
     ready: VecDeque<Delivery<PubSubToken>>,
@@ -114,7 +114,7 @@ impl PubSubTransport {
             pulse,
             routes,
             intake: None,
-            lanes: Arc::default(),
+            claims: Arc::default(),
             ready: VecDeque::new(),
             jobs,
             settler: tokio::spawn(settler),
@@ -149,8 +149,8 @@ impl PubSubTransport {
             };
             let now = Instant::now();
             let lane = if self.ordered && !message.ordering_key.is_empty() {
-                match self.lanes.enter(&message.ordering_key, &message.message_id, now) {
-                    Some(claim) => Some((Arc::clone(&self.lanes), claim)),
+                match self.claims.enter(&message.ordering_key, &message.message_id, now) {
+                    Some(claim) => Some((Arc::clone(&self.claims), claim)),
                     None => {
                         handler.nack();
                         continue;

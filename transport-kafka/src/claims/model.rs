@@ -181,56 +181,57 @@ impl Model {
 /// Does the steps on both, and compares what each answers and what it holds. With transactions, a
 /// message is staged before it is done; without, it is done in any order and never staged.
 fn compare(transactions: bool, steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
-    let mut lanes = Lanes::default();
+    let mut claims = Claims::default();
     let mut model = Model { committed: -1, fault, ..Model::default() };
-    let mut claims: Vec<Claim> = Vec::new();
+    let mut received: Vec<Claim> = Vec::new();
     // The last claims are the ones that steps are about.
-    let pick = |claims: &[Claim], n: usize| claims.len().checked_sub(1 + n % claims.len().max(1));
+    let pick =
+        |received: &[Claim], n: usize| received.len().checked_sub(1 + n % received.len().max(1));
     for step in steps {
         match *step {
             Step::Receive if model.seek.is_none() => {
-                let (claim, attempt) = lanes.receive(0, model.position);
-                claims.push(claim);
+                let (claim, attempt) = claims.receive(0, model.position);
+                received.push(claim);
                 prop_assert_eq!(attempt, model.receive());
             }
             Step::Receive => {}
             Step::Done(n) => {
-                let at = pick(&claims, n);
+                let at = pick(&received, n);
                 if let Some(at) = at.filter(|at| !transactions || model.deliveries[*at].is_done) {
-                    prop_assert_eq!(lanes.done(claims[at]), model.done(at));
+                    prop_assert_eq!(claims.done(received[at]), model.done(at));
                 }
             }
             Step::Stage(n) => {
-                if let Some(at) = pick(&claims, n).filter(|_| transactions) {
-                    prop_assert_eq!(lanes.stage(claims[at]), model.stage(at));
+                if let Some(at) = pick(&received, n).filter(|_| transactions) {
+                    prop_assert_eq!(claims.stage(received[at]), model.stage(at));
                 }
             }
             Step::PullBack(n) => {
-                if let Some(at) = pick(&claims, n) {
-                    prop_assert_eq!(lanes.pull_back(claims[at]), model.pull_back(at));
+                if let Some(at) = pick(&received, n) {
+                    prop_assert_eq!(claims.pull_back(received[at]), model.pull_back(at));
                 }
             }
             Step::Retry(n) => {
-                if let Some(at) = pick(&claims, n) {
-                    prop_assert_eq!(lanes.retry(claims[at]), model.retry(at));
+                if let Some(at) = pick(&received, n) {
+                    prop_assert_eq!(claims.retry(received[at]), model.retry(at));
                 }
             }
             Step::Seek => {
-                for (partition, offset) in lanes.seeks() {
+                for (partition, offset) in claims.seeks() {
                     prop_assert_eq!((partition, Some(offset)), (0, model.seek));
-                    lanes.sought(partition, offset);
+                    claims.sought(partition, offset);
                     model.position = offset;
                     model.seek = None;
                 }
             }
             Step::Revoke => {
-                lanes.revoke(0);
+                claims.revoke(0);
                 model.revoke();
             }
         }
-        prop_assert_eq!(lanes.is_seeking(0), model.seek.is_some());
-        for (claim, delivered) in claims.iter().zip(&model.deliveries) {
-            prop_assert_eq!(lanes.standing(*claim), delivered.standing);
+        prop_assert_eq!(claims.is_seeking(0), model.seek.is_some());
+        for (claim, delivered) in received.iter().zip(&model.deliveries) {
+            prop_assert_eq!(claims.standing(*claim), delivered.standing);
         }
     }
     Ok(())

@@ -225,7 +225,7 @@ async fn commit_ends(membership: &Arc<Membership>, shared: &Arc<Shared>) {
 
 /// Goes back to where messages were handed back.
 async fn go_back(membership: &Arc<Membership>, shared: &Arc<Shared>) {
-    let seeks = shared.state().lanes.seeks();
+    let seeks = shared.state().claims.seeks();
     for (partition, offset) in seeks {
         shared.state().discard(partition);
         let (membership, topic) = (Arc::clone(membership), Arc::clone(&shared.topic));
@@ -233,7 +233,7 @@ async fn go_back(membership: &Arc<Membership>, shared: &Arc<Shared>) {
             membership.seek(&topic, partition, Offset::Offset(offset), SEEK_TIMEOUT)
         });
         match sought.await {
-            Ok(Ok(())) => shared.state().lanes.sought(partition, offset),
+            Ok(Ok(())) => shared.state().claims.sought(partition, offset),
             // Not assigned any more, or not yet fetching: the next look decides.
             Ok(Err(error)) => {
                 tracing::debug!(%error, partition, offset, "cannot go back yet");

@@ -163,7 +163,7 @@ impl Courier {
 
     /// Hands a message back that is to be delivered again, whatever its lane waits for.
     fn retry(&self, claim: Claim, tally: &mut Tally) {
-        let standing = self.shared.state().lanes.standing(claim);
+        let standing = self.shared.state().claims.standing(claim);
         self.shared.retry(claim);
         match standing {
             Standing::Stale => tally.settlement.stale += 1,
@@ -179,7 +179,7 @@ impl Courier {
         outcome: Outcome,
         tally: &mut Tally,
     ) -> Option<Sent> {
-        if !tally.counts(self.shared.state().lanes.standing(claim)) {
+        if !tally.counts(self.shared.state().claims.standing(claim)) {
             return None;
         }
         let (kind, reports) = match outcome {
@@ -366,7 +366,7 @@ impl Courier {
         // Stored under the lock: of two confirmations at once, the later mark must be stored last,
         // and before a revocation of the partition goes on.
         let mut state = self.shared.state();
-        let standing = state.lanes.standing(claim);
+        let standing = state.claims.standing(claim);
         if let Some(offset) = state.done(claim) {
             let stored = self.membership.store_offset(&self.shared.topic, claim.partition, offset);
             if let Err(error) = stored {

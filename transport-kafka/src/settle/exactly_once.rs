@@ -156,13 +156,13 @@ impl Transactor {
         let member = state.member.clone();
         verdicts.retain(|Staged { batch, claim, outcome, .. }| {
             let standing = match outcome {
-                Outcome::Retry => state.lanes.standing(*claim),
-                _ => state.lanes.stage(*claim),
+                Outcome::Retry => state.claims.standing(*claim),
+                _ => state.claims.stage(*claim),
             };
             let settlement = &mut settlements[*batch];
             match (standing, outcome) {
                 (Standing::Valid, Outcome::Retry) => {
-                    state.lanes.retry(*claim);
+                    state.claims.retry(*claim);
                     settlement.retried += 1;
                 }
                 (Standing::Valid, _) => return true,

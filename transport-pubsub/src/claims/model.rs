@@ -1,4 +1,4 @@
-//! The lanes between a server that delivers a key's messages in order, and again from where one was
+//! The claims between a server that delivers a key's messages in order, and again from where one was
 //! given back, and a consumer that settles in rounds, as `Settler` does.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
@@ -62,7 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
 type Message = (usize, usize);
 
 struct World {
-    lanes: Lanes,
+    claims: Claims,
     now: Instant,
     /// The next message of each key that the server sends.
     cursors: [usize; KEYS.len()],
@@ -80,7 +80,7 @@ struct World {
 impl World {
     fn new(fault: Option<Fault>) -> Self {
         Self {
-            lanes: Lanes::default(),
+            claims: Claims::default(),
             now: Instant::now(),
             cursors: [0; KEYS.len()],
             sent: VecDeque::new(),
@@ -121,7 +121,7 @@ impl World {
 
     fn receive(&mut self) {
         let Some((key, number)) = self.sent.pop_front() else { return };
-        match self.lanes.enter(KEYS[key], &number.to_string(), self.now) {
+        match self.claims.enter(KEYS[key], &number.to_string(), self.now) {
             Some(claim) => self.received.push(((key, number), claim)),
             None => self.resend((key, number)),
         }
@@ -129,13 +129,13 @@ impl World {
 
     fn begin(&mut self, count: usize, retries: u8) {
         for claim in std::mem::take(&mut self.late) {
-            self.lanes.pull_back(&claim, self.now);
+            self.claims.pull_back(&claim, self.now);
         }
         self.failed.clear();
         let batch: Vec<_> = self.received.drain(..count.min(self.received.len())).collect();
         for (n, (message, claim)) in batch.into_iter().enumerate() {
             let is_current =
-                self.lanes.is_current(&claim) || self.fault == Some(Fault::IgnoresPullBacks);
+                self.claims.is_current(&claim) || self.fault == Some(Fault::IgnoresPullBacks);
             match is_current && retries & (1 << n) == 0 {
                 true => self.round.push_back((message, claim)),
                 false => self.give_back(message, claim),
@@ -153,7 +153,7 @@ impl World {
             self.give_back(message, claim);
             return Ok(());
         }
-        self.lanes.leave(&claim);
+        self.claims.leave(&claim);
         self.acknowledged.insert(message);
         let before = (0..number).find(|before| !self.acknowledged.contains(&(key, *before)));
         prop_assert_eq!(before, None, "acknowledged before {}/{}", KEYS[key], number);
@@ -162,9 +162,9 @@ impl World {
 
     fn give_back(&mut self, message: Message, claim: Claim) {
         match self.fault {
-            Some(Fault::GivesBackSilently) => self.lanes.leave(&claim),
+            Some(Fault::GivesBackSilently) => self.claims.leave(&claim),
             Some(Fault::GivesBackLate) => self.late.push(claim),
-            _ => self.lanes.pull_back(&claim, self.now),
+            _ => self.claims.pull_back(&claim, self.now),
         }
         self.resend(message);
     }
@@ -207,9 +207,9 @@ fn judge(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
     steps.iter().try_for_each(|step| world.take(step))?;
     world.finish()?;
     // A lane that waits for what has been acknowledged is forgotten at another's next pull-back.
-    let other = world.lanes.enter("c", "0", world.now).expect("a new lane waits for nothing");
-    world.lanes.pull_back(&other, world.now + MAX_WAIT);
-    let kept = world.lanes.lock().keys().map(|key| key.to_string()).collect::<Vec<_>>();
+    let other = world.claims.enter("c", "0", world.now).expect("a new lane waits for nothing");
+    world.claims.pull_back(&other, world.now + MAX_WAIT);
+    let kept = world.claims.lock().keys().map(|key| key.to_string()).collect::<Vec<_>>();
     prop_assert_eq!(kept, ["c"]);
     Ok(())
 }

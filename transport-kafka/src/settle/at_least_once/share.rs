@@ -181,7 +181,7 @@ impl Share {
 
 /// Hands back a message whose claim, or whose transport, has come to its end.
 fn give_up(courier: &Courier, claim: Claim, tally: &mut Tally) {
-    let standing = courier.shared.state().lanes.standing(claim);
+    let standing = courier.shared.state().claims.standing(claim);
     if tally.counts(standing) {
         courier.shared.pull_back(claim);
         tally.settlement.retried += 1;

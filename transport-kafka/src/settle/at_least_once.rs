@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use crate::{
     KafkaConfig, KafkaSetupError, KafkaToken,
     claims::{Claim, Standing},
-    config::PUBLISH_TIMEOUT_MS,
+    connect::PUBLISH_TIMEOUT_MS,
     connect::log::Logged,
     group::membership::Membership,
     settle::at_least_once::share::{Share, Tally},

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use attributes::Attributes;
 pub use dead_letter::{DeadLetter, DeadLetterForm, dead_letter, dead_letter_stub};
 pub use delivery::{
-    Crashes, Delivery, Lane, Outbound, Outcome, Rejection, Settlement, Source, Stage,
+    Crashes, Delivery, Fate, Lane, Outbound, Outcome, Rejection, Settlement, Source, Stage,
 };
 pub use error::{PublishError, TransportError};
 pub use trace::TraceContext;

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use stream_inference::transport::Fate;
+
 /// The claims on messages of the partitions that this consumer has some of.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
@@ -49,6 +51,17 @@ pub(crate) enum Standing {
     PulledBack,
     /// The partition was revoked.
     Stale,
+}
+
+impl Standing {
+    /// What becomes of a verdict that does not count any more.
+    pub(crate) const fn fate(self) -> Option<Fate> {
+        match self {
+            Self::Valid => None,
+            Self::PulledBack => Some(Fate::Retried),
+            Self::Stale => Some(Fate::Stale),
+        }
+    }
 }
 
 impl Claims {

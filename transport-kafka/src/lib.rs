@@ -42,6 +42,7 @@ mod publisher;
 mod results;
 mod settle;
 mod shared;
+mod token;
 mod transport;
 mod wire;
 
@@ -53,7 +54,8 @@ pub use history::{
 pub use provision::{TopicLayout, create_topics, missing_topics};
 pub use publisher::KafkaPublisher;
 pub use results::KafkaResults;
-pub use transport::{KafkaToken, KafkaTransport};
+pub use token::KafkaToken;
+pub use transport::KafkaTransport;
 
 /// What metrics and results call this transport.
 const NAME: &str = "kafka";

@@ -1,4 +1,6 @@
-use std::{collections::HashMap, fmt, sync::Arc, thread, time::Duration};
+//! A member of a consumer group: what it connects, and how it receives, settles and drains.
+
+use std::{sync::Arc, thread, time::Duration};
 
 use rdkafka::error::KafkaResult;
 use stream_inference::{
@@ -17,20 +19,18 @@ use tokio::{
 
 use crate::{
     KafkaConfig, KafkaGuarantee, KafkaSetupError, KafkaSpan, NAME,
-    claims::Claim,
-    group::membership::Membership,
-    group::start,
-    intake::ends::Ends,
-    intake::poll::{self, Context},
+    group::{membership::Membership, rebalance::Context, start},
+    intake::{Taken, Waiting, ends::Ends, poll::poll},
     marks::keeper::Keeper,
     meters::lag,
     provision::{self, blocking},
-    settle::at_least_once::{Confirming, Courier},
-    settle::exactly_once::Transactor,
-    settle::exactly_once::producer,
-    settle::outbox::{Outbox, Reply},
-    settle::outputs::Outputs,
+    settle::{
+        at_least_once, exactly_once,
+        outbox::{Outbox, Reply},
+        outputs::Outputs,
+    },
     shared::Shared,
+    token::KafkaToken,
     wire::Fetched,
 };
 
@@ -50,34 +50,6 @@ pub struct KafkaTransport {
     closed: Option<oneshot::Receiver<KafkaResult<()>>>,
     /// Resolves once the keeper of the marks has ended.
     kept: Option<oneshot::Receiver<()>>,
-}
-
-/// A claim on one message; dropped unsettled, the message and its lane's later ones come again.
-pub struct KafkaToken {
-    shared: Arc<Shared>,
-    claim: Option<Claim>,
-    /// What is known of a message that is in flight alone after an unclean end.
-    crashes: Option<Crashes>,
-}
-
-impl KafkaToken {
-    pub(crate) fn take(&mut self) -> Option<Claim> {
-        self.claim.take()
-    }
-}
-
-impl fmt::Debug for KafkaToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("KafkaToken").field(&self.claim).finish()
-    }
-}
-
-impl Drop for KafkaToken {
-    fn drop(&mut self) {
-        if let Some(claim) = self.claim.take() {
-            self.shared.pull_back(claim);
-        }
-    }
 }
 
 impl KafkaTransport {
@@ -110,7 +82,7 @@ impl KafkaTransport {
         let (guarantee, transactional) = match config.guarantee {
             KafkaGuarantee::AtLeastOnce => (Guarantee::AtLeastOnce, None),
             KafkaGuarantee::ExactlyOnce => {
-                let producer = blocking(config, producer::Producer::connect).await?;
+                let producer = blocking(config, exactly_once::Producer::connect).await?;
                 (Guarantee::ExactlyOnce, Some(producer))
             }
         };
@@ -128,36 +100,33 @@ impl KafkaTransport {
         let mut tasks = Vec::with_capacity(3);
         match transactional {
             None => {
-                let courier = Courier {
-                    shared: Arc::clone(&shared),
-                    membership: Arc::clone(&membership),
-                    producer: Arc::new(Confirming::new(config)?),
-                    outputs: Arc::clone(&outputs),
-                    commits_batches: config.commits_batches(),
-                };
+                let settler = at_least_once::Settler::connect(
+                    config,
+                    Arc::clone(&shared),
+                    Arc::clone(&membership),
+                    Arc::clone(&outputs),
+                )?;
                 let part = shared.supervisor.part("task that publishes results");
-                tasks.push(tokio::spawn(courier.run(outbox.closing(), part)));
+                tasks.push(tokio::spawn(settler.run(outbox.closing(), part)));
             }
             Some(producer) => {
-                let transactor = Transactor {
-                    shared: Arc::clone(&shared),
-                    outbox: Arc::clone(&outbox),
+                let settler = exactly_once::Settler::new(
                     producer,
-                    outputs: Arc::clone(&outputs),
-                    large: HashMap::new(),
-                    unconfirmed: None,
-                };
+                    Arc::clone(&shared),
+                    Arc::clone(&outbox),
+                    Arc::clone(&outputs),
+                );
                 let runtime = Handle::current();
                 let part = shared.supervisor.part("thread of transactions");
                 let closing = outbox.closing();
-                thread::spawn(move || transactor.run(&runtime, closing, part));
+                thread::spawn(move || settler.run(&runtime, closing, part));
             }
         }
         let part = shared.supervisor.part("task that measures the lag");
         let watch = lag::watch(Arc::downgrade(&membership), Arc::clone(&shared), part);
         tasks.push(tokio::spawn(watch));
         let part = shared.supervisor.part("task that polls Kafka");
-        tasks.push(tokio::spawn(poll::poll(membership, Arc::clone(&shared), part)));
+        tasks.push(tokio::spawn(poll(membership, Arc::clone(&shared), part)));
         let (closed, kept) = (Some(closed), Some(kept));
         Ok(Self { shared, outbox, outputs, guarantee, tasks, closed, kept })
     }
@@ -174,16 +143,11 @@ impl KafkaTransport {
     /// they sent was confirmed by the broker, and its messages are delivered again.
     #[cfg(feature = "faults")]
     pub fn abort_transactions(&self, count: usize) {
-        self.shared.abort_transactions(count);
+        self.shared.state().group.aborts = count;
     }
 
-    fn deliver(
-        &self,
-        fetched: Fetched,
-        claim: Claim,
-        attempt: u32,
-        crashes: Option<Crashes>,
-    ) -> Delivery<KafkaToken> {
+    fn deliver(&self, taken: Taken) -> Delivery<KafkaToken> {
+        let Taken { fetched, claim, attempt, crashes } = taken;
         let Fetched { partition, offset, key, attributes, payload } = fetched;
         let topic = &self.shared.topic;
         Delivery {
@@ -200,31 +164,15 @@ impl KafkaTransport {
             key,
             attributes,
             payload,
-            token: KafkaToken { shared: Arc::clone(&self.shared), claim: Some(claim), crashes },
+            token: KafkaToken::new(Arc::clone(&self.shared), claim, crashes),
         }
     }
 
     fn take(&self, limits: Limits) -> Vec<Delivery<KafkaToken>> {
-        let mut deliveries = Vec::new();
-        let mut bytes = 0;
-        let mut state = self.shared.state();
-        while let Some((fetched, is_alone)) = state.pop(|next| {
-            deliveries.is_empty()
-                || (deliveries.len() < limits.max_messages
-                    && bytes + next.size_bytes() <= limits.max_bytes)
-        }) {
-            bytes += fetched.size_bytes();
-            let (claim, attempt) = state.claims.receive(fetched.partition, fetched.offset);
-            let crashes = if is_alone { state.marks.crashes() } else { None };
-            deliveries.push(self.deliver(fetched, claim, attempt, crashes));
-            if is_alone {
-                break;
-            }
-        }
-        drop(state);
+        let taken = self.shared.state().intake.take(limits);
         self.shared.keep();
         self.shared.taken();
-        deliveries
+        taken.into_iter().map(|taken| self.deliver(taken)).collect()
     }
 
     /// What `recv` has to know of the buffer.
@@ -233,28 +181,18 @@ impl KafkaTransport {
             return Err(failure);
         }
         let mut state = self.shared.state();
-        if state.next_admitted().is_none() {
+        let waiting = state.intake.waiting(limits);
+        if let Waiting::Nothing = waiting {
             self.shared.keep();
-            return match state.unavailable.take() {
-                None => Ok(Waiting::Nothing),
-                Some(error) => Err(TransportError::Unavailable {
+            if let Some(error) = state.intake.unavailable.take() {
+                return Err(TransportError::Unavailable {
                     context: format!("Kafka does not deliver {}", self.shared.topic),
                     source: Some(error.into()),
-                }),
-            };
+                });
+            }
         }
-        // A buffer at its bound takes no more, whatever the limits.
-        let enough = state.is_full()
-            || state.buffer.len() >= limits.max_messages
-            || state.buffered_bytes >= limits.max_bytes;
-        Ok(if enough { Waiting::Enough } else { Waiting::Some })
+        Ok(waiting)
     }
-}
-
-enum Waiting {
-    Nothing,
-    Some,
-    Enough,
 }
 
 impl Transport for KafkaTransport {
@@ -271,15 +209,15 @@ impl Transport for KafkaTransport {
     }
 
     fn crashes(&self, delivery: &Delivery<KafkaToken>) -> Option<Crashes> {
-        delivery.token.crashes
+        delivery.token.crashes()
     }
 
     fn forget_crashes(&mut self) {
-        self.shared.state().marks.disable();
+        self.shared.state().intake.marks.disable();
     }
 
     async fn enter(&mut self, stage: Stage) {
-        self.shared.state().marks.enter(stage);
+        self.shared.state().intake.marks.enter(stage);
         self.shared.marks_kept(Instant::now() + MARK_WAIT).await;
     }
 

@@ -92,6 +92,34 @@ impl Outcome {
     pub const fn is_answer(&self) -> bool {
         matches!(self, Self::Publish(_) | Self::Recorded | Self::Filtered)
     }
+
+    /// What a message comes to whose outcome this is, once it is carried out.
+    pub const fn fate(&self) -> Fate {
+        match self {
+            Self::Publish(_) => Fate::Published,
+            Self::Recorded => Fate::Recorded,
+            Self::Filtered => Fate::Filtered,
+            Self::Retry => Fate::Retried,
+            Self::Reject(_) => Fate::Rejected,
+        }
+    }
+}
+
+/// What one settled message came to: a count of [`Settlement`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// [`Settlement::published`].
+    Published,
+    /// [`Settlement::recorded`].
+    Recorded,
+    /// [`Settlement::filtered`].
+    Filtered,
+    /// [`Settlement::rejected`].
+    Rejected,
+    /// [`Settlement::retried`].
+    Retried,
+    /// [`Settlement::stale`].
+    Stale,
 }
 
 /// A message to publish.
@@ -227,6 +255,19 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// Counts a message.
+    pub const fn count(&mut self, fate: Fate) {
+        let count = match fate {
+            Fate::Published => &mut self.published,
+            Fate::Recorded => &mut self.recorded,
+            Fate::Filtered => &mut self.filtered,
+            Fate::Rejected => &mut self.rejected,
+            Fate::Retried => &mut self.retried,
+            Fate::Stale => &mut self.stale,
+        };
+        *count += 1;
+    }
+
     /// Messages that came to an end; the others are delivered again.
     pub const fn ended(&self) -> usize {
         self.published + self.recorded + self.filtered + self.rejected

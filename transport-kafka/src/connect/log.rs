@@ -1,8 +1,13 @@
 //! librdkafka's own log, as `tracing` events of the target `librdkafka`.
 
+use std::time::Duration;
+
 use rdkafka::{
     ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
 };
+
+/// How often the same trouble is said.
+pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The context of clients that have nothing else to do.
 #[derive(Clone)]

@@ -8,7 +8,8 @@ use rdkafka::{
 };
 use tokio::sync::oneshot;
 
-use crate::{KafkaConfig, KafkaSetupError, intake::poll::Context};
+use super::rebalance::Context;
+use crate::{KafkaConfig, KafkaSetupError};
 
 /// The consumer, shared by the tasks of one transport.
 ///
@@ -27,7 +28,7 @@ impl Membership {
         context: Context,
     ) -> Result<(Self, oneshot::Receiver<KafkaResult<()>>), KafkaSetupError> {
         let mut client = config.consumer()?;
-        if context.0.state().ends.is_some() {
+        if context.0.state().intake.ends.is_some() {
             client.set("enable.partition.eof", "true");
         }
         let consumer: StreamConsumer<Context> =

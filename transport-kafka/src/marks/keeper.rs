@@ -1,6 +1,9 @@
 //! The thread that reads and writes marks, by a client of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -8,6 +11,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use stream_inference::Part;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     KafkaConfig, KafkaSetupError,
@@ -68,7 +72,7 @@ impl Keeper {
                 "no right to this group: a message that ends the process again and again will not go \
                  to the dead letters"
             );
-            self.shared.state().marks.disable();
+            self.shared.state().intake.marks.disable();
         } else {
             tracing::debug!(%error, "marks not kept; that is tried again");
         }
@@ -98,7 +102,7 @@ impl Keeper {
                     Text::Closed => 0,
                     _ => self.client.fetch_watermarks(topic, place.partition(), PATIENCE)?.1,
                 };
-                self.shared.state().marks.read(place.partition(), mark, end);
+                self.shared.state().intake.marks.read(place.partition(), mark, end);
             }
         }
         if unwritten.count() > 0 {
@@ -106,10 +110,51 @@ impl Keeper {
             let mut state = self.shared.state();
             for task in tasks {
                 if let Task::Write { partition, mark } = task {
-                    state.marks.written(*partition, *mark);
+                    state.intake.marks.written(*partition, *mark);
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Shared {
+    /// Tells the keeper that marks may be wanted.
+    pub(crate) fn keep(&self) {
+        self.marked.notify_all();
+    }
+
+    /// Waits until every mark is as it is wanted, until `deadline` at most.
+    pub(crate) async fn marks_kept(&self, deadline: Instant) {
+        self.keep();
+        loop {
+            let mut arrived = std::pin::pin!(self.arrived.notified());
+            arrived.as_mut().enable();
+            let is_kept = self.state().intake.marks.tasks().is_empty();
+            if is_kept || timeout_at(deadline, arrived).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Blocks until the keeper has something to do; `None` once the transport has closed.
+    fn next_tasks(&self) -> Option<Vec<Task>> {
+        let mut state = self.state();
+        loop {
+            let tasks = state.intake.marks.tasks();
+            if !tasks.is_empty() {
+                return Some(tasks);
+            }
+            if state.group.is_closing {
+                return None;
+            }
+            state = self.marked.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Tells that the keeper has done what it could.
+    fn kept(&self) {
+        self.marked.notify_all();
+        self.arrived.notify_waiters();
     }
 }

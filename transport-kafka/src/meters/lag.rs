@@ -62,7 +62,7 @@ fn measure(membership: &Membership, shared: &Shared) -> KafkaResult<HashMap<i32,
     }
     // The ends come first: what arrives meanwhile must not make the lag negative.
     let ends = offsets(&ask(membership, &assigned, Offset::End)?);
-    let mut begins = shared.state().unacknowledged();
+    let mut begins = shared.state().intake.unacknowledged();
     if ends.keys().any(|partition| !begins.contains_key(partition)) {
         let positions = offsets(&membership.position()?);
         for (partition, at) in positions {

@@ -4,7 +4,8 @@
 //! merged into the next. What an aborted transaction held is sent again in the next one, after a
 //! pause, as far as its claims still count.
 
-pub(crate) mod producer;
+mod open;
+mod producer;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -19,20 +20,19 @@ use rdkafka::{
 use stream_inference::{
     Part,
     transport::{
-        DeadLetterForm, Delivery, Outbound, Outcome, Rejection, Settlement, TransportError,
+        DeadLetterForm, Delivery, Fate, Outbound, Outcome, Rejection, Settlement, TransportError,
     },
 };
 use tokio::runtime::Handle;
 
-use crate::{
-    KafkaToken,
-    claims::{Claim, Standing},
-    settle::exactly_once::producer::{Failure, Producer, Undelivered},
-    settle::outbox::{Closing, Outbox, Reply, Verdicts},
-    settle::outputs::Outputs,
-    settle::refusal::is_too_large,
-    shared::Shared,
+use super::{
+    outbox::{Closing, Outbox, Reply, Verdicts},
+    outputs::Outputs,
+    refusal::is_too_large,
 };
+use crate::{claims::Claim, shared::Shared, token::KafkaToken};
+pub(crate) use producer::Producer;
+use producer::{Failure, Undelivered};
 
 /// Messages of one transaction at most.
 const MERGED_MESSAGES: usize = 10_000;
@@ -43,21 +43,22 @@ const MEMBER_WAIT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-pub(crate) struct Transactor {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) producer: Producer,
-    pub(crate) outputs: Arc<Outputs>,
+/// Everything that a transaction needs.
+pub(crate) struct Settler {
+    shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
+    producer: Producer,
+    outputs: Arc<Outputs>,
     /// What went out in a batch that the broker refused as too large, by partition and offset of the
     /// message that it answers.
-    pub(crate) large: HashMap<(i32, i64), Large>,
+    large: HashMap<(i32, i64), Large>,
     /// The topic that did not confirm a message of the last transaction.
-    pub(crate) unconfirmed: Option<String>,
+    unconfirmed: Option<String>,
 }
 
 /// A broker refuses a whole batch for one large message, so each is tried by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Large {
+struct Large {
     /// How many forms of the answer were refused by themselves: the results, where there were any,
     /// then the dead letter's forms.
     refused: usize,
@@ -73,7 +74,16 @@ struct Staged {
     outcome: Outcome,
 }
 
-impl Transactor {
+impl Settler {
+    pub(crate) fn new(
+        producer: Producer,
+        shared: Arc<Shared>,
+        outbox: Arc<Outbox>,
+        outputs: Arc<Outputs>,
+    ) -> Self {
+        Self { shared, outbox, producer, outputs, large: HashMap::new(), unconfirmed: None }
+    }
+
     /// Carries out verdicts until the outbox is closed.
     pub(crate) fn run(mut self, runtime: &Handle, outbox: Closing, _part: Part) {
         while let Some(first) = runtime.block_on(outbox.pop()) {
@@ -153,22 +163,21 @@ impl Transactor {
         let mut state = self.shared.begin(MEMBER_WAIT);
         // Taken no later than the claims are looked at: should the partitions get another owner
         // from here on, the broker refuses the offsets.
-        let member = state.member.clone();
+        let member = state.group.member.clone();
         verdicts.retain(|Staged { batch, claim, outcome, .. }| {
             let standing = match outcome {
-                Outcome::Retry => state.claims.standing(*claim),
-                _ => state.claims.stage(*claim),
+                Outcome::Retry => state.intake.claims.standing(*claim),
+                _ => state.intake.claims.stage(*claim),
             };
-            let settlement = &mut settlements[*batch];
-            match (standing, outcome) {
-                (Standing::Valid, Outcome::Retry) => {
-                    state.claims.retry(*claim);
-                    settlement.retried += 1;
+            let fate = match (standing.fate(), outcome) {
+                (Some(fate), _) => fate,
+                (None, Outcome::Retry) => {
+                    state.intake.claims.retry(*claim);
+                    Fate::Retried
                 }
-                (Standing::Valid, _) => return true,
-                (Standing::PulledBack, _) => settlement.retried += 1,
-                (Standing::Stale, _) => settlement.stale += 1,
-            }
+                (None, _) => return true,
+            };
+            settlements[*batch].count(fate);
             false
         });
         drop(state);
@@ -205,7 +214,7 @@ impl Transactor {
         for Staged { claim, .. } in &*staged {
             offsets.insert(claim.partition, claim.offset + 1);
         }
-        let injected = self.shared.take_abort();
+        let injected = self.shared.state().group.take_abort();
         let committed = sent.and_then(|()| {
             stream_inference::fail_point!(AfterPublish);
             match injected {
@@ -326,16 +335,9 @@ impl Transactor {
     fn acknowledge(&mut self, staged: &[Staged], settlements: &mut [Settlement]) {
         let mut state = self.shared.state();
         for Staged { batch, claim, outcome, .. } in staged {
-            state.done(*claim);
+            state.intake.done(*claim);
             self.large.remove(&(claim.partition, claim.offset));
-            let settlement = &mut settlements[*batch];
-            match outcome {
-                Outcome::Publish(_) => settlement.published += 1,
-                Outcome::Recorded => settlement.recorded += 1,
-                Outcome::Filtered => settlement.filtered += 1,
-                Outcome::Reject(_) => settlement.rejected += 1,
-                Outcome::Retry => {}
-            }
+            settlements[*batch].count(outcome.fate());
         }
         drop(state);
         self.shared.progressed();

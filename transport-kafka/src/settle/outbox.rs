@@ -7,9 +7,12 @@ use std::{
 };
 
 use stream_inference::transport::{Delivery, Outcome, Settlement, TransportError};
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, timeout_at},
+};
 
-use crate::{KafkaToken, shared::Shared};
+use crate::{shared::Shared, token::KafkaToken};
 
 pub(crate) type Verdicts = Vec<(Delivery<KafkaToken>, Outcome)>;
 type Answer = Result<Settlement, TransportError>;
@@ -127,5 +130,34 @@ impl Deref for Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         self.0.close();
+    }
+}
+
+impl Shared {
+    /// Counts a settlement as pending until [`Shared::settled`].
+    fn settling(&self) {
+        self.state().pending.settlements += 1;
+    }
+
+    /// Counts a settlement as answered.
+    fn settled(&self) {
+        self.state().pending.settlements -= 1;
+        self.confirmed.notify_waiters();
+        // What waits until nothing is in flight may come now.
+        self.arrived.notify_waiters();
+    }
+
+    /// Waits until no settlement is pending; false if `deadline` comes first.
+    pub(crate) async fn all_settled(&self, deadline: Instant) -> bool {
+        loop {
+            let mut confirmed = std::pin::pin!(self.confirmed.notified());
+            confirmed.as_mut().enable();
+            if self.state().pending.settlements == 0 {
+                return true;
+            }
+            if timeout_at(deadline, confirmed).await.is_err() {
+                return false;
+            }
+        }
     }
 }

@@ -20,9 +20,9 @@ use stream_inference::transport::Outbound;
 
 use crate::{
     KafkaConfig, KafkaSetupError,
-    connect::log,
+    connect::log::{self, REPORT_INTERVAL},
     settle::refusal::is_refusal,
-    shared::{REPORT_INTERVAL, Shared},
+    shared::Shared,
     wire,
 };
 

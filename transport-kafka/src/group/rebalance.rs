@@ -1,0 +1,147 @@
+//! What librdkafka calls while it is polled: partitions come and go, and verdicts on the messages of those
+//! that went are stale from then on.
+
+use std::{
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance},
+    error::{KafkaError, KafkaResult},
+    topic_partition_list::TopicPartitionList,
+};
+
+use crate::{
+    connect::log,
+    shared::{Shared, State},
+};
+
+/// How long a revocation waits for the open transaction. Far below the session's timeout.
+const REVOKE_WAIT: Duration = Duration::from_secs(3);
+/// And for the marks of its partitions. Without them the next consumer is careful for nothing.
+const FAREWELL_WAIT: Duration = Duration::from_secs(1);
+
+/// Forgets revoked partitions, so that verdicts on their messages are stale.
+pub(crate) struct Context(pub(crate) Arc<Shared>);
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log::line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log::failure(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        // Runs within a poll; nobody polls, or waits for librdkafka's threads, under the lock.
+        match rebalance {
+            Rebalance::Revoke(partitions) => {
+                // A partition that comes back would come back paused, and stay so.
+                let revoked = partitions.elements();
+                let revoked: Vec<i32> = revoked.iter().map(|place| place.partition()).collect();
+                let is_paused = |partition: &&i32| self.0.state().intake.paused.contains(partition);
+                let paused = revoked.iter().filter(is_paused).copied();
+                if let Err(error) = consumer.resume(&list(&self.0.topic, paused)) {
+                    tracing::debug!(%error, "revoked partitions not resumed");
+                }
+                // What is lost has another owner already.
+                let wait = match consumer.assignment_lost() {
+                    true => {
+                        self.0.meters.lost.increment(1);
+                        Duration::ZERO
+                    }
+                    false => {
+                        self.0.meters.revoked.increment(1);
+                        self.0.farewell(&revoked, FAREWELL_WAIT);
+                        REVOKE_WAIT
+                    }
+                };
+                let mut state = self.0.after_transaction(wait);
+                stream_inference::fail_point!(InRevoke);
+                state.group.member = None;
+                revoked.into_iter().for_each(|partition| state.intake.revoke(partition));
+                drop(state);
+                self.0.revoked();
+            }
+            Rebalance::Assign(_) => {}
+            Rebalance::Error(error) => tracing::warn!(%error, "rebalance"),
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(_) = rebalance {
+            self.0.meters.assigned.increment(1);
+            let member = consumer.group_metadata();
+            // Read in this order: a member that was expelled has no generation, and the broker
+            // would take its offsets without a question.
+            if !consumer.assignment_lost() {
+                self.0.joined(member);
+            }
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        stream_inference::fail_point!(AfterCommit);
+        if let Err(error) = result {
+            tracing::warn!(%error, "offsets were not committed; messages may be answered twice");
+        }
+    }
+}
+
+/// Partitions of a topic, without places.
+pub(crate) fn list(topic: &str, partitions: impl IntoIterator<Item = i32>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, partition);
+    }
+    list
+}
+
+impl Shared {
+    /// Takes note of whom transactions commit offsets for.
+    fn joined(&self, member: Option<ConsumerGroupMetadata>) {
+        let mut state = self.state();
+        state.group.member = member.map(Arc::new);
+        if let Some(pulse) = &state.group.pulse {
+            pulse.connected();
+        }
+        drop(state);
+        self.moved.notify_all();
+    }
+
+    /// Leaves marks on partitions as the next consumer is to find them, within `timeout`.
+    fn farewell(&self, partitions: &[i32], timeout: Duration) {
+        let mut state = self.state();
+        state.intake.rest();
+        partitions.iter().for_each(|partition| state.intake.marks.farewell(*partition));
+        self.marked.notify_all();
+        let waits =
+            |state: &mut State| !partitions.iter().all(|of| state.intake.marks.is_kept(*of));
+        drop(self.marked.wait_timeout_while(state, timeout, waits));
+    }
+
+    /// Blocks until the transaction that is open now has ended, for at most `timeout`.
+    ///
+    /// That saves an abort and no more: offsets are committed for the member that this consumer was
+    /// before the revocation, which the broker refuses once the partitions have another owner.
+    fn after_transaction(&self, timeout: Duration) -> MutexGuard<'_, State> {
+        let state = self.state();
+        let open = state.group.transaction();
+        let waits = |state: &mut State| open.is_some() && state.group.transaction() == open;
+        let waited = self.moved.wait_timeout_while(state, timeout, waits);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Tells whoever waits for one of its messages, or for room, that partitions were revoked.
+    fn revoked(&self) {
+        // What was discarded may have been all that stood between full and empty.
+        self.work.notify_one();
+        self.claims_ended.notify_waiters();
+    }
+}

@@ -1,0 +1,259 @@
+//! Hands records to the client, and acknowledges what it confirmed.
+
+use std::{ops::Deref, sync::Arc, thread, time::Duration};
+
+use rdkafka::{
+    Message,
+    consumer::Consumer,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::OwnedMessage,
+    producer::{FutureProducer, FutureRecord},
+};
+use stream_inference::transport::{
+    DeadLetterForm, Delivery, Fate, Outbound, Outcome, Rejection, Settlement,
+};
+
+use super::{
+    report::{Report, Unconfirmed, confirmation},
+    tally::Tally,
+};
+use crate::{
+    KafkaConfig, KafkaSetupError,
+    claims::Claim,
+    connect::{PUBLISH_TIMEOUT_MS, log::Logged},
+    group::membership::Membership,
+    settle::{outputs::Outputs, refusal::is_too_large},
+    shared::Shared,
+    token::KafkaToken,
+    wire,
+};
+
+/// How long a full producer queue is given to drain before the next try.
+const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
+
+/// Everything that sending and acknowledging needs.
+#[derive(Clone)]
+pub(super) struct Sender {
+    pub(super) shared: Arc<Shared>,
+    pub(super) membership: Arc<Membership>,
+    pub(super) producer: Arc<Producer>,
+    pub(super) outputs: Arc<Outputs>,
+}
+
+/// The producer. Destroying it blocks, so the last owner leaves that to a thread.
+pub(super) struct Producer(Option<FutureProducer<Logged>>);
+
+impl Producer {
+    pub(super) fn connect(config: &KafkaConfig) -> Result<Self, KafkaSetupError> {
+        let producer = config
+            .producer(PUBLISH_TIMEOUT_MS)?
+            .create_with_context(Logged)
+            .map_err(KafkaSetupError::Configuration)?;
+        Ok(Self(Some(producer)))
+    }
+}
+
+impl Deref for Producer {
+    type Target = FutureProducer<Logged>;
+
+    fn deref(&self) -> &FutureProducer<Logged> {
+        self.0.as_ref().expect("the producer is there until it is dropped")
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        let producer = self.0.take();
+        thread::spawn(move || drop(producer));
+    }
+}
+
+/// A verdict on its way.
+pub(super) struct Sent {
+    pub(super) claim: Claim,
+    /// What a dead letter is made of, should the results be too large, or the letter itself.
+    pub(super) delivery: Delivery<KafkaToken>,
+    pub(super) carried: Carried,
+    pub(super) reports: Vec<Report>,
+}
+
+/// What a verdict's records are.
+pub(super) enum Carried {
+    /// None: it is acknowledged as it is.
+    Nothing(Fate),
+    Results,
+    DeadLetter(Rejection, DeadLetterForm),
+}
+
+impl Carried {
+    const fn fate(&self) -> Fate {
+        match self {
+            Self::Nothing(fate) => *fate,
+            Self::Results => Fate::Published,
+            Self::DeadLetter(..) => Fate::Rejected,
+        }
+    }
+}
+
+impl Sender {
+    /// Hands a verdict's records to the client, if it still counts.
+    pub(super) async fn send(
+        &self,
+        claim: Claim,
+        delivery: Delivery<KafkaToken>,
+        outcome: Outcome,
+        tally: &mut Tally,
+    ) -> Option<Sent> {
+        if !tally.counts(self.shared.state().intake.claims.standing(claim)) {
+            return None;
+        }
+        let fate = outcome.fate();
+        let (carried, reports) = match outcome {
+            // Retries have been handed back before.
+            Outcome::Retry | Outcome::Recorded | Outcome::Filtered => {
+                (Carried::Nothing(fate), Vec::new())
+            }
+            Outcome::Publish(messages) => match self.enqueue_results(&messages).await {
+                Ok(reports) => (Carried::Results, reports),
+                Err(rejection) => self.enqueue_letter(&delivery, rejection).await,
+            },
+            Outcome::Reject(rejection) => self.enqueue_letter(&delivery, rejection).await,
+        };
+        Some(Sent { claim, delivery, carried, reports })
+    }
+
+    /// Hands results to the client; a rejection where it takes none so large.
+    async fn enqueue_results(&self, messages: &[Outbound]) -> Result<Vec<Report>, Rejection> {
+        let mut reports = Vec::with_capacity(messages.len());
+        for message in messages {
+            let report = match self.outputs.of(message) {
+                Ok(topic) => self.enqueue(wire::record(topic, message)).await,
+                Err(error) => Err(Box::new(Unconfirmed { error, records: Vec::new() })),
+            };
+            match report {
+                Err(unconfirmed) if is_too_large(&unconfirmed.error) => {
+                    return Err(Rejection::unpublishable(message.size_bytes()));
+                }
+                report => reports.push(report),
+            }
+        }
+        Ok(reports)
+    }
+
+    /// Hands a dead letter to the client, in the first form that it takes.
+    async fn enqueue_letter(
+        &self,
+        delivery: &Delivery<KafkaToken>,
+        rejection: Rejection,
+    ) -> (Carried, Vec<Report>) {
+        let mut form = DeadLetterForm::Whole;
+        let report = self.enqueue_form(delivery, &rejection, &mut form).await;
+        (Carried::DeadLetter(rejection, form), vec![report])
+    }
+
+    async fn enqueue_form(
+        &self,
+        delivery: &Delivery<KafkaToken>,
+        rejection: &Rejection,
+        form: &mut DeadLetterForm,
+    ) -> Report {
+        loop {
+            let letter = form.letter(delivery, rejection);
+            let report = self.enqueue(wire::record(&self.outputs.dead_letters, &letter)).await;
+            match (report, form.smaller()) {
+                (Err(unconfirmed), Some(smaller)) if is_too_large(&unconfirmed.error) => {
+                    *form = smaller;
+                }
+                (report, _) => return report,
+            }
+        }
+    }
+
+    /// Hands records to the client that it gave back.
+    pub(super) async fn enqueue_again(&self, records: &[OwnedMessage]) -> Vec<Report> {
+        let mut reports = Vec::with_capacity(records.len());
+        for record in records {
+            reports.push(self.enqueue(wire::again(record)).await);
+        }
+        reports
+    }
+
+    /// Hands a record to the client; a full queue is backpressure, not a failure.
+    async fn enqueue(&self, mut record: FutureRecord<'_, [u8], [u8]>) -> Report {
+        let mut waits = false;
+        loop {
+            match self.producer.send_result(record) {
+                Ok(report) => return Ok(report),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    if !std::mem::replace(&mut waits, true) {
+                        self.shared.queue_full();
+                    }
+                    tokio::time::sleep(QUEUE_FULL_WAIT).await;
+                }
+                Err((error, record)) => {
+                    let records = vec![wire::owned(&record)];
+                    return Err(Box::new(Unconfirmed { error, records }));
+                }
+            }
+        }
+    }
+
+    /// A broker refuses a whole batch for one message that is too large: sent again by itself, it
+    /// ends as something smaller only if it is the one.
+    pub(super) async fn send_alone(
+        &self,
+        delivery: &Delivery<KafkaToken>,
+        carried: &mut Carried,
+        large: Vec<OwnedMessage>,
+    ) -> Result<(), Box<Unconfirmed>> {
+        if let Carried::Results = carried {
+            let mut large = large.into_iter();
+            while let Some(message) = large.next() {
+                let bytes =
+                    message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len);
+                match confirmation(vec![self.enqueue(wire::again(&message)).await]).await {
+                    Ok(()) => {}
+                    Err(unconfirmed) if is_too_large(&unconfirmed.error) => {
+                        let rejection = Rejection::unpublishable(bytes);
+                        *carried = Carried::DeadLetter(rejection, DeadLetterForm::Whole);
+                        break;
+                    }
+                    Err(mut unconfirmed) => {
+                        unconfirmed.records.extend(large);
+                        return Err(unconfirmed);
+                    }
+                }
+            }
+        }
+        let Carried::DeadLetter(rejection, form) = carried else { return Ok(()) };
+        loop {
+            let report = self.enqueue_form(delivery, rejection, form).await;
+            match (confirmation(vec![report]).await, form.smaller()) {
+                (Err(unconfirmed), Some(smaller)) if is_too_large(&unconfirmed.error) => {
+                    *form = smaller;
+                }
+                (confirmed, _) => return confirmed,
+            }
+        }
+    }
+
+    /// Takes note that everything of a message is confirmed, and stores how far its partition may be
+    /// committed.
+    pub(super) fn acknowledge(&self, claim: Claim, carried: &Carried, settlement: &mut Settlement) {
+        // Stored under the lock: of two confirmations at once, the later mark must be stored last,
+        // and before a revocation of the partition goes on.
+        let mut state = self.shared.state();
+        let standing = state.intake.claims.standing(claim);
+        if let Some(offset) = state.intake.done(claim) {
+            let stored = self.membership.store_offset(&self.shared.topic, claim.partition, offset);
+            if let Err(error) = stored {
+                // The partition was revoked a moment ago: its next owner delivers again.
+                tracing::debug!(%error, ?claim, "offset not stored");
+            }
+        }
+        drop(state);
+        self.shared.progressed();
+        settlement.count(standing.fate().unwrap_or(carried.fate()));
+    }
+}

@@ -14,7 +14,7 @@ use metrics::Histogram;
 use stream_inference::{
     Part,
     pipeline::Pulse,
-    transport::{Delivery, Outcome, Settlement, TransportError},
+    transport::{Delivery, Fate, Outcome, Settlement, TransportError},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::token::PubSubToken;
-use chain::{Attempt, Chain, End, Pending};
+use chain::{Attempt, Chain, Pending};
 pub(crate) use outputs::Topics;
 
 /// Batches that are begun together at most.
@@ -140,11 +140,11 @@ impl Settler {
                 // What is not kept is dropped here, and so given back at once: the later verdicts
                 // of its lane see it.
                 if delivery.token.is_stale(std::time::Instant::now()) {
-                    waiter.settlement.stale += 1;
+                    waiter.settlement.count(Fate::Stale);
                     continue;
                 }
                 if outcome == Outcome::Retry || delivery.token.is_pulled_back() {
-                    waiter.settlement.retried += 1;
+                    waiter.settlement.count(Fate::Retried);
                     continue;
                 }
                 let pending = match Pending::new(self.last_job, delivery, outcome, &self.topics) {
@@ -202,8 +202,8 @@ impl Settler {
                 self.publish.record(self.round.begun.elapsed());
             }
         }
-        for (job, end) in ends {
-            self.end(job, end);
+        for (job, fate) in ends {
+            self.end(job, fate);
         }
         if let Some((job, error)) = fatal {
             self.fail(job, error);
@@ -269,21 +269,14 @@ impl Settler {
         }
         for pending in chain.pending {
             self.given_back += 1;
-            self.end(pending.job, End::Retried);
+            self.end(pending.job, Fate::Retried);
         }
     }
 
-    fn end(&mut self, job: u64, end: End) {
+    fn end(&mut self, job: u64, fate: Fate) {
         let Some(Waiter { settlement, left, .. }) = self.waiters.get_mut(&job) else { return };
         *left -= 1;
-        match end {
-            End::Published => settlement.published += 1,
-            End::Recorded => settlement.recorded += 1,
-            End::Filtered => settlement.filtered += 1,
-            End::Rejected => settlement.rejected += 1,
-            End::Retried => settlement.retried += 1,
-            End::Stale => settlement.stale += 1,
-        }
+        settlement.count(fate);
         self.answer(job);
     }
 

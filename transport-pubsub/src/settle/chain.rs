@@ -4,7 +4,9 @@ use futures_util::future::join_all;
 use google_cloud_pubsub::model::Message;
 use stream_inference::{
     pipeline::Waiting,
-    transport::{DeadLetterForm, Delivery, Outbound, Outcome, Rejection, Stage, TransportError},
+    transport::{
+        DeadLetterForm, Delivery, Fate, Outbound, Outcome, Rejection, Stage, TransportError,
+    },
 };
 use tokio::time::{Duration, Instant};
 
@@ -34,24 +36,13 @@ enum Work {
     Results(VecDeque<Part>),
     Letter(Rejection),
     /// Nothing is left.
-    Done(End),
+    Done(Fate),
 }
 
 /// A part of a result, and whether it goes to a route.
 struct Part {
     route: Option<Arc<str>>,
     message: Message,
-}
-
-/// What is counted of a message.
-#[derive(Clone, Copy)]
-pub(super) enum End {
-    Published,
-    Recorded,
-    Filtered,
-    Rejected,
-    Retried,
-    Stale,
 }
 
 /// What of a message is on its way.
@@ -83,7 +74,7 @@ pub(super) struct Chain {
 /// What an attempt came to; what has no end is still in the chain.
 pub(super) struct Attempt {
     pub(super) chain: Chain,
-    pub(super) ends: Vec<(u64, End)>,
+    pub(super) ends: Vec<(u64, Fate)>,
     /// The topic that did not confirm, and why.
     pub(super) failed: Option<(String, String)>,
     pub(super) fatal: Option<(u64, TransportError)>,
@@ -96,6 +87,7 @@ impl Pending {
         outcome: Outcome,
         topics: &Topics,
     ) -> Result<Self, TransportError> {
+        let fate = outcome.fate();
         let work = match outcome {
             Outcome::Publish(parts) => {
                 let stray = parts.iter().find(|part| !topics.results.contains_key(&part.topic));
@@ -123,8 +115,7 @@ impl Pending {
             }
             Outcome::Reject(rejection) => Work::Letter(rejection),
             // Retries have been given back before.
-            Outcome::Recorded | Outcome::Retry => Work::Done(End::Recorded),
-            Outcome::Filtered => Work::Done(End::Filtered),
+            Outcome::Recorded | Outcome::Filtered | Outcome::Retry => Work::Done(fate),
         };
         Ok(Self { job, delivery, work })
     }
@@ -169,7 +160,7 @@ impl Pending {
         sending: Sending,
         is_held: bool,
         deadline: Instant,
-    ) -> Result<End, Unconfirmed> {
+    ) -> Result<Fate, Unconfirmed> {
         match sending {
             Sending::Results(sent) => self.confirm_results(topics, sent, is_held, deadline).await,
             Sending::Letter(sent, form) => {
@@ -180,14 +171,14 @@ impl Pending {
                 };
                 match is_held {
                     true => confirmed
-                        .map(|_| End::Rejected)
+                        .map(|_| Fate::Rejected)
                         .map_err(|error| Unconfirmed::new(error, topic)),
                     false => self.confirm_letter(topic, confirmed, form, deadline).await,
                 }
             }
             Sending::Nothing => match self.work {
-                Work::Done(end) => Ok(end),
-                Work::Results(_) | Work::Letter(_) => Ok(End::Retried),
+                Work::Done(fate) => Ok(fate),
+                Work::Results(_) | Work::Letter(_) => Ok(Fate::Retried),
             },
         }
     }
@@ -199,8 +190,8 @@ impl Pending {
         sent: Vec<Sent>,
         is_held: bool,
         deadline: Instant,
-    ) -> Result<End, Unconfirmed> {
-        let Work::Results(parts) = &mut self.work else { return Ok(End::Retried) };
+    ) -> Result<Fate, Unconfirmed> {
+        let Work::Results(parts) = &mut self.work else { return Ok(Fate::Retried) };
         let (mut left, mut failure) = (VecDeque::new(), None);
         for (part, sent) in std::mem::take(parts).into_iter().zip(sent) {
             let topic = &topics.results[&part.route];
@@ -225,7 +216,7 @@ impl Pending {
             }
         }
         *parts = left;
-        failure.map_or(Ok(End::Published), Err)
+        failure.map_or(Ok(Fate::Published), Err)
     }
 
     /// What the topic refuses goes as less, down to the smallest form.
@@ -235,14 +226,14 @@ impl Pending {
         mut confirmed: Result<String, Unpublished>,
         mut form: DeadLetterForm,
         deadline: Instant,
-    ) -> Result<End, Unconfirmed> {
-        let Work::Letter(rejection) = &self.work else { return Ok(End::Retried) };
+    ) -> Result<Fate, Unconfirmed> {
+        let Work::Letter(rejection) = &self.work else { return Ok(Fate::Retried) };
         while let (Err(Unpublished::Message(_)), Some(smaller)) = (&confirmed, form.smaller()) {
             let letter;
             (letter, form) = self.letter(rejection, smaller);
             confirmed = topic.publish_alone(letter, deadline).await;
         }
-        confirmed.map(|_| End::Rejected).map_err(|error| Unconfirmed::new(error, topic))
+        confirmed.map(|_| Fate::Rejected).map_err(|error| Unconfirmed::new(error, topic))
     }
 }
 
@@ -299,18 +290,18 @@ impl Chain {
             let mut chain = self;
             for (sending, mut pending) in sent {
                 if fatal.is_some() {
-                    ends.push((pending.job, End::Retried));
+                    ends.push((pending.job, Fate::Retried));
                     continue;
                 }
                 let is_held = !chain.pending.is_empty();
                 let confirmed = pending.confirm(&topics, sending, is_held, deadline).await;
                 stream_inference::fail_point!(AfterPublish);
                 match confirmed {
-                    Ok(end) if !is_held => acknowledgements.push(async move {
-                        (pending.job, end, pending.delivery.token.acknowledge().await)
+                    Ok(fate) if !is_held => acknowledgements.push(async move {
+                        (pending.job, fate, pending.delivery.token.acknowledge().await)
                     }),
-                    Ok(end) => {
-                        pending.work = Work::Done(end);
+                    Ok(fate) => {
+                        pending.work = Work::Done(fate);
                         chain.pending.push_back(pending);
                     }
                     Err(Unconfirmed::Outage(topic, error)) => {
@@ -325,8 +316,8 @@ impl Chain {
             // The requests are done with, whatever becomes of the acknowledgements.
             drop(rounds);
             stream_inference::fail_point!(BeforeCommit);
-            for (job, end, is_acknowledged) in join_all(acknowledgements).await {
-                ends.push((job, if is_acknowledged { end } else { End::Stale }));
+            for (job, fate, is_acknowledged) in join_all(acknowledgements).await {
+                ends.push((job, if is_acknowledged { fate } else { Fate::Stale }));
             }
             stream_inference::fail_point!(AfterCommit);
             Attempt { chain, ends, failed, fatal }
@@ -334,14 +325,14 @@ impl Chain {
     }
 
     /// Drops the messages from the first on whose lease has gone: they come again, in order.
-    fn drop_stale(&mut self) -> Vec<(u64, End)> {
+    fn drop_stale(&mut self) -> Vec<(u64, Fate)> {
         let now = std::time::Instant::now();
         let stale = self.pending.iter().position(|pending| pending.delivery.token.is_stale(now));
         let Some(first) = stale else { return Vec::new() };
         let mut ends = Vec::new();
         for pending in self.pending.drain(first..) {
             let is_stale = pending.delivery.token.is_stale(now);
-            ends.push((pending.job, if is_stale { End::Stale } else { End::Retried }));
+            ends.push((pending.job, if is_stale { Fate::Stale } else { Fate::Retried }));
         }
         ends
     }

@@ -1,3 +1,5 @@
+//! Why nothing was started.
+
 use rdkafka::error::KafkaError;
 
 /// Why nothing was started.

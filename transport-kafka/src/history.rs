@@ -1,3 +1,5 @@
+//! What is on a topic now, read or only counted, outside of any group.
+
 use std::time::Duration;
 
 use rdkafka::{

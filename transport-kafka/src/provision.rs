@@ -1,3 +1,5 @@
+//! What has to exist, found or made.
+
 use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},

@@ -1,3 +1,5 @@
+//! Publishes requests.
+
 use std::{sync::Arc, time::Duration};
 
 use rdkafka::{

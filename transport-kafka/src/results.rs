@@ -1,3 +1,5 @@
+//! Reads results, for a page.
+
 use bytes::Bytes;
 use rdkafka::{
     Message, Offset, TopicPartitionList,

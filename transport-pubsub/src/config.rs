@@ -1,3 +1,5 @@
+//! The `pubsub` section of the configuration.
+
 use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! The clients of Pub/Sub: where the server is, and who we are.
+
 pub(crate) mod topic;
 
 use std::{fmt, fs, path::Path, time::Duration};

@@ -1,7 +1,9 @@
+//! Why something could not be set up, and what the client's errors mean to a message.
+
 use std::path::PathBuf;
 
 use google_cloud_gax::error::rpc::Code;
-use stream_inference::transport::PublishError;
+use stream_inference::transport::{PublishError, TransportError};
 
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -164,6 +166,27 @@ impl Unpublished {
                 source: Some(source),
             },
         }
+    }
+}
+
+/// That the consumer can't go on.
+pub(crate) fn fatal(reason: &str) -> TransportError {
+    TransportError::Fatal { context: reason.to_owned(), source: None }
+}
+
+/// Why the stream of a subscription ended, and whether another may be opened.
+pub(crate) fn stream_error(
+    subscription: &str,
+    error: Option<google_cloud_pubsub::Error>,
+) -> TransportError {
+    let permanent = error.as_ref().and_then(code).is_some_and(is_permanent);
+    let source = error.map(Into::into);
+    if permanent {
+        let context = format!("{subscription} is missing, or this account may not subscribe to it");
+        TransportError::Fatal { context, source }
+    } else {
+        let context = format!("the stream of {subscription} ended");
+        TransportError::Unavailable { context, source }
     }
 }
 

@@ -1,3 +1,5 @@
+//! What is received and not handed out yet: a stream of messages, and the bound on what they take.
+
 use std::{
     sync::{
         Arc,

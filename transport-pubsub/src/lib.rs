@@ -30,6 +30,7 @@ mod config;
 mod connect;
 mod error;
 mod intake;
+mod meters;
 mod provision;
 mod publisher;
 mod results;

@@ -1,12 +1,11 @@
 //! What has to exist, found or made.
 
+mod commands;
 pub(crate) mod server;
 
-use crate::{
-    PubSubConfig, PubSubError,
-    connect::Connection,
-    provision::server::{ACKNOWLEDGE_DEADLINE_SECONDS, Server, dead_letter_subscription},
-};
+use crate::{PubSubConfig, PubSubError, connect::Connection};
+use commands::ACKNOWLEDGE_DEADLINE_SECONDS;
+use server::{Server, dead_letter_subscription};
 
 /// The emulator goes on giving messages to consumers that are gone, and each stays there for a
 /// deadline: the shortest keeps that bearable.

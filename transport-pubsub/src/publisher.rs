@@ -1,11 +1,15 @@
+//! Publishes requests.
+
 use std::{sync::Arc, time::Duration};
 
 use stream_inference::transport::{Outbound, PublishError, Publisher};
 use tokio::time::Instant;
 
 use crate::{
-    PubSubConfig, PubSubError, connect::Connection, connect::topic::Topic,
-    provision::server::Server, wire,
+    PubSubConfig, PubSubError,
+    connect::{Connection, topic::Topic},
+    provision::server::Server,
+    wire,
 };
 
 /// How long the broker may take to confirm one message.

@@ -1,3 +1,5 @@
+//! Reads results, for a page.
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,9 +9,9 @@ use stream_inference::{Supervisor, pipeline::BatchConfig, transport::TransportEr
 use crate::{
     PubSubConfig, PubSubError,
     connect::Connection,
+    error::{fatal, stream_error},
     intake::{Bounds, Intake, Received},
     provision::server::Server,
-    transport::{fatal, stream_error},
 };
 
 /// Nothing is worked on here, so the shortest lease that Pub/Sub has will do.

@@ -1,4 +1,4 @@
-//! The one task that publishes and acknowledges.
+//! How verdicts are carried out, at least once: the one task that publishes, and acknowledges what is confirmed.
 
 mod chain;
 mod outputs;
@@ -10,7 +10,6 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use metrics::Histogram;
 use stream_inference::{
     Part,
     pipeline::Pulse,
@@ -21,9 +20,9 @@ use tokio::{
     time::{Duration, Instant, sleep_until},
 };
 
-use crate::token::PubSubToken;
+use crate::{meters::Meters, token::PubSubToken};
 use chain::{Attempt, Chain, Pending};
-pub(crate) use outputs::Topics;
+pub(crate) use outputs::Outputs;
 
 /// Batches that are begun together at most.
 const ROUND_BATCHES: usize = 64;
@@ -56,9 +55,8 @@ struct Waiter {
 /// it: its lease goes on, which costs no delivery attempt, and the result is published again after a
 /// pause that grows. Everything else goes on.
 pub(crate) struct Settler {
-    topics: Arc<Topics>,
-    /// How long the confirmation of a round's results and dead letters takes.
-    publish: Histogram,
+    outputs: Arc<Outputs>,
+    meters: Meters,
     /// Who is told what is waited for.
     pulse: Arc<OnceLock<Pulse>>,
     waiters: HashMap<u64, Waiter>,
@@ -87,10 +85,10 @@ struct Round {
 }
 
 impl Settler {
-    pub(crate) fn new(topics: Topics, publish: Histogram, pulse: Arc<OnceLock<Pulse>>) -> Self {
+    pub(crate) fn new(outputs: Outputs, pulse: Arc<OnceLock<Pulse>>) -> Self {
         Self {
-            topics: Arc::new(topics),
-            publish,
+            outputs: Arc::new(outputs),
+            meters: Meters::new(),
             pulse,
             waiters: HashMap::new(),
             last_job: 0,
@@ -147,7 +145,7 @@ impl Settler {
                     waiter.settlement.count(Fate::Retried);
                     continue;
                 }
-                let pending = match Pending::new(self.last_job, delivery, outcome, &self.topics) {
+                let pending = match Pending::new(self.last_job, delivery, outcome, &self.outputs) {
                     Ok(pending) => pending,
                     Err(error) => {
                         failure = Some(error);
@@ -185,10 +183,10 @@ impl Settler {
         if chains.is_empty() {
             return;
         }
-        let rounds = self.topics.rounds();
+        let rounds = self.outputs.rounds();
         for mut chain in chains {
             chain.round = round;
-            let attempt = chain.attempt(Arc::clone(&self.topics), Arc::clone(&rounds));
+            let attempt = chain.attempt(Arc::clone(&self.outputs), Arc::clone(&rounds));
             self.running.push(Box::pin(attempt));
         }
     }
@@ -199,7 +197,7 @@ impl Settler {
         if chain.round == self.round.number {
             self.round.left -= 1;
             if self.round.left == 0 {
-                self.publish.record(self.round.begun.elapsed());
+                self.meters.published(self.round.begun.elapsed());
             }
         }
         for (job, fate) in ends {

@@ -1,3 +1,5 @@
+//! A lease on one message, in the hands of the pipeline.
+
 use std::{
     sync::{
         Arc,

@@ -1,3 +1,5 @@
+//! A consumer of a subscription: what it connects, and how it receives, settles and drains.
+
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, OnceLock},
@@ -23,10 +25,10 @@ use crate::{
     NAME, PubSubConfig, PubSubError, PubSubToken,
     claims::Claims,
     connect::Connection,
-    error::{code, is_permanent},
+    error::{fatal, stream_error},
     intake::{Bounds, Intake, Received},
     provision::server::Server,
-    settle::{Job, Settler, Topics},
+    settle::{Job, Outputs, Settler},
     wire,
 };
 
@@ -96,10 +98,9 @@ impl PubSubTransport {
             results.insert(Some(Arc::clone(route)), connection.topic(route).await?);
         }
         let dead_letters = connection.topic(&config.dead_letter_topic).await?;
-        let publish = metrics::histogram!(stream_inference::names::metric("stage_seconds"), "transport" => NAME, "stage" => "publish");
         let (bounds, supervisor) = (Bounds::new(batch), Supervisor::new());
         let pulse = Arc::<OnceLock<Pulse>>::default();
-        let settler = Settler::new(Topics { results, dead_letters }, publish, Arc::clone(&pulse));
+        let settler = Settler::new(Outputs { results, dead_letters }, Arc::clone(&pulse));
         // Every batch holds a message, and the bounds are those of messages.
         let (jobs, accepted) = mpsc::channel(bounds.max_messages());
         let settler = settler.run(accepted, supervisor.part("task that publishes to Pub/Sub"));
@@ -305,27 +306,8 @@ impl Transport for PubSubTransport {
     }
 }
 
-pub(crate) fn fatal(reason: &str) -> TransportError {
-    TransportError::Fatal { context: reason.to_owned(), source: None }
-}
-
 fn attempt(handler: &Handler) -> Option<u32> {
     handler.delivery_attempt().and_then(|attempt| u32::try_from(attempt).ok())
-}
-
-pub(crate) fn stream_error(
-    subscription: &str,
-    error: Option<google_cloud_pubsub::Error>,
-) -> TransportError {
-    let permanent = error.as_ref().and_then(code).is_some_and(is_permanent);
-    let source = error.map(Into::into);
-    if permanent {
-        let context = format!("{subscription} is missing, or this account may not subscribe to it");
-        TransportError::Fatal { context, source }
-    } else {
-        let context = format!("the stream of {subscription} ended");
-        TransportError::Unavailable { context, source }
-    }
 }
 
 #[cfg(test)]

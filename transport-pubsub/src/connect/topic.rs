@@ -1,3 +1,5 @@
+//! What publishes on a topic, by Google's client.
+
 use google_cloud_pubsub::{
     client::{BasePublisher, Publisher},
     model::Message,

@@ -15,6 +15,7 @@ use crate::{
     PubSubConfig, PubSubError,
     connect::Connection,
     error::{code, is_permanent},
+    provision::commands::{self, ACKNOWLEDGE_DEADLINE_SECONDS},
 };
 
 /// How long the server may take for one answer.
@@ -24,8 +25,6 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 const DELETED: &str = "_deleted-topic_";
 
 const ABSENT: &str = "does not exist";
-
-pub(crate) const ACKNOWLEDGE_DEADLINE_SECONDS: i32 = 60;
 
 pub(crate) fn dead_letter_subscription(config: &PubSubConfig) -> String {
     format!("{}-subscription", config.dead_letter_topic)
@@ -233,71 +232,11 @@ impl Server {
     }
 
     fn topic_command(&self, topic: &str) -> String {
-        topic_command(&self.connection.config, &self.connection.endpoint, topic)
+        commands::topic_command(&self.connection.config, &self.connection.endpoint, topic)
     }
 
     fn subscription_command(&self, subscription: &str, topic: &str) -> String {
         let Connection { config, endpoint, .. } = &self.connection;
-        subscription_command(config, endpoint, subscription, topic)
-    }
-}
-
-/// gcloud can't talk to the emulator without further set-up, curl can.
-fn topic_command(config: &PubSubConfig, endpoint: &str, topic: &str) -> String {
-    match config.emulator {
-        Some(_) => format!("curl -X PUT {endpoint}/v1/{}", config.topic_name(topic)),
-        None => format!("gcloud pubsub topics create {topic} --project={}", config.project_id),
-    }
-}
-
-fn subscription_command(
-    config: &PubSubConfig,
-    endpoint: &str,
-    subscription: &str,
-    topic: &str,
-) -> String {
-    match config.emulator {
-        Some(_) => format!(
-            "curl -X PUT {endpoint}/v1/{} -H 'Content-Type: application/json' \
-             -d '{{\"topic\": \"{}\", \"enableMessageOrdering\": true}}'",
-            config.subscription_name(subscription),
-            config.topic_name(topic)
-        ),
-        None => format!(
-            "gcloud pubsub subscriptions create {subscription} --topic={topic} \
-             --ack-deadline={ACKNOWLEDGE_DEADLINE_SECONDS} --enable-message-ordering --project={}",
-            config.project_id
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Emulator;
-
-    #[test]
-    fn commands_name_what_is_missing() {
-        let mut config = PubSubConfig { project_id: "demo".to_owned(), ..PubSubConfig::default() };
-        assert_eq!(
-            topic_command(&config, "", "IN"),
-            "gcloud pubsub topics create IN --project=demo"
-        );
-        assert_eq!(
-            subscription_command(&config, "", "sub", "IN"),
-            "gcloud pubsub subscriptions create sub --topic=IN --ack-deadline=60 \
-             --enable-message-ordering --project=demo"
-        );
-        config.emulator = Some(Emulator::new("localhost:8085").unwrap());
-        assert_eq!(
-            topic_command(&config, "http://localhost:8085", "IN"),
-            "curl -X PUT http://localhost:8085/v1/projects/demo/topics/IN"
-        );
-        assert_eq!(
-            subscription_command(&config, "http://localhost:8085", "sub", "IN"),
-            "curl -X PUT http://localhost:8085/v1/projects/demo/subscriptions/sub \
-             -H 'Content-Type: application/json' \
-             -d '{\"topic\": \"projects/demo/topics/IN\", \"enableMessageOrdering\": true}'"
-        );
+        commands::subscription_command(config, endpoint, subscription, topic)
     }
 }

@@ -1,3 +1,5 @@
+//! Messages that are settled one after the other: published, confirmed, acknowledged up to the first that is not.
+
 use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::future::join_all;
@@ -10,10 +12,12 @@ use stream_inference::{
 };
 use tokio::time::{Duration, Instant};
 
-use super::outputs::{Rounds, Topics};
+use super::outputs::{Outputs, Rounds};
 use crate::{
-    connect::PUBLISH_RETRIES,
-    connect::topic::{Sent, Topic},
+    connect::{
+        PUBLISH_RETRIES,
+        topic::{Sent, Topic},
+    },
     error::{Unpublished, in_words},
     token::PubSubToken,
     wire,
@@ -85,12 +89,12 @@ impl Pending {
         job: u64,
         delivery: Delivery<PubSubToken>,
         outcome: Outcome,
-        topics: &Topics,
+        outputs: &Outputs,
     ) -> Result<Self, TransportError> {
         let fate = outcome.fate();
         let work = match outcome {
             Outcome::Publish(parts) => {
-                let stray = parts.iter().find(|part| !topics.results.contains_key(&part.topic));
+                let stray = parts.iter().find(|part| !outputs.results.contains_key(&part.topic));
                 if let Some(Outbound { topic, .. }) = stray {
                     let context = match topic {
                         None => {
@@ -156,15 +160,15 @@ impl Pending {
     /// the chain `is_held`: then it has to wait for what comes before it.
     async fn confirm(
         &mut self,
-        topics: &Topics,
+        outputs: &Outputs,
         sending: Sending,
         is_held: bool,
         deadline: Instant,
     ) -> Result<Fate, Unconfirmed> {
         match sending {
-            Sending::Results(sent) => self.confirm_results(topics, sent, is_held, deadline).await,
+            Sending::Results(sent) => self.confirm_results(outputs, sent, is_held, deadline).await,
             Sending::Letter(sent, form) => {
-                let topic = &topics.dead_letters;
+                let topic = &outputs.dead_letters;
                 let confirmed = match is_held {
                     true => sent.confirmation(deadline).await,
                     false => topic.confirm(sent, deadline).await,
@@ -186,7 +190,7 @@ impl Pending {
     /// Waits for all parts: while one topic takes nothing, what another took is not sent again.
     async fn confirm_results(
         &mut self,
-        topics: &Topics,
+        outputs: &Outputs,
         sent: Vec<Sent>,
         is_held: bool,
         deadline: Instant,
@@ -194,7 +198,7 @@ impl Pending {
         let Work::Results(parts) = &mut self.work else { return Ok(Fate::Retried) };
         let (mut left, mut failure) = (VecDeque::new(), None);
         for (part, sent) in std::mem::take(parts).into_iter().zip(sent) {
-            let topic = &topics.results[&part.route];
+            let topic = &outputs.results[&part.route];
             let confirmed = match is_held || failure.is_some() {
                 true => sent.confirmation(deadline).await,
                 false => topic.confirm(sent, deadline).await,
@@ -205,7 +209,7 @@ impl Pending {
                     let rejection = unpublishable(&in_words(&*cause));
                     self.work = Work::Letter(rejection.clone());
                     let (letter, form) = self.letter(&rejection, DeadLetterForm::Whole);
-                    let topic = &topics.dead_letters;
+                    let topic = &outputs.dead_letters;
                     let confirmed = topic.publish_alone(letter, deadline).await;
                     return self.confirm_letter(topic, confirmed, form, deadline).await;
                 }
@@ -277,7 +281,7 @@ impl Chain {
     /// Everything is sent when this is called, the confirmations are awaited by the future.
     pub(super) fn attempt(
         mut self,
-        topics: Arc<Topics>,
+        outputs: Arc<Outputs>,
         rounds: Arc<Rounds>,
     ) -> impl Future<Output = Attempt> + Send {
         let mut ends = self.drop_stale();
@@ -294,7 +298,7 @@ impl Chain {
                     continue;
                 }
                 let is_held = !chain.pending.is_empty();
-                let confirmed = pending.confirm(&topics, sending, is_held, deadline).await;
+                let confirmed = pending.confirm(&outputs, sending, is_held, deadline).await;
                 stream_inference::fail_point!(AfterPublish);
                 match confirmed {
                     Ok(fate) if !is_held => acknowledgements.push(async move {

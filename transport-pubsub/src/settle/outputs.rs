@@ -1,10 +1,12 @@
+//! Where results and dead letters go.
+
 use std::{collections::HashMap, sync::Arc};
 
 use crate::connect::topic::{Round, Topic};
 
-/// Where verdicts go.
+/// The topics that are written.
 #[derive(Debug)]
-pub(crate) struct Topics {
+pub(crate) struct Outputs {
     /// By what a result says of its topic: nothing, or the name of a route.
     pub(crate) results: HashMap<Option<Arc<str>>, Topic>,
     pub(crate) dead_letters: Topic,
@@ -17,7 +19,7 @@ pub(super) struct Rounds {
     pub(super) dead_letters: Round,
 }
 
-impl Topics {
+impl Outputs {
     pub(super) fn rounds(&self) -> Arc<Rounds> {
         let round = |(name, topic): (&Option<Arc<str>>, &Topic)| (name.clone(), topic.round());
         Arc::new(Rounds {

@@ -7,6 +7,7 @@ use fmnist_core::{
     message::ResultRecord,
     transport::{Outbound, PublishError, Publisher},
 };
+use transport_kafka::KafkaPlace;
 
 /// What Kafka stores beside the payload, generously.
 const ENVELOPE_BYTES: usize = 128;
@@ -87,11 +88,7 @@ impl<P: Publisher> Publisher for Bounded<P> {
             return Err(PublishError::Unavailable { context, source: None });
         }
         let id = self.publisher.publish(message).await?;
-        // TOPIC/PARTITION/OFFSET, as `Delivery::id`
-        let mut coordinates = id.rsplit('/');
-        let offset = coordinates.next().and_then(|offset| offset.parse().ok());
-        let partition = coordinates.next().and_then(|partition| partition.parse().ok());
-        if let (Some(partition), Some(offset)) = (partition, offset) {
+        if let Some(KafkaPlace { partition, offset, .. }) = KafkaPlace::parse(&id) {
             self.backlog.add(partition, offset, bytes);
         }
         Ok(id)

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use stream_inference::{
     audit::{Account, Ledger},
+    codec::PartId,
     transport::{DeadLetter, Outbound},
 };
-use transport_kafka::{KafkaConfig, KafkaHistory, KafkaSpan, KafkaStart};
+use transport_kafka::{KafkaConfig, KafkaHistory, KafkaPlace, KafkaSpan, KafkaStart};
 
 use crate::print_line;
 
@@ -65,7 +66,7 @@ impl AuditArguments {
         let mut window = KafkaHistory::open(kafka, &kafka.topic, KafkaStart::Time(from), Some(to))?;
         let spans = window.spans().to_vec();
         while let Some(record) = window.next_record()? {
-            let id = format!("{}/{}/{}", kafka.topic, record.partition, record.offset);
+            let id = record.place(&kafka.topic).to_string();
             ledger.input(&id);
             if self.replay {
                 inputs.insert(id, record.message);
@@ -75,7 +76,7 @@ impl AuditArguments {
             let mut history = KafkaHistory::open(kafka, results, KafkaStart::Time(from), None)?;
             while let Some(record) = history.next_record()? {
                 let Some((id, result)) = id(&record.message) else {
-                    let place = format!("{results}/{}/{}", record.partition, record.offset);
+                    let place = record.place(results);
                     ledger.result(&format!("unreadable result at {place}"));
                     continue;
                 };
@@ -83,7 +84,7 @@ impl AuditArguments {
                     continue;
                 }
                 ledger.result(&id);
-                if let Some(input) = inputs.get(id.split('#').next().unwrap_or_default()) {
+                if let Some(input) = inputs.get(PartId::message(&id)) {
                     replay(input, result)?;
                 }
             }
@@ -91,7 +92,7 @@ impl AuditArguments {
         let dead_letters = &kafka.dead_letter_topic;
         let mut history = KafkaHistory::open(kafka, dead_letters, KafkaStart::Time(from), None)?;
         while let Some(record) = history.next_record()? {
-            let place = format!("{dead_letters}/{}/{}", record.partition, record.offset);
+            let place = record.place(dead_letters);
             match DeadLetter::read(record.message) {
                 None => ledger.dead_letter(&format!("unreadable dead letter at {place}")),
                 Some(letter) if is_counted(&letter.id, &kafka.topic, &spans) => {
@@ -170,18 +171,13 @@ pub fn print_ids(what: &str, ids: &[String]) -> anyhow::Result<()> {
 ///
 /// What no message of the topic can have is counted, and comes out as an orphan.
 fn is_counted(id: &str, topic: &str, spans: &[KafkaSpan]) -> bool {
-    let place = id.split('#').next().and_then(|id| {
-        let (rest, offset) = id.rsplit_once('/')?;
-        let (of, partition) = rest.rsplit_once('/')?;
-        Some((of, partition.parse::<i32>().ok()?, offset.parse::<i64>().ok()?))
-    });
-    let Some((of, partition, offset)) = place else { return true };
-    let span = spans.iter().find(|span| span.partition == partition);
+    let Some(place) = KafkaPlace::parse(PartId::message(id)) else { return true };
+    let span = spans.iter().find(|span| span.partition == place.partition);
     match span {
-        Some(span) if of == topic => {
-            let before = (0..span.start).contains(&offset);
+        Some(span) if place.topic == topic => {
+            let before = (0..span.start).contains(&place.offset);
             // Also what was written after the history was opened.
-            let behind = offset >= span.end;
+            let behind = place.offset >= span.end;
             !before && !behind
         }
         _ => true,

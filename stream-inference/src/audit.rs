@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::PartId;
+
 /// Inputs and their ends, by id, in any order of arrival.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -81,12 +83,12 @@ impl Ledger {
         self.entry(id).is_input = true;
     }
 
-    /// Enters a result by its `id`, which is its input's, or `ID#k/n` for part k of n.
+    /// Enters a result by its `id`, which is its input's, or that of a [part](PartId) of an answer.
     pub fn result(&mut self, id: &str) {
-        match part(id) {
+        match PartId::parse(id) {
             None => self.entry(id).whole_results += 1,
-            Some((id, k, n)) => {
-                self.entry(id).parts.entry(n).or_insert_with(|| vec![0; n])[k - 1] += 1;
+            Some(PartId { message, k, n }) => {
+                self.entry(message).parts.entry(n).or_insert_with(|| vec![0; n])[k - 1] += 1;
             }
         }
     }
@@ -151,17 +153,6 @@ impl Entry {
         (sets, surplus)
     }
 }
-
-/// The id, k and n of `ID#k/n`.
-fn part(id: &str) -> Option<(&str, usize, usize)> {
-    let (id, part) = id.rsplit_once('#')?;
-    let (k, n) = part.split_once('/')?;
-    let (k, n) = (k.parse().ok()?, n.parse().ok()?);
-    (n <= MOST_PARTS && (1..=n).contains(&k)).then_some((id, k, n))
-}
-
-/// A result has one part a prediction at most; an id that claims more is not one of ours.
-const MOST_PARTS: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

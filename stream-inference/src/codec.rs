@@ -32,7 +32,7 @@ pub use json::{Json, Values};
 pub use raw::Raw;
 pub use record::{Record, rfc3339};
 pub use route::Route;
-pub use split::{payload_bytes, split};
+pub use split::{PartId, payload_bytes, split};
 
 use crate::{
     predict::ModelIdentity,

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    codec::{Answer, Codec, Message, Request},
+    codec::{Answer, Codec, Message, PartId, Request},
     predict::{ModelIdentity, PredictError, Predictor, Served},
     testing::Commanded,
     transport::{Outbound, Rejection, Stage},
@@ -163,7 +163,7 @@ impl Codec for Toy {
         let part = |(k, outputs): (usize, &[u8])| {
             let id = match count {
                 1 => record.id.clone(),
-                _ => format!("{}#{k}/{count}", record.id),
+                _ => PartId { message: &record.id, k, n: count }.to_string(),
             };
             let part = Record { id, outputs: outputs.to_vec(), ..record.clone() };
             let payload = serde_json::to_vec(&part).expect("a record is JSON").into();

@@ -9,7 +9,9 @@ use rdkafka::{
 };
 use stream_inference::transport::Outbound;
 
-use crate::{KafkaConfig, KafkaSetupError, connect::log::Logged, provision, wire::Fetched};
+use crate::{
+    KafkaConfig, KafkaPlace, KafkaSetupError, connect::log::Logged, provision, wire::Fetched,
+};
 
 const WAIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
@@ -62,6 +64,13 @@ pub struct KafkaRecord {
     pub written_ms: Option<i64>,
     /// Key, headers and payload.
     pub message: Outbound,
+}
+
+impl KafkaRecord {
+    /// Where the message stands on the topic that was read.
+    pub const fn place<'t>(&self, topic: &'t str) -> KafkaPlace<'t> {
+        KafkaPlace { topic, partition: self.partition, offset: self.offset }
+    }
 }
 
 impl KafkaHistory {

@@ -37,6 +37,7 @@ mod history;
 mod intake;
 mod marks;
 mod meters;
+mod place;
 mod provision;
 mod publisher;
 mod results;
@@ -51,6 +52,7 @@ pub use error::KafkaSetupError;
 pub use history::{
     KafkaHistory, KafkaRecord, KafkaSpan, KafkaStart, group_lag, set_group_start, topic_spans,
 };
+pub use place::KafkaPlace;
 pub use provision::{TopicLayout, create_topics, missing_topics};
 pub use publisher::KafkaPublisher;
 pub use results::KafkaResults;

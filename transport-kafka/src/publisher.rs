@@ -8,7 +8,7 @@ use rdkafka::{
 };
 use stream_inference::transport::{Outbound, PublishError, Publisher};
 
-use crate::{KafkaConfig, KafkaSetupError, connect::log::Logged, wire};
+use crate::{KafkaConfig, KafkaPlace, KafkaSetupError, connect::log::Logged, wire};
 
 /// How long a publication may wait for its confirmation.
 const TIMEOUT_MS: u32 = 8_000;
@@ -51,7 +51,10 @@ impl Publisher for KafkaPublisher {
         let record = wire::record(&self.topic, &message);
         let wait = Duration::from_millis(TIMEOUT_MS.into());
         match self.producer.send(record, wait).await {
-            Ok(sent) => Ok(format!("{}/{}/{}", self.topic, sent.partition, sent.offset)),
+            Ok(sent) => {
+                let (topic, partition, offset) = (&*self.topic, sent.partition, sent.offset);
+                Ok(KafkaPlace { topic, partition, offset }.to_string())
+            }
             Err((error, _)) => Err(failure(&self.topic, &self.servers, error)),
         }
     }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    KafkaConfig, KafkaGuarantee, KafkaSetupError, KafkaSpan, NAME,
+    KafkaConfig, KafkaGuarantee, KafkaPlace, KafkaSetupError, KafkaSpan, NAME,
     group::{membership::Membership, rebalance::Context, start},
     intake::{Taken, Waiting, ends::Ends, poll::poll},
     marks::keeper::Keeper,
@@ -151,7 +151,7 @@ impl KafkaTransport {
         let Fetched { partition, offset, key, attributes, payload } = fetched;
         let topic = &self.shared.topic;
         Delivery {
-            id: format!("{topic}/{partition}/{offset}"),
+            id: KafkaPlace { topic, partition, offset }.to_string(),
             source: Source {
                 transport: NAME.into(),
                 topic: Arc::clone(topic),

@@ -18,7 +18,8 @@ use rdkafka::{
 };
 use tokio::{runtime::Runtime, task::JoinSet};
 use transport_kafka::{
-    KafkaConfig, KafkaGuarantee, KafkaHistory, KafkaPublisher, KafkaStart, create_topics,
+    KafkaConfig, KafkaGuarantee, KafkaHistory, KafkaPlace, KafkaPublisher, KafkaStart,
+    create_topics,
 };
 
 use crate::{
@@ -128,7 +129,8 @@ impl Kafka {
             }
             for sent in sending {
                 let sent = self.runtime.block_on(sent)?.map_err(|(error, _)| error)?;
-                self.ids.push(format!("{topic}/{partition}/{}", sent.offset));
+                let place = KafkaPlace { topic, partition, offset: sent.offset };
+                self.ids.push(place.to_string());
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord, future_producer::Delivery},
 };
-use transport_kafka::{KafkaConfig, KafkaPublisher};
+use transport_kafka::{KafkaConfig, KafkaPlace, KafkaPublisher};
 
 use crate::{
     cell::{Cell, RANGE, end},
@@ -49,7 +49,8 @@ pub(crate) fn odd(way: Way, log: &Path) -> anyhow::Result<Row> {
     ];
     for record in records {
         let sent = cell.runtime.block_on(send(&producer, record))?;
-        cell.ids.push(format!("{topic}/{}/{}", sent.partition, sent.offset));
+        let place = KafkaPlace { topic: &topic, partition: sent.partition, offset: sent.offset };
+        cell.ids.push(place.to_string());
     }
     let account = end(&mut cell, log)?;
     anyhow::ensure!((account.answered, account.dead_lettered) == (2, 3), "{account:?}");

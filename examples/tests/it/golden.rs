@@ -19,6 +19,7 @@ use std::{
 use dressed::{Broker, Dressed};
 use fmnist_core::{
     ClassifyError, Image, Infer, ModelIdentity, PredictError, Prediction, Predictor,
+    codec::PartId,
     label::LABELS,
     message::{Requests, ResultRecord, ResultsConfig},
     pipeline::{Answered, Pipeline, PipelineConfig, Sink, SinkError},
@@ -204,7 +205,7 @@ async fn answers(broker: Broker, messages: &[Sent]) -> String {
         sections.push_str(&shown(&format!("sent as {id}"), sent));
         for result in memory.results() {
             let record: ResultRecord = serde_json::from_slice(&result.payload).unwrap();
-            if record.id.split('#').next() == Some(&id) {
+            if PartId::message(&record.id) == id {
                 sections.push_str(&shown("published", &result));
             }
         }

@@ -98,7 +98,7 @@ fn redrive_ends_the_circle_of_a_message_that_fails_again_and_again() {
         assert_eq!((again.code, again.sent.len()), (Some(0), 1));
         assert_eq!(redrives(&again.sent[0]), Some(&*round.to_string()));
         let last = world.read(&world.kafka.topic).into_iter().max_by_key(|r| r.written_ms).unwrap();
-        ids.push(format!("{}/{}/{}", world.kafka.topic, last.partition, last.offset));
+        ids.push(last.place(&world.kafka.topic).to_string());
         world.consume(&ids);
     }
     let from = world.dead_letters().iter().filter_map(|letter| letter.written_ms).max();

@@ -1,3 +1,51 @@
+use std::fmt;
+
+/// The id of a part of an answer: `ID#k/n`, part `k` of `n`, from 1.
+///
+/// ```
+/// use stream_inference::codec::PartId;
+///
+/// let part = PartId { message: "INFERENCE/0/7", k: 2, n: 3 };
+/// assert_eq!(part.to_string(), "INFERENCE/0/7#2/3");
+/// assert_eq!(PartId::parse("INFERENCE/0/7#2/3"), Some(part));
+/// assert_eq!(PartId::message("INFERENCE/0/7#2/3"), "INFERENCE/0/7");
+/// assert_eq!(PartId::message("INFERENCE/0/7"), "INFERENCE/0/7");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartId<'i> {
+    /// The id of the message that is answered.
+    pub message: &'i str,
+    /// Which part it is.
+    pub k: usize,
+    /// How many there are.
+    pub n: usize,
+}
+
+impl<'i> PartId<'i> {
+    /// A result has one part a prediction at most; an id that claims more is not one of ours.
+    const MOST: usize = 1 << 20;
+
+    /// The part whose id this is; `None` where it is that of a whole answer.
+    pub fn parse(id: &'i str) -> Option<Self> {
+        let (message, part) = id.rsplit_once('#')?;
+        let (k, n) = part.split_once('/')?;
+        let (k, n) = (k.parse().ok()?, n.parse().ok()?);
+        (n <= Self::MOST && (1..=n).contains(&k)).then_some(Self { message, k, n })
+    }
+
+    /// The id of the message that a result with this id answers, whole or in part.
+    pub fn message(id: &'i str) -> &'i str {
+        Self::parse(id).map_or(id, |part| part.message)
+    }
+}
+
+impl fmt::Display for PartId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { message, k, n } = self;
+        write!(f, "{message}#{k}/{n}")
+    }
+}
+
 /// Encodes a record of many items whole, or, above `max_bytes`, as several parts with a share of the
 /// items each, whose ids are `id#k/n` (k from 1). A single item is never cut, however small `max_bytes`
 /// is.
@@ -41,7 +89,8 @@ pub fn split<T, B: AsRef<[u8]>, E>(
         parts += parts / 16 + 1;
     }
     let mut chunks = Vec::new();
-    halve(&format!("{id}#99999/99999"), items, max_bytes, &mut encode, &mut chunks)?;
+    let longest_id = PartId { message: id, k: 99_999, n: 99_999 }.to_string();
+    halve(&longest_id, items, max_bytes, &mut encode, &mut chunks)?;
     encode_all(id, &chunks, &mut encode)
 }
 
@@ -57,7 +106,7 @@ fn encode_all<T, B, E>(
     encode: &mut impl FnMut(&str, &[T]) -> Result<B, E>,
 ) -> Result<Vec<(String, B)>, E> {
     let part = |(k, items): (usize, &&[T])| {
-        let id = format!("{id}#{k}/{}", chunks.len());
+        let id = PartId { message: id, k, n: chunks.len() }.to_string();
         encode(&id, items).map(|bytes| (id, bytes))
     };
     (1..).zip(chunks).map(part).collect()

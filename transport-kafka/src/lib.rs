@@ -59,9 +59,6 @@ pub use results::KafkaResults;
 pub use token::KafkaToken;
 pub use transport::KafkaTransport;
 
-/// What metrics and results call this transport.
-const NAME: &str = "kafka";
-
 // The README's example is a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

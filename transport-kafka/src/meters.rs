@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use stream_inference::names;
 
-use crate::NAME;
+/// What metrics and results call this transport.
+pub(crate) const NAME: &str = "kafka";
 
 /// The handles of one consumer's series, made once.
 pub(crate) struct Meters {

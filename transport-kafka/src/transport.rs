@@ -18,11 +18,11 @@ use tokio::{
 };
 
 use crate::{
-    KafkaConfig, KafkaGuarantee, KafkaPlace, KafkaSetupError, KafkaSpan, NAME,
+    KafkaConfig, KafkaGuarantee, KafkaPlace, KafkaSetupError, KafkaSpan,
     group::{membership::Membership, rebalance::Context, start},
     intake::{Taken, Waiting, ends::Ends, poll::poll},
     marks::keeper::Keeper,
-    meters::lag,
+    meters::{NAME, lag},
     provision::{self, blocking},
     settle::{
         at_least_once, exactly_once,

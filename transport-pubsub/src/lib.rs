@@ -49,9 +49,6 @@ pub use results::PubSubResults;
 pub use token::PubSubToken;
 pub use transport::PubSubTransport;
 
-/// What metrics and results call this transport.
-const NAME: &str = "pubsub";
-
 // The README's example is a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use metrics::{Histogram, histogram};
 use stream_inference::names;
 
-use crate::NAME;
+/// What metrics and results call this transport.
+pub(crate) const NAME: &str = "pubsub";
 
 /// The handles of one consumer's series, made once.
 pub(crate) struct Meters {

@@ -22,11 +22,12 @@ use tokio::{
 };
 
 use crate::{
-    NAME, PubSubConfig, PubSubError, PubSubToken,
+    PubSubConfig, PubSubError, PubSubToken,
     claims::Claims,
     connect::Connection,
     error::{fatal, stream_error},
     intake::{Bounds, Intake, Received},
+    meters::NAME,
     provision::server::Server,
     settle::{Job, Outputs, Settler},
     wire,

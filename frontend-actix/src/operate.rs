@@ -33,12 +33,12 @@ pub async fn operate(
     }
     let load = {
         let config = config.clone();
-        move |file: Option<&Path>| match file {
-            None => config.classifier().map_err(|error| error.to_string()),
-            Some(file) => {
-                let file = file.to_str().ok_or("its name is no UTF-8")?;
-                config.open(file).map_err(|error| error.to_string())
-            }
+        move |file: Option<&Path>| {
+            let loaded = match file {
+                None => config.classifier(),
+                Some(file) => config.open(file.to_str().ok_or("its name is no UTF-8")?),
+            };
+            loaded.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
         }
     };
     let show = |image: &Image| {

@@ -10,7 +10,7 @@ use fmnist_core::{
     text,
 };
 
-use crate::sampling;
+use crate::learn::sampling;
 
 /// What `--data` takes.
 pub(crate) const HELP: &str = "Folder of the data set: IDX files (with labels.txt, one class name \

@@ -4,42 +4,21 @@
 // They panic where nobody reads any more; `console` has what does not.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
-mod augment;
-mod average;
-mod calibrate;
-mod card;
-mod checkpoint;
-mod compare;
+mod commands;
 mod console;
-mod cross_validate;
 mod data;
-mod download;
-mod evaluate;
-mod import;
-mod objective;
+mod learn;
 mod options;
 mod place;
-mod plot;
-mod queue;
-mod recipe;
 mod report;
-mod robustness;
-mod run;
-mod sampling;
-mod schedule;
-mod score;
-mod seeds;
-mod shards;
-mod sheet;
-mod speed;
-#[cfg(test)]
-mod tests;
-mod train;
-mod trainer;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use commands::{
+    calibrate, card, cross_validate, download, evaluate, import, queue, robustness, seeds, speed,
+    train,
+};
 
 /// Trains and judges the models of fmnist-core.
 ///
@@ -88,7 +67,7 @@ enum Command {
     /// Turn a Keras model of the notebook's network into a weights file.
     Import(import::ImportArguments),
     /// Compare the models with each other and with published results.
-    Report(compare::ReportArguments),
+    Report(commands::report::ReportArguments),
     /// Compare runs that differ in their seed: mean, spread, and which did best on held-out images.
     Seeds(seeds::SeedsArguments),
     /// Judge a model on corrupted images and on composites that look like photos, and report.
@@ -107,7 +86,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Card(arguments) => card::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
-        Command::Report(arguments) => compare::run(&arguments),
+        Command::Report(arguments) => commands::report::run(&arguments),
         Command::Seeds(arguments) => seeds::run(&arguments),
         Command::Robustness(arguments) => robustness::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),

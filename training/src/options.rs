@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use fmnist_core::{Classifier, model::Architecture};
 
-use crate::{
+use crate::learn::{
     objective::Teacher,
     recipe::{Flip, Optimiser, Recipe},
 };

@@ -1,5 +1,8 @@
 //! The folder of a report: Markdown to read and JSON to compute with.
 
+pub(crate) mod plot;
+pub(crate) mod sheet;
+
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Parser;
 use fmnist_core::text;
 
-use crate::train::TrainArguments;
+use crate::commands::train::TrainArguments;
 
 /// One recipe with one seed.
 pub(super) struct Run {

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData, activation::log_softmax};
 use fmnist_core::{Classifier, Image, text};
 
-use crate::score::argmax;
+use crate::learn::score::argmax;
 
 /// A larger network whose answers a smaller one learns (Hinton et al. 2015).
 #[derive(Clone, Debug)]

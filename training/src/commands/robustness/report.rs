@@ -10,10 +10,14 @@ use image::{
 };
 use plotters::prelude::*;
 
-use super::{Outcome, corrupt::SEVERITIES};
+use super::Outcome;
 use crate::{
-    plot::{FONT, drawing},
-    report, sheet,
+    learn::corrupt::SEVERITIES,
+    report::{
+        self,
+        plot::{FONT, drawing},
+        sheet,
+    },
 };
 
 /// Told apart on white, one for each corruption.

@@ -19,10 +19,11 @@ use list::Run;
 use record::Record;
 
 use crate::{
+    commands::train::{Trained, train},
     console::{self, remark, say},
-    data, place,
-    run::Stop,
-    train::{Trained, train},
+    data,
+    learn::run::Stop,
+    place,
 };
 
 const HELP: &str = r#"A line of the list, with options of `training train`:

@@ -10,7 +10,7 @@ use fmnist_core::{
     weights::{NamedTensor, Tensors},
 };
 
-use crate::{
+use crate::learn::{
     average,
     recipe::{Optimiser, Recipe},
     sampling::{folds, order, stratified_split},

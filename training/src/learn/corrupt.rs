@@ -147,7 +147,7 @@ mod tests {
     use fmnist_core::dataset::{Split, synthetic};
 
     use super::*;
-    use crate::sampling::{Stream, generator};
+    use crate::learn::sampling::{Stream, generator};
 
     fn corrupted(corruption: Corruption, amount: f64, seed: u64, image: &Image) -> Image {
         corruption.apply(image, amount, &mut generator(seed, Stream::Corruption, 0))

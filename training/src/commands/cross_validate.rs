@@ -12,12 +12,14 @@ use fmnist_core::{Image, model::Architecture};
 use crate::{
     console::{remark, say},
     data::{self, open_both},
+    learn::{
+        run::Epoch,
+        sampling,
+        score::{Judged, argmax, mean_and_deviation},
+        trainer::{Setup, Trainer},
+    },
     options::{RecipeArguments, RunArguments},
     place,
-    run::Epoch,
-    sampling,
-    score::{Judged, argmax, mean_and_deviation},
-    trainer::{Setup, Trainer},
 };
 
 #[derive(clap::Args)]

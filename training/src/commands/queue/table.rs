@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 
 use super::{checkpoints, list::Run, lock_path, record};
-use crate::{
+use crate::learn::{
     checkpoint,
     run::{Epoch, METRICS},
 };

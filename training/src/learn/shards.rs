@@ -257,7 +257,7 @@ mod tests {
     use rand::RngExt;
 
     use super::*;
-    use crate::sampling::{self, Stream};
+    use crate::learn::sampling::{self, Stream};
 
     /// Every gradient and moved statistic of a batch, by name.
     fn gradient(architecture: Architecture, kernel: Option<Kernel>) -> BTreeMap<String, Vec<f32>> {
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_tapes_gradient_is_that_of_burns_autodiff() {
-        let _lock = crate::tests::lock_device_generator();
+        let _lock = crate::learn::tests::lock_device_generator();
         for architecture in [Architecture::Tiny, Architecture::Base, Architecture::Large] {
             let expected = gradient(architecture, None);
             for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()) {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use plotters::{coord::Shift, prelude::*};
 
 use super::{Model, published::PUBLISHED};
-use crate::plot::{FONT, drawing};
+use crate::report::plot::{FONT, drawing};
 
 const OURS: RGBColor = RGBColor(31, 119, 180);
 const OTHERS: RGBColor = RGBColor(120, 120, 120);

@@ -13,11 +13,11 @@ use fmnist_core::{
 };
 
 use crate::{
+    commands::evaluate::{flip_averaged, judge},
     console::say,
     data::{self, HELP},
-    evaluate::{flip_averaged, judge},
+    learn::score::mean_and_deviation,
     place, report,
-    score::mean_and_deviation,
 };
 
 #[derive(clap::Args)]

@@ -7,8 +7,8 @@ use plotters::{coord::Shift, prelude::*};
 
 use super::Fold;
 use crate::{
-    plot::{FONT, drawing},
-    run::Epoch,
+    learn::run::Epoch,
+    report::plot::{FONT, drawing},
 };
 
 /// Loss above, accuracy below: a blue line for each fold's training, an orange one for what was

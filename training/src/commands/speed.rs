@@ -14,8 +14,8 @@ use fmnist_core::{
 use crate::{
     console::say,
     data,
+    learn::trainer::{Setup, Trainer},
     options::{RecipeArguments, RunArguments},
-    trainer::{Setup, Trainer},
 };
 
 /// Steps that are not counted: buffers grow and caches fill.

@@ -8,7 +8,7 @@ use fmnist_core::{Classifier, Image, Prediction, dataset::Dataset, weights::Scor
 use crate::{
     console::say,
     data::JudgedArguments,
-    score::{argmax, calibration_error},
+    learn::score::{argmax, calibration_error},
 };
 
 pub(crate) fn run(arguments: &JudgedArguments) -> Result<()> {

@@ -17,17 +17,17 @@ use fmnist_core::{
 };
 
 use crate::{
-    calibrate::calibrate,
-    card::card,
-    checkpoint,
+    commands::{calibrate::calibrate, card::card, evaluate::judge},
     console::{remark, say},
     data::{self, open_both},
-    evaluate::judge,
+    learn::{
+        checkpoint,
+        recipe::Recipe,
+        run::{self, Stop},
+        trainer::{Setup, Trainer},
+    },
     options::{RecipeArguments, RunArguments, TeacherArguments},
     place,
-    recipe::Recipe,
-    run::{self, Stop},
-    trainer::{Setup, Trainer},
 };
 
 const GOLDEN_IMAGES: usize = 8;

@@ -9,7 +9,10 @@ use anyhow::Result;
 use image::RgbImage;
 
 use super::{Fold, Outcome, confusion, mistakes, plots};
-use crate::{report, score::mean_and_deviation, sheet};
+use crate::{
+    learn::score::mean_and_deviation,
+    report::{self, sheet},
+};
 
 /// Mistakes that are shown.
 const MISTAKES: usize = 20;

@@ -19,7 +19,7 @@ use fmnist_core::{
 };
 use rand::RngExt;
 
-use crate::{
+use crate::learn::{
     augment, average,
     checkpoint::{self, Plan, State},
     objective::{Targets, Teacher},

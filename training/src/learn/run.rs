@@ -15,8 +15,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     console::{remark, say},
+    learn::trainer::Trainer,
     place,
-    trainer::Trainer,
 };
 
 /// What is noted of each epoch, as one line of JSON.

@@ -6,9 +6,9 @@ use fmnist_core::Image;
 use rand::{Rng, RngExt};
 use rand_distr::{Beta, Distribution};
 
-use crate::{
+use crate::learn::{
+    corrupt::Corruption,
     recipe::{Augmentation, Flip},
-    robustness::Corruption,
 };
 
 impl Augmentation {
@@ -132,7 +132,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{
+    use crate::learn::{
         recipe::Recipe,
         sampling::{Stream, coins, generator},
     };

@@ -1,15 +1,12 @@
 //! How a model does on images that are not as good as those of the test set.
 
 mod composite;
-mod corrupt;
 mod report;
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use anyhow::{Context, Result};
 use composite::Ground;
-pub(crate) use corrupt::Corruption;
-use corrupt::SEVERITIES;
 use fmnist_core::{Classifier, Image, dataset::Dataset, image::decode_upload};
 use image::{RgbImage, codecs::jpeg::JpegEncoder};
 use rayon::prelude::*;
@@ -17,8 +14,11 @@ use rayon::prelude::*;
 use crate::{
     console::say,
     data::JudgedArguments,
+    learn::{
+        corrupt::{Corruption, SEVERITIES},
+        sampling::{self, Stream},
+    },
     place,
-    sampling::{self, Stream},
 };
 
 #[derive(clap::Args)]

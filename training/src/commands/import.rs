@@ -18,10 +18,9 @@ use fmnist_core::{
 use safetensors::{Dtype, SafeTensors};
 
 use crate::{
-    calibrate::measure_activations,
+    commands::{calibrate::measure_activations, evaluate::judge},
     console::say,
     data::{self, open_test},
-    evaluate::judge,
     place,
 };
 

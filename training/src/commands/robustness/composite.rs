@@ -392,7 +392,7 @@ mod tests {
     use fmnist_core::dataset::{Split, synthetic};
 
     use super::*;
-    use crate::sampling::{Stream, generator};
+    use crate::learn::sampling::{Stream, generator};
 
     fn composed(ground: Ground, seed: u64) -> RgbImage {
         let garment = &synthetic(Split::Test, 1, 1).images[0];

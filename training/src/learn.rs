@@ -4,6 +4,7 @@ pub(crate) mod augment;
 pub(crate) mod average;
 pub(crate) mod checkpoint;
 pub(crate) mod corrupt;
+pub(crate) mod history;
 pub(crate) mod objective;
 pub(crate) mod recipe;
 pub(crate) mod run;

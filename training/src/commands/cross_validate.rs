@@ -1,21 +1,22 @@
 //! The notebook's evaluation: k networks, each trained without one k-th of the training images and
 //! judged by it.
 
+mod outcome;
 mod plots;
 mod report;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use fmnist_core::{Image, model::Architecture};
+use fmnist_core::model::Architecture;
+use outcome::{Fold, Outcome, answered};
 
 use crate::{
     console::{remark, say},
     data::{self, open_both},
     learn::{
-        run::Epoch,
         sampling,
-        score::{Judged, argmax, mean_and_deviation},
+        score::{Judged, mean_and_deviation},
         trainer::{Setup, Trainer},
     },
     options::{RecipeArguments, RunArguments},
@@ -39,47 +40,6 @@ pub(crate) struct CrossValidateArguments {
     /// Folder of the report [default: training/reports/cross-validation-MODEL]
     #[arg(long)]
     out: Option<PathBuf>,
-}
-
-/// One network's epochs.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-struct Fold {
-    epochs: Vec<Epoch>,
-}
-
-impl Fold {
-    /// Held-out accuracy of the last epoch, which is the notebook's score, 0.0–1.0.
-    fn last(&self) -> f64 {
-        self.epochs.last().map_or(0.0, |epoch| epoch.held_out_accuracy)
-    }
-
-    /// Held-out accuracy of the best epoch, 0.0–1.0.
-    fn best(&self) -> f64 {
-        self.epochs.iter().map(|epoch| epoch.held_out_accuracy).fold(0.0, f64::max)
-    }
-}
-
-/// What an image is and what the network that had not seen it said.
-struct Answer {
-    image: usize,
-    label: usize,
-    class: usize,
-    /// Of the answer, 0.0–1.0.
-    probability: f64,
-}
-
-/// Everything that a report shows.
-struct Outcome<'a> {
-    title: String,
-    command: String,
-    folds: Vec<Fold>,
-    answers: Vec<Answer>,
-    /// The class names; the index is the class.
-    classes: &'a [String],
-    images: &'a [Image],
-    first_test_image: &'a Image,
-    /// The last network's answer to it and that answer's probability.
-    first_test_answer: (usize, f64),
 }
 
 pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
@@ -150,58 +110,4 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
     };
     report::write(&outcome, &folder)?;
     say!("report in {}", folder.display())
-}
-
-/// The answers to images of the data set.
-fn answered<'a>(images: &'a [usize], judged: &'a Judged) -> impl Iterator<Item = Answer> + 'a {
-    images.iter().zip(&judged.logits).zip(&judged.labels).map(|((&image, logits), &label)| {
-        let class = argmax(logits);
-        let sum: f64 = logits.iter().map(|&logit| f64::from(logit - logits[class]).exp()).sum();
-        Answer { image, label: label.into(), class, probability: 1.0 / sum }
-    })
-}
-
-/// Right and wrong answers: a row for each class, a column for each answer.
-fn confusion(answers: &[Answer], classes: usize) -> Vec<Vec<usize>> {
-    let mut matrix = vec![vec![0; classes]; classes];
-    answers.iter().for_each(|answer| matrix[answer.label][answer.class] += 1);
-    matrix
-}
-
-/// The wrong answers, the most confident first.
-fn mistakes(answers: &[Answer]) -> Vec<&Answer> {
-    let mut wrong: Vec<&Answer> = answers.iter().filter(|a| a.class != a.label).collect();
-    wrong.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.image.cmp(&b.image)));
-    wrong
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(image: usize, label: usize, class: usize, probability: f64) -> Answer {
-        Answer { image, label, class, probability }
-    }
-
-    #[test]
-    fn mistakes_come_by_confidence_and_count_in_their_row() {
-        let answers = [
-            answer(0, 1, 1, 0.9),
-            answer(1, 6, 0, 0.7),
-            answer(2, 6, 0, 0.8),
-            answer(3, 2, 4, 0.6),
-        ];
-        let order: Vec<usize> = mistakes(&answers).iter().map(|answer| answer.image).collect();
-        assert_eq!(order, [2, 1, 3]);
-        let matrix = confusion(&answers, 10);
-        assert_eq!((matrix[1][1], matrix[6][0], matrix[2][4], matrix[0][6]), (1, 2, 1, 0));
-    }
-
-    #[test]
-    fn an_answer_has_the_softmax_of_its_logit() {
-        let judged = Judged { logits: vec![vec![0.0, 3.0_f32.ln()]], labels: vec![0] };
-        let answer = answered(&[7], &judged).next().expect("one");
-        assert_eq!((answer.image, answer.label, answer.class), (7, 0, 1));
-        assert!((answer.probability - 0.75).abs() < 1e-6);
-    }
 }

@@ -1,46 +1,19 @@
 //! Fetches the official files: verified by SHA-256, resumed where an earlier attempt ended.
 
 mod fetch;
+mod official;
 #[cfg(test)]
 mod tests;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use fmnist_core::dataset::cache_folder_from_env;
 
-use fetch::{Failure, Fetcher};
+use fetch::{Failure, Fetcher, Patience};
+use official::{MIRRORS, OFFICIAL_FILES, OfficialFile};
 
 use crate::console::{remark, say};
-
-/// Where the authors publish the files.
-const MIRRORS: [&str; 2] = [
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-];
-
-const OFFICIAL_FILES: [OfficialFile; 4] = [
-    OfficialFile {
-        name: "train-images-idx3-ubyte.gz",
-        bytes: 26_421_880,
-        sha256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-    },
-    OfficialFile {
-        name: "train-labels-idx1-ubyte.gz",
-        bytes: 29_515,
-        sha256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-    },
-    OfficialFile {
-        name: "t10k-images-idx3-ubyte.gz",
-        bytes: 4_422_102,
-        sha256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-    },
-    OfficialFile {
-        name: "t10k-labels-idx1-ubyte.gz",
-        bytes: 5_148,
-        sha256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-    },
-];
 
 #[derive(clap::Args)]
 pub(crate) struct DownloadArguments {
@@ -70,38 +43,6 @@ pub(crate) fn run(arguments: &DownloadArguments) -> Result<()> {
         say!("Programs find it there when FMNIST_DATA names the folder.")?;
     }
     Ok(())
-}
-
-/// A file and what proves it.
-struct OfficialFile {
-    name: &'static str,
-    bytes: u64,
-    /// 64 lower-case hexadecimal digits.
-    sha256: &'static str,
-}
-
-/// How long a mirror is waited for.
-#[derive(Clone, Copy)]
-struct Patience {
-    /// To connect.
-    connect: Duration,
-    /// For the answer, and then for each next piece of it.
-    silence: Duration,
-    /// Tries of one mirror that stalls or breaks off; a try that brings bytes starts the count anew.
-    attempts: u32,
-    /// Pause after the first failed try; it doubles each time.
-    pause: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            silence: Duration::from_secs(30),
-            attempts: 4,
-            pause: Duration::from_secs(1),
-        }
-    }
 }
 
 struct Download {

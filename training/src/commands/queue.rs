@@ -113,7 +113,7 @@ fn next<'a>(runs: &'a [Run], place: &Path, failed: &[String]) -> Result<Option<(
         if failed.contains(&run.name()) || is_done(run)? {
             continue;
         }
-        let path = lock_path(run, place);
+        let path = run.lock(place);
         let cannot = || format!("cannot lock {}", path.display());
         let file = File::create(&path).with_context(cannot)?;
         match file.try_lock() {
@@ -126,20 +126,10 @@ fn next<'a>(runs: &'a [Run], place: &Path, failed: &[String]) -> Result<Option<(
     Ok(None)
 }
 
-/// Held by the process that works on a run.
-fn lock_path(run: &Run, place: &Path) -> PathBuf {
-    place.join(format!("{}.lock", run.name()))
-}
-
-/// Where a run's checkpoints lie.
-fn checkpoints(run: &Run, place: &Path) -> PathBuf {
-    place.join(run.name())
-}
-
 /// Trains to the end, or until it is to stop.
 fn work_off(run: &Run, place: &Path, stop: &Stop) -> Result<()> {
     let data = data::open_train(run.arguments.data.as_deref())?;
-    let folder = checkpoints(run, place);
+    let folder = run.checkpoints(place);
     let trained = train(&run.arguments, &data, None, &folder, stop)?;
     let Some(Trained { weights, seconds }) = trained else { return Ok(()) };
     let file = format!("{}.safetensors", run.name());
@@ -147,5 +137,5 @@ fn work_off(run: &Run, place: &Path, stop: &Stop) -> Result<()> {
     record::append(place, &Record::of(run, &weights, file, seconds)?)?;
     // Nothing below is needed any more; a crash before this leaves it for nobody.
     fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-    fs::remove_file(lock_path(run, place)).context("cannot remove a lock")
+    fs::remove_file(run.lock(place)).context("cannot remove a lock")
 }

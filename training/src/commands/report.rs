@@ -1,19 +1,15 @@
 //! All models side by side, and beside what others have published: accuracy against cost.
 
 mod cost;
+mod model;
 mod plot;
 mod published;
 
 use std::{fmt::Write as _, path::PathBuf};
 
 use anyhow::Result;
-use cost::Cost;
-use fmnist_core::{
-    Classifier,
-    label::LABELS,
-    model::Architecture,
-    weights::{Score, Weights},
-};
+use fmnist_core::{Classifier, model::Architecture};
+use model::Model;
 use published::PUBLISHED;
 
 use crate::{console::say, place, report};
@@ -26,35 +22,6 @@ pub(crate) struct ReportArguments {
     /// Folder of the report
     #[arg(long, default_value = "training/reports/models")]
     out: PathBuf,
-}
-
-/// What is said of one model.
-#[derive(Debug, serde::Serialize)]
-struct Model {
-    name: String,
-    version: String,
-    sha256: String,
-    #[serde(flatten)]
-    cost: Cost,
-    /// On the official test set; `None` where it was not measured or the classes are others.
-    score: Option<Score>,
-    /// On held-out training images, 0.0–1.0.
-    held_out_accuracy: Option<f64>,
-}
-
-impl Model {
-    fn of(classifier: &Classifier, weights: &Weights) -> Result<Self> {
-        let identity = classifier.identity();
-        let official = weights.metadata.classes == LABELS;
-        Ok(Self {
-            name: identity.name.clone(),
-            version: identity.version.clone(),
-            sha256: identity.sha256.clone(),
-            cost: Cost::of(weights)?,
-            score: weights.metadata.score.filter(|_| official),
-            held_out_accuracy: weights.metadata.origin.as_ref().map(|o| o.held_out_accuracy),
-        })
-    }
 }
 
 pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {

@@ -1,6 +1,7 @@
 //! How a model does on images that are not as good as those of the test set.
 
 mod composite;
+mod outcome;
 mod report;
 
 use std::{num::NonZeroUsize, path::PathBuf};
@@ -9,6 +10,7 @@ use anyhow::{Context, Result};
 use composite::Ground;
 use fmnist_core::{Classifier, Image, dataset::Dataset, image::decode_upload};
 use image::{RgbImage, codecs::jpeg::JpegEncoder};
+use outcome::{Composites, Outcome};
 use rayon::prelude::*;
 
 use crate::{
@@ -34,33 +36,6 @@ pub(crate) struct RobustnessArguments {
     /// Folder of the report [default: training/reports/robustness-MODEL]
     #[arg(long)]
     out: Option<PathBuf>,
-}
-
-/// Everything that a report shows. Accuracies are 0.0–1.0.
-struct Outcome {
-    model: String,
-    command: String,
-    images: usize,
-    clean: f64,
-    corruptions: Vec<(Corruption, [f64; SEVERITIES])>,
-    composites: Vec<Composites>,
-}
-
-/// One kind of ground.
-struct Composites {
-    ground: Ground,
-    /// Of the garments as they are in the test set.
-    clean: f64,
-    accuracy: f64,
-    /// The first pictures, and what preparation made of them.
-    shown: Vec<(RgbImage, Image)>,
-}
-
-impl Composites {
-    /// How far behind the garments themselves, in points.
-    fn lost_points(&self) -> f64 {
-        100.0 * (self.clean - self.accuracy)
-    }
 }
 
 pub(crate) fn run(arguments: &RobustnessArguments) -> Result<()> {

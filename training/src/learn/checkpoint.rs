@@ -13,7 +13,7 @@ use fmnist_core::{
 };
 use serde_json::Value;
 
-use crate::learn::{recipe::Recipe, run::Epoch, schedule::Plateau};
+use crate::learn::{history::Epoch, recipe::Recipe, schedule::Plateau};
 
 /// Everything that decides what a run leaves behind.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]

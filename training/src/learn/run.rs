@@ -15,28 +15,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{
     console::{remark, say},
-    learn::trainer::Trainer,
-    place,
+    learn::{
+        history::{self, Epoch},
+        trainer::Trainer,
+    },
 };
-
-/// What is noted of each epoch, as one line of JSON.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Epoch {
-    /// From 1.
-    pub(crate) epoch: usize,
-    pub(crate) steps: usize,
-    /// The mean over the epoch's steps.
-    pub(crate) loss: f64,
-    /// Share of right answers while it learnt, 0.0–1.0.
-    pub(crate) accuracy: f64,
-    /// Share of right answers, 0.0–1.0.
-    pub(crate) held_out_accuracy: f64,
-    pub(crate) held_out_loss: f64,
-    /// The learning rate of the next step.
-    pub(crate) rate: f64,
-}
-
-pub(crate) const METRICS: &str = "metrics.jsonl";
 
 /// Whether somebody wants the program to end.
 #[derive(Default)]
@@ -74,7 +57,7 @@ pub(crate) fn to_the_end(
         if trainer.step_count().is_multiple_of(trainer.steps_per_epoch()) {
             let epoch = trainer.end_epoch(held_out)?;
             trainer.save(folder)?;
-            write_metrics(folder, trainer.history())?;
+            history::write(folder, trainer.history())?;
             progress.epoch(&epoch)?;
         } else if saved.elapsed() >= checkpoint_every {
             trainer.save(folder)?;
@@ -91,16 +74,6 @@ pub(crate) fn to_the_end(
     }
     progress.bar.finish_and_clear();
     Ok(true)
-}
-
-/// Writes all lines anew, so that a resumed run has each epoch once.
-fn write_metrics(folder: &Path, history: &[Epoch]) -> Result<()> {
-    let mut lines = String::new();
-    for epoch in history {
-        lines += &serde_json::to_string(epoch)?;
-        lines.push('\n');
-    }
-    place::write(&folder.join(METRICS), lines)
 }
 
 /// A bar on a terminal; elsewhere a line for each checkpoint.

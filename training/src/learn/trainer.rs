@@ -22,9 +22,9 @@ use rand::RngExt;
 use crate::learn::{
     augment, average,
     checkpoint::{self, Plan, State},
+    history::Epoch,
     objective::{Targets, Teacher},
     recipe::{Optimiser, Recipe},
-    run::Epoch,
     sampling::{self, Stream},
     schedule::{Plateau, one_cycle},
     score::Judged,

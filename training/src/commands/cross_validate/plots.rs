@@ -5,9 +5,9 @@ use std::{ops::Range, path::Path};
 use anyhow::Result;
 use plotters::{coord::Shift, prelude::*};
 
-use super::Fold;
+use super::outcome::Fold;
 use crate::{
-    learn::run::Epoch,
+    learn::history::Epoch,
     report::plot::{FONT, drawing},
 };
 

@@ -8,7 +8,10 @@ use std::{
 use anyhow::Result;
 use image::RgbImage;
 
-use super::{Fold, Outcome, confusion, mistakes, plots};
+use super::{
+    outcome::{Fold, Outcome, confusion, mistakes},
+    plots,
+};
 use crate::{
     learn::score::mean_and_deviation,
     report::{self, sheet},

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, IsTerminal, Read, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -14,7 +15,7 @@ use ureq::{
     http::{Response, StatusCode, header},
 };
 
-use super::{OfficialFile, Patience};
+use super::official::OfficialFile;
 use crate::console::remark;
 
 /// Why an exchange did not end with a sound file.
@@ -32,6 +33,30 @@ pub(super) enum Failure {
     /// This machine cannot keep the file.
     #[error(transparent)]
     Disk(#[from] anyhow::Error),
+}
+
+/// How long a mirror is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// To connect.
+    pub(super) connect: Duration,
+    /// For the answer, and then for each next piece of it.
+    pub(super) silence: Duration,
+    /// Tries of one mirror that stalls or breaks off; a try that brings bytes starts the count anew.
+    pub(super) attempts: u32,
+    /// Pause after the first failed try; it doubles each time.
+    pub(super) pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            silence: Duration::from_secs(30),
+            attempts: 4,
+            pause: Duration::from_secs(1),
+        }
+    }
 }
 
 pub(super) struct Fetcher<'a> {

@@ -1,6 +1,10 @@
 //! What is to be trained.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Parser;
@@ -21,6 +25,16 @@ impl Run {
     /// What its files are called.
     pub(super) fn name(&self) -> String {
         format!("{}-{}", self.recipe, self.seed)
+    }
+
+    /// Held by the process that works on it.
+    pub(super) fn lock(&self, place: &Path) -> PathBuf {
+        place.join(format!("{}.lock", self.name()))
+    }
+
+    /// Where its checkpoints lie.
+    pub(super) fn checkpoints(&self, place: &Path) -> PathBuf {
+        place.join(self.name())
     }
 }
 

@@ -8,11 +8,8 @@ use std::{
 
 use anyhow::Result;
 
-use super::{checkpoints, list::Run, lock_path, record};
-use crate::learn::{
-    checkpoint,
-    run::{Epoch, METRICS},
-};
+use super::{list::Run, record};
+use crate::learn::{checkpoint, history};
 
 /// A line for each run of the list, in its order.
 pub(super) fn of(runs: &[Run], place: &Path) -> Result<String> {
@@ -28,7 +25,7 @@ pub(super) fn of(runs: &[Run], place: &Path) -> Result<String> {
                 format!("{:.1}", record.seconds / 60.0),
             ),
             None => {
-                let (state, epoch) = (state(run, place), last_epoch(run, place));
+                let (state, epoch) = (state(run, place), history::last(&run.checkpoints(place)));
                 let accuracy = epoch.as_ref().map(|epoch| percent(epoch.held_out_accuracy));
                 let reached = epoch.map(|epoch| format!(", epoch {}", epoch.epoch));
                 let state = format!("{state}{}", reached.unwrap_or_default());
@@ -42,16 +39,10 @@ pub(super) fn of(runs: &[Run], place: &Path) -> Result<String> {
 
 /// What becomes of a run that is not done.
 fn state(run: &Run, place: &Path) -> &'static str {
-    let locked = File::open(lock_path(run, place)).map(|file| file.try_lock_shared());
+    let locked = File::open(run.lock(place)).map(|file| file.try_lock_shared());
     match locked {
         Ok(Err(TryLockError::WouldBlock)) => "runs",
-        _ if checkpoint::newest(&checkpoints(run, place)).is_some() => "begun",
+        _ if checkpoint::newest(&run.checkpoints(place)).is_some() => "begun",
         _ => "waits",
     }
-}
-
-/// The last epoch that a run has noted.
-fn last_epoch(run: &Run, place: &Path) -> Option<Epoch> {
-    let text = fs::read_to_string(checkpoints(run, place).join(METRICS)).ok()?;
-    serde_json::from_str(text.lines().last()?).ok()
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use plotters::{coord::Shift, prelude::*};
 
-use super::{Model, published::PUBLISHED};
+use super::{
+    model::Model,
+    published::{PUBLISHED, Published},
+};
 use crate::report::plot::{FONT, drawing};
 
 const OURS: RGBColor = RGBColor(31, 119, 180);
@@ -30,7 +33,7 @@ pub(super) fn draw(path: &Path, models: &[Model]) -> Result<()> {
             Some(Point { name: model.name.clone(), cost: cost(model) as f64, percent, ours: true })
         })
     };
-    let others = |cost: fn(&super::published::Published) -> Option<u64>| {
+    let others = |cost: fn(&Published) -> Option<u64>| {
         PUBLISHED.iter().filter_map(move |result| {
             let (name, percent) = (result.name.to_owned(), result.percent);
             Some(Point { name, cost: cost(result)? as f64, percent, ours: false })

@@ -10,7 +10,7 @@ use image::{
 };
 use plotters::prelude::*;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::{
     learn::corrupt::SEVERITIES,
     report::{

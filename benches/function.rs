@@ -74,7 +74,7 @@ async fn main() -> anyhow::Result<()> {
             rounds.push(pipeline(&filled(*guarantee).await?).await?);
         }
     }
-    let mut table = Table::new(&["", "messages/s", "÷ bare loop"], 1);
+    let mut table = Table::new(&["", "messages/s", "÷ bare loop"], &[0]);
     table.row(&["bare loop, no guarantee", &bare.to_string(), "1.00"]);
     for (name, _, rounds) in &rows {
         table.row(&[name, &rounds.to_string(), &rounds.relative_to(&bare).to_string()]);

@@ -102,7 +102,7 @@ fn table(batch: usize, subjects: &[Subject]) -> Table {
         "call p99 µs",
         "× flex",
     ];
-    let mut table = Table::new(&heads, 2);
+    let mut table = Table::new(&heads, &[0, 1]);
     for Subject { model, engine, threads, image_us, call_us, .. } in subjects {
         let flex = |subject: &&Subject| subject.model == *model && subject.engine == Engine::Flex;
         let flex = &subjects.iter().find(flex).expect("every engine is measured").image_us;

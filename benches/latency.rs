@@ -82,7 +82,7 @@ async fn main() -> anyhow::Result<()> {
             }
         }
         let head = format!("load {percent} %: {} images/s", grouped(rate));
-        let mut table = Table::new(&[&head, "p50", "p99", "images/s", "images a batch"], 1);
+        let mut table = Table::new(&[&head, "p50", "p99", "images/s", "images a batch"], &[0]);
         for (policy, [p50, p99, throughput, batch]) in &rows {
             table.row(&[
                 &policy.name(),

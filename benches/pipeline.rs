@@ -181,7 +181,7 @@ fn shown(images: usize, subjects: &[Subject], bare: &Rounds) -> Table {
         "images a batch",
         "images/s ÷ bare engine",
     ];
-    let mut table = Table::new(&heads, 3);
+    let mut table = Table::new(&heads, &[0, 1, 2]);
     let batch = BatchConfig::default().max_inputs as f64;
     table.row(&["bare engine", "–", "base", "–", &bare.to_string(), &grouped(batch), "1.00"]);
     for Subject { broker, form, model, is_metered, messages, batch } in subjects {

@@ -12,6 +12,7 @@ mod rounds;
 
 pub use kafka::Kafka;
 pub use load::{Form, NoOp, Speed, drive};
+pub use markdown::Table;
 pub use open_loop::{Latencies, open_loop};
-pub use report::{Report, Table, grouped};
+pub use report::{Report, grouped};
 pub use rounds::{Rounds, percentile};

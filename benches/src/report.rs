@@ -1,6 +1,7 @@
 use std::{env, fs, path::PathBuf, thread};
 
 use anyhow::Context;
+use markdown::Table;
 
 /// One benchmark's section of `RESULTS.md`: what was measured, on what, and the tables.
 pub struct Report {
@@ -22,7 +23,7 @@ impl Report {
     /// Adds a table.
     pub fn add(&mut self, table: &Table) {
         self.body.push('\n');
-        self.body.push_str(&table.0);
+        self.body.push_str(&table.to_string());
     }
 
     /// Adds a paragraph.
@@ -45,26 +46,6 @@ impl Report {
         }
         Ok(())
     }
-}
-
-/// A Markdown table under construction.
-pub struct Table(String);
-
-impl Table {
-    /// A table with these column heads; all but the first `left` columns are figures.
-    pub fn new(heads: &[&str], left: usize) -> Self {
-        let rules = (0..heads.len()).map(|column| if column < left { "---" } else { "---:" });
-        Self(row(heads) + &row(&rules.collect::<Vec<_>>()))
-    }
-
-    /// Adds a row, one cell for each head.
-    pub fn row(&mut self, cells: &[&str]) {
-        self.0.push_str(&row(cells));
-    }
-}
-
-fn row(cells: &[&str]) -> String {
-    format!("| {} |\n", cells.join(" | "))
 }
 
 /// The number with thousands grouped; below 100 with three significant digits.
@@ -145,12 +126,5 @@ mod tests {
     fn figures_are_grouped_or_rounded() {
         let shown = [0.526, 42.04, 99.96, 999.6, 1_234_567.2].map(grouped);
         assert_eq!(shown, ["0.53", "42.0", "100.0", "1,000", "1,234,567"]);
-    }
-
-    #[test]
-    fn figures_stand_right_and_names_left() {
-        let mut table = Table::new(&["engine", "µs"], 1);
-        table.row(&["flex", "5"]);
-        assert_eq!(table.0, "| engine | µs |\n| --- | ---: |\n| flex | 5 |\n");
     }
 }

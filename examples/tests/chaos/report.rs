@@ -1,9 +1,10 @@
 //! What was done and what came of it: a table in a document, and the same as JSON beside it.
 
-use std::{fmt::Write as _, fs, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context;
 use fmnist_core::audit::Account;
+use markdown::Table;
 
 const COLUMNS: [&str; 7] =
     ["where", "what", "messages", "dead letters", "missing", "duplicates", "seconds"];
@@ -53,11 +54,11 @@ impl Row {
 }
 
 pub(crate) fn table(rows: &[Row]) -> String {
-    let mut table = format!("| {} |\n|---|---|---:|---:|---:|---:|---:|\n", COLUMNS.join(" | "));
+    let mut table = Table::new(&COLUMNS, &[0, 1]);
     for row in rows {
-        writeln!(table, "| {} |", row.cells().join(" | ")).expect("a string takes everything");
+        table.row(&row.cells().each_ref().map(String::as_str));
     }
-    table
+    table.to_string()
 }
 
 /// How many ids there are, and the first of them.

@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &QueueArguments) -> Result<()> {
     ensure!(place != *file, "{}: expected a name with an extension, or --out", file.display());
     let mut runs = arguments.runs(&place)?;
     if arguments.status {
-        return say!("{}", table::of(&runs, &place)?);
+        return say!("{}", table::of(&runs, &place)?.to_string().trim_end());
     }
     place::expect_folder(&place)?;
     fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
@@ -98,7 +98,7 @@ pub(crate) fn run(arguments: &QueueArguments) -> Result<()> {
             Err(error) => remark!("going on with the list as it was: {error:#}")?,
         }
     }
-    say!("{}", table::of(&runs, &place)?)?;
+    say!("{}", table::of(&runs, &place)?.to_string().trim_end())?;
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
     }

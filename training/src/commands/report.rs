@@ -5,12 +5,13 @@ mod model;
 mod plot;
 mod published;
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use fmnist_core::{Classifier, model::Architecture};
+use markdown::Table;
 use model::Model;
-use published::PUBLISHED;
+use published::{PUBLISHED, Published};
 
 use crate::{console::say, place, report};
 
@@ -41,67 +42,67 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {
     report::create(folder)?;
     plot::draw(&folder.join("accuracy.svg"), &models)?;
     let json = serde_json::json!({ "models": models, "published": PUBLISHED });
-    report::write(folder, &json, &markdown(&models)?)?;
-    say!("{}report in {}", table(&models)?, folder.display())
+    report::write(folder, &json, &markdown(&models))?;
+    say!("{}report in {}", table(&models), folder.display())
 }
 
 /// The models, by cost.
-fn table(models: &[Model]) -> Result<String> {
-    let mut text = String::new();
-    writeln!(text, "| model | parameters | multiply-adds | test | calibration error | held out |")?;
-    writeln!(text, "|---|---:|---:|---:|---:|---:|")?;
+fn table(models: &[Model]) -> Table {
+    let heads = ["model", "parameters", "multiply-adds", "test", "calibration error", "held out"];
+    let mut table = Table::new(&heads, &[0]);
     let percent = |value: Option<f64>| {
         value.map_or_else(|| "–".to_owned(), |value| format!("{:.2} %", 100.0 * value))
     };
     for Model { name, version, cost, score, held_out_accuracy, .. } in models {
-        let (test, error) =
-            (score.map(|score| score.accuracy), score.map(|score| score.calibration_error));
-        writeln!(
-            text,
-            "| {name} {version} | {} | {:.2} million | {} | {} | {} |",
-            cost.parameters,
-            cost.multiply_adds as f64 / 1e6,
-            percent(test),
-            percent(error),
-            percent(*held_out_accuracy)
-        )?;
+        table.row(&[
+            &format!("{name} {version}"),
+            &cost.parameters.to_string(),
+            &format!("{:.2} million", cost.multiply_adds as f64 / 1e6),
+            &percent(score.map(|score| score.accuracy)),
+            &percent(score.map(|score| score.calibration_error)),
+            &percent(*held_out_accuracy),
+        ]);
     }
-    Ok(text)
+    table
 }
 
-fn markdown(models: &[Model]) -> Result<String> {
-    let mut text = String::new();
-    writeln!(text, "# The models beside published results\n\n```sh\ntraining report\n```\n")?;
-    writeln!(
-        text,
-        "Accuracy on the official test set in one forward pass, from what the weights files"
-    )?;
-    writeln!(
-        text,
-        "carry. Multiply-adds are those of convolutions and dense layers for one image; the"
-    )?;
-    writeln!(text, "calibration error is over 15 bins.\n")?;
-    writeln!(text, "{}", table(models)?)?;
-    for network in Architecture::ALL.iter().map(|network| network.to_string()) {
-        if !Classifier::built_in().any(|name| name == network) {
-            writeln!(text, "`{network}` has no weights here: its figures are open.\n")?;
-        }
-    }
-    writeln!(text, "![Accuracy against parameters and against multiply-adds](accuracy.svg)\n")?;
-    writeln!(
-        text,
-        "## Published\n\nTrained from scratch without extra data, as their authors report it.\n"
-    )?;
-    writeln!(
-        text,
-        "| model | parameters | multiply-adds | test | source |\n|---|---:|---:|---:|---|"
-    )?;
-    for result in PUBLISHED {
-        let cost = result
-            .multiply_adds
+/// What others have reached.
+fn published() -> Table {
+    let heads = ["model", "parameters", "multiply-adds", "test", "source"];
+    let mut table = Table::new(&heads, &[0, 4]);
+    for Published { name, parameters, multiply_adds, percent, source } in PUBLISHED {
+        let cost = multiply_adds
             .map_or_else(|| "–".to_owned(), |cost| format!("{:.0} million", cost as f64 / 1e6));
-        let (name, parameters, percent) = (result.name, result.parameters, result.percent);
-        writeln!(text, "| {name} | {parameters} | {cost} | {percent:.2} % | {} |", result.source)?;
+        table.row(&[name, &parameters.to_string(), &cost, &format!("{percent:.2} %"), source]);
     }
-    Ok(text)
+    table
+}
+
+fn markdown(models: &[Model]) -> String {
+    let missing = Architecture::ALL.iter().map(|network| network.to_string());
+    let missing = missing.filter(|network| Classifier::built_in().all(|name| name != network));
+    let open = |name: String| format!("`{name}` has no weights here: its figures are open.\n\n");
+    format!(
+        "# The models beside published results
+
+```sh
+training report
+```
+
+Accuracy on the official test set in one forward pass, from what the weights files
+carry. Multiply-adds are those of convolutions and dense layers for one image; the
+calibration error is over 15 bins.
+
+{}
+{}![Accuracy against parameters and against multiply-adds](accuracy.svg)
+
+## Published
+
+Trained from scratch without extra data, as their authors report it.
+
+{}",
+        table(models),
+        missing.map(open).collect::<String>(),
+        published()
+    )
 }

@@ -96,7 +96,7 @@ pub(crate) fn run(arguments: &TrainArguments) -> Result<()> {
     let bytes = weights.to_bytes();
     weights.save(&out)?;
     let called = weights.metadata.name_at(&out);
-    place::write(&card_file, card(&called, &weights.metadata, &weights::sha256(&bytes))?)?;
+    place::write(&card_file, card(&called, &weights.metadata, &weights::sha256(&bytes)))?;
     // The next run may begin: what this one came to is written.
     checkpoint::remove(&folder)?;
     if let Some(score) = weights.metadata.score {
@@ -163,9 +163,10 @@ impl TrainArguments {
 
 /// A name that a model may have, or why not.
 fn name(text: &str) -> Result<String, String> {
-    match weights::is_name(text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("expected {}", weights::NAME)),
+    if weights::is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("expected {}", weights::NAME))
     }
 }
 

@@ -1,15 +1,13 @@
 //! The report: Markdown to read, JSON to compute with, and the pictures beside them.
 
-use std::{
-    fmt::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use image::RgbImage;
+use markdown::Table;
 
 use super::{
-    outcome::{Fold, Outcome, confusion, mistakes},
+    outcome::{Answer, Fold, Outcome, confusion, mistakes},
     plots,
 };
 use crate::{
@@ -46,7 +44,7 @@ pub(super) fn write(outcome: &Outcome<'_>, folder: &Path) -> Result<()> {
         "folds": outcome.folds,
         "confusion": matrix,
     });
-    report::write(folder, &json, &markdown(outcome, &matrix)?)
+    report::write(folder, &json, &markdown(outcome, &matrix))
 }
 
 fn summary(folds: &[Fold], accuracy: fn(&Fold) -> f64) -> serde_json::Value {
@@ -55,55 +53,88 @@ fn summary(folds: &[Fold], accuracy: fn(&Fold) -> f64) -> serde_json::Value {
     serde_json::json!({ "percent": values, "mean": mean, "deviation": deviation })
 }
 
-fn markdown(outcome: &Outcome<'_>, matrix: &[Vec<usize>]) -> Result<String> {
-    let mut text = String::new();
-    writeln!(text, "# {}\n\n```sh\n{}\n```\n", outcome.title, outcome.command)?;
-    writeln!(text, "Accuracy in percent on the images that a network was trained without; the")?;
-    writeln!(text, "deviation is the population's.\n")?;
-    writeln!(text, "| fold | last epoch | best epoch |\n|---|---:|---:|")?;
-    for (number, fold) in outcome.folds.iter().enumerate() {
-        let (last, best) = (100.0 * fold.last(), 100.0 * fold.best());
-        writeln!(text, "| {} | {last:.3} | {best:.3} |", number + 1)?;
+fn markdown(outcome: &Outcome<'_>, matrix: &[Vec<usize>]) -> String {
+    let wrong = mistakes(&outcome.answers);
+    let (class, probability) = outcome.first_test_answer;
+    format!(
+        "# {}
+
+```sh
+{}
+```
+
+Accuracy in percent on the images that a network was trained without; the
+deviation is the population's.
+
+{}
+![Loss and accuracy by epoch, a line for each fold](learning-curves.svg)
+
+![The folds' accuracies at the last and the best epoch](accuracy.svg)
+
+## Classes
+
+{}
+![How often each class was taken for each other](confusion.svg)
+
+## The most confident of {} mistakes
+
+{}
+## Data
+
+The first nine training images:
+
+![Nine training images](first-training-images.png)
+
+The first test image, which the last fold's network takes for: {}
+({:.2} %).
+
+![The first test image](first-test-image.png)
+",
+        outcome.title,
+        outcome.command,
+        folds(&outcome.folds),
+        classes(outcome, matrix),
+        wrong.len(),
+        if wrong.is_empty() { String::new() } else { shown(outcome, &wrong) },
+        outcome.classes[class],
+        100.0 * probability
+    )
+}
+
+fn folds(folds: &[Fold]) -> Table {
+    let mut table = Table::new(&["fold", "last epoch", "best epoch"], &[0]);
+    for (number, fold) in (1..).zip(folds) {
+        let [last, best] = [fold.last(), fold.best()].map(|a| format!("{:.3}", 100.0 * a));
+        table.row(&[&format!("{number}"), &last, &best]);
     }
     let of = |accuracy: fn(&Fold) -> f64| {
-        let values: Vec<f64> = outcome.folds.iter().map(|fold| 100.0 * accuracy(fold)).collect();
+        let values: Vec<f64> = folds.iter().map(|fold| 100.0 * accuracy(fold)).collect();
         let (mean, deviation) = mean_and_deviation(&values);
         format!("{mean:.3} ± {deviation:.3}")
     };
-    writeln!(text, "| mean | {} | {} |\n", of(Fold::last), of(Fold::best))?;
-    writeln!(text, "![Loss and accuracy by epoch, a line for each fold](learning-curves.svg)\n")?;
-    writeln!(text, "![The folds' accuracies at the last and the best epoch](accuracy.svg)\n")?;
+    table.row(&["mean", &of(Fold::last), &of(Fold::best)]);
+    table
+}
 
-    writeln!(text, "## Classes\n\n| class | precision | recall | images |\n|---|---:|---:|---:|")?;
+fn classes(outcome: &Outcome<'_>, matrix: &[Vec<usize>]) -> Table {
+    let mut table = Table::new(&["class", "precision", "recall", "images"], &[0]);
     for (class, name) in outcome.classes.iter().enumerate() {
         let answered: usize = matrix.iter().map(|row| row[class]).sum();
         let images: usize = matrix[class].iter().sum();
-        let percent = |of: usize| 100.0 * matrix[class][class] as f64 / of.max(1) as f64;
-        let (precision, recall) = (percent(answered), percent(images));
-        writeln!(text, "| {name} | {precision:.2} % | {recall:.2} % | {images} |")?;
+        let percent =
+            |of: usize| format!("{:.2} %", 100.0 * matrix[class][class] as f64 / of.max(1) as f64);
+        table.row(&[name, &percent(answered), &percent(images), &images.to_string()]);
     }
-    writeln!(text, "\n![How often each class was taken for each other](confusion.svg)\n")?;
+    table
+}
 
-    let wrong = mistakes(&outcome.answers);
-    writeln!(text, "## The most confident of {} mistakes\n", wrong.len())?;
-    if !wrong.is_empty() {
-        writeln!(text, "![The images of the table below, row by row](mistakes.png)\n")?;
-        writeln!(text, "| training image | label | answer | probability |\n|---:|---|---|---:|")?;
-        for answer in wrong.iter().take(MISTAKES) {
-            let (label, class) = (&outcome.classes[answer.label], &outcome.classes[answer.class]);
-            let percent = 100.0 * answer.probability;
-            writeln!(text, "| {} | {label} | {class} | {percent:.2} % |", answer.image)?;
-        }
+/// The first mistakes, as pictures and as words.
+fn shown(outcome: &Outcome<'_>, wrong: &[&Answer]) -> String {
+    let mut table = Table::new(&["training image", "label", "answer", "probability"], &[1, 2]);
+    for answer in wrong.iter().take(MISTAKES) {
+        let (label, class) = (&outcome.classes[answer.label], &outcome.classes[answer.class]);
+        let percent = format!("{:.2} %", 100.0 * answer.probability);
+        table.row(&[&answer.image.to_string(), label, class, &percent]);
     }
-    let (class, probability) = outcome.first_test_answer;
-    writeln!(text, "\n## Data\n\nThe first nine training images:\n")?;
-    writeln!(text, "![Nine training images](first-training-images.png)\n")?;
-    let percent = 100.0 * probability;
-    writeln!(
-        text,
-        "The first test image, which the last fold's network takes for: {}",
-        outcome.classes[class]
-    )?;
-    writeln!(text, "({percent:.2} %).\n\n![The first test image](first-test-image.png)")?;
-    Ok(text)
+    format!("![The images of the table below, row by row](mistakes.png)\n\n{table}")
 }

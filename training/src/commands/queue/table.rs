@@ -1,21 +1,20 @@
 //! What is done, runs and waits, as a table.
 
 use std::{
-    fmt::Write as _,
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     path::Path,
 };
 
 use anyhow::Result;
+use markdown::Table;
 
 use super::{list::Run, record};
 use crate::learn::{checkpoint, history};
 
 /// A line for each run of the list, in its order.
-pub(super) fn of(runs: &[Run], place: &Path) -> Result<String> {
+pub(super) fn of(runs: &[Run], place: &Path) -> Result<Table> {
     let records = record::read(place)?;
-    let mut text =
-        "| recipe | seed | state | held out | minutes |\n|---|---:|---|---:|---:|".to_owned();
+    let mut table = Table::new(&["recipe", "seed", "state", "held out", "minutes"], &[0, 2]);
     for run in runs {
         let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
         let (state, held_out, minutes) = match record::of(run, &records) {
@@ -25,16 +24,16 @@ pub(super) fn of(runs: &[Run], place: &Path) -> Result<String> {
                 format!("{:.1}", record.seconds / 60.0),
             ),
             None => {
-                let (state, epoch) = (state(run, place), history::last(&run.checkpoints(place)));
+                let epoch = history::last(&run.checkpoints(place));
                 let accuracy = epoch.as_ref().map(|epoch| percent(epoch.held_out_accuracy));
                 let reached = epoch.map(|epoch| format!(", epoch {}", epoch.epoch));
-                let state = format!("{state}{}", reached.unwrap_or_default());
+                let state = format!("{}{}", state(run, place), reached.unwrap_or_default());
                 (state, accuracy.unwrap_or_default(), String::new())
             }
         };
-        write!(text, "\n| {} | {} | {state} | {held_out} | {minutes} |", run.recipe, run.seed)?;
+        table.row(&[&run.recipe, &run.seed.to_string(), &state, &held_out, &minutes]);
     }
-    Ok(text)
+    Ok(table)
 }
 
 /// What becomes of a run that is not done.

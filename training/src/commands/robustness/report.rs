@@ -8,6 +8,7 @@ use image::{
     Rgb, RgbImage,
     imageops::{self, FilterType},
 };
+use markdown::Table;
 use plotters::prelude::*;
 
 use super::outcome::Outcome;
@@ -37,7 +38,7 @@ pub(super) fn write(outcome: &Outcome, folder: &Path) -> Result<()> {
     curves(&folder.join("corruptions.svg"), outcome)?;
     let columns = outcome.composites.iter().map(|kind| kind.shown.len()).max().unwrap_or(1);
     sheet::write(&folder.join("composites.png"), &tiles(outcome), columns)?;
-    report::write(folder, &json(outcome), &markdown(outcome)?)
+    report::write(folder, &json(outcome), &markdown(outcome))
 }
 
 /// What the command prints: a line each for the composites and the corruptions.
@@ -81,56 +82,61 @@ fn json(outcome: &Outcome) -> serde_json::Value {
     })
 }
 
-fn markdown(outcome: &Outcome) -> Result<String> {
-    let mut text = String::new();
+fn markdown(outcome: &Outcome) -> String {
     let Outcome { model, command, images, clean, .. } = outcome;
-    writeln!(text, "# Robustness of {model}\n\n```sh\n{command}\n```\n")?;
-    writeln!(
-        text,
-        "Accuracy in percent; {:.2} on the {images} images as they are.\n",
-        100.0 * clean
-    )?;
-    writeln!(text, "## Corruptions\n\nAll {images} images, corrupted at 28×28 pixels.\n")?;
-    writeln!(
-        text,
-        "| corruption | 1 | 2 | 3 | 4 | 5 | amounts |\n|---|---:|---:|---:|---:|---:|---|"
-    )?;
-    for (corruption, accuracies) in &outcome.corruptions {
-        let percent = accuracies.map(|accuracy| format!("{:.1}", 100.0 * accuracy)).join(" | ");
-        let amounts = corruption.amounts().map(|amount| amount.to_string()).join(", ");
-        let (name, measure) = (corruption.name(), corruption.measure());
-        writeln!(text, "| {name} | {percent} | {amounts}: {measure} |")?;
-    }
-    writeln!(text, "\n![Accuracy by severity, a line for each corruption](corruptions.svg)\n")?;
+    format!(
+        "# Robustness of {model}
 
-    writeln!(text, "## Composites\n")?;
-    writeln!(
-        text,
-        "Garments of the test set, 2 to 8 times as large, off the centre of a picture with"
-    )?;
-    writeln!(
-        text,
-        "a camera's noise, stored as JPEG and read by `fmnist_core::image::decode_upload`."
-    )?;
-    writeln!(
-        text,
-        "The goal is how many points may be lost at most against the same garments as they are.\n"
-    )?;
-    writeln!(
-        text,
-        "| ground | accuracy | as they are | lost | goal | what |\n|---|---:|---:|---:|---:|---|"
-    )?;
-    for kind in &outcome.composites {
-        let (name, what) = (kind.ground.name(), kind.ground.description());
-        let (accuracy, clean) = (100.0 * kind.accuracy, 100.0 * kind.clean);
-        let (lost, goal) = (kind.lost_points(), kind.ground.goal_points());
-        writeln!(text, "| {name} | {accuracy:.1} | {clean:.1} | {lost:.1} | {goal} | {what} |")?;
+```sh
+{command}
+```
+
+Accuracy in percent; {:.2} on the {images} images as they are.
+
+## Corruptions
+
+All {images} images, corrupted at 28×28 pixels.
+
+{}
+![Accuracy by severity, a line for each corruption](corruptions.svg)
+
+## Composites
+
+Garments of the test set, 2 to 8 times as large, off the centre of a picture with
+a camera's noise, stored as JPEG and read by `fmnist_core::image::decode_upload`.
+The goal is how many points may be lost at most against the same garments as they are.
+
+{}
+![A row of pictures for each ground, and below each what the model sees](composites.png)
+",
+        100.0 * clean,
+        corruptions(outcome),
+        composites(outcome)
+    )
+}
+
+fn corruptions(outcome: &Outcome) -> Table {
+    let mut table = Table::new(&["corruption", "1", "2", "3", "4", "5", "amounts"], &[0, 6]);
+    for (corruption, accuracies) in &outcome.corruptions {
+        let [one, two, three, four, five] = accuracies.map(|a| format!("{:.1}", 100.0 * a));
+        let amounts = corruption.amounts().map(|amount| amount.to_string()).join(", ");
+        let amounts = format!("{amounts}: {}", corruption.measure());
+        table.row(&[corruption.name(), &one, &two, &three, &four, &five, &amounts]);
     }
-    writeln!(
-        text,
-        "\n![A row of pictures for each ground, and below each what the model sees](composites.png)"
-    )?;
-    Ok(text)
+    table
+}
+
+fn composites(outcome: &Outcome) -> Table {
+    let heads = ["ground", "accuracy", "as they are", "lost", "goal", "what"];
+    let mut table = Table::new(&heads, &[0, 5]);
+    for kind in &outcome.composites {
+        let ground = kind.ground;
+        let points = [100.0 * kind.accuracy, 100.0 * kind.clean, kind.lost_points()];
+        let [accuracy, clean, lost] = points.map(|points| format!("{points:.1}"));
+        let goal = ground.goal_points().to_string();
+        table.row(&[ground.name(), &accuracy, &clean, &lost, &goal, ground.description()]);
+    }
+    table
 }
 
 /// For each ground a row of pictures and a row of what preparation made of them.

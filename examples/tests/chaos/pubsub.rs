@@ -19,7 +19,7 @@ use transport_pubsub::{Emulator, PubSubConfig, PubSubPublisher, PubSubTransport,
 use crate::{cell::Cell, consumer::Broker, proxy};
 
 /// All but the revocation, which Pub/Sub doesn't know.
-const POINTS: [FailPoint; 7] = [
+const POINTS: [FailPoint; 10] = [
     FailPoint::AfterRecv,
     FailPoint::AfterInfer,
     FailPoint::AfterSink,
@@ -27,6 +27,9 @@ const POINTS: [FailPoint; 7] = [
     FailPoint::BeforeCommit,
     FailPoint::AfterCommit,
     FailPoint::InDrain,
+    FailPoint::BeforeSwap,
+    FailPoint::AfterSwap,
+    FailPoint::AfterRollback,
 ];
 
 type Read = Arc<Mutex<Vec<Outbound>>>;

@@ -3,8 +3,9 @@
 use std::env;
 
 use fmnist_core::{
-    Classifier, Engine, Image, Prediction,
+    Classifier, ClassifierSlot, Engine, Image, Prediction, Predictor,
     dataset::{self, Dataset, Split},
+    drift::{LARGE, MODERATE},
     engine::Kernel,
 };
 
@@ -93,4 +94,46 @@ fn int8_loses_at_most_a_tenth_of_a_point() {
 
 fn class(logits: &[f32]) -> Option<usize> {
     (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]))
+}
+
+#[test]
+fn a_shuffled_test_set_is_no_drift_and_a_brighter_one_or_one_of_shoes_is() {
+    const WINDOW: usize = 1_000;
+    let Some(test) = test_set() else { return };
+    let slot = ClassifierSlot::new(Classifier::pretrained().unwrap(), &test.images, 1);
+    // A stride that has no factor in common with the number of images goes through all of them.
+    let window = |start: usize| -> Vec<Image> {
+        (start..start + WINDOW)
+            .map(|n| test.images[n * 7_919 % test.images.len()].clone())
+            .collect()
+    };
+    let largest = |images: &[Image]| {
+        slot.predict(images).unwrap();
+        let report = slot.drift().and_then(|drift| drift.report()).unwrap();
+        report.indexes.into_iter().map(|(_, index)| index).fold(0.0, f64::max)
+    };
+    for start in (0..10_000).step_by(WINDOW) {
+        assert!(largest(&window(start)) < MODERATE, "from {start}");
+    }
+    let brighter = |image: &Image| {
+        Image::from_fn(|row, column| image.pixels()[28 * row + column].saturating_add(60))
+    };
+    // Until nothing else is in the window.
+    for (what, shifted) in [
+        ("brighter", window(0).iter().map(brighter).collect::<Vec<_>>()),
+        ("shoes", {
+            let shoes = test.images.iter().zip(&*test.labels).filter(|(_, label)| **label >= 7);
+            shoes
+                .filter(|(_, label)| **label != 8)
+                .map(|(image, _)| image.clone())
+                .take(WINDOW)
+                .collect()
+        }),
+    ] {
+        let mut index = 0.0;
+        for _ in 0..10 {
+            index = largest(&shifted);
+        }
+        assert!(index > LARGE, "{what}: {index}");
+    }
 }

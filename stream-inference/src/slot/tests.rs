@@ -263,9 +263,13 @@ fn a_file_that_is_no_model_is_remembered_with_its_reason_and_changes_nothing() {
 async fn a_thousand_swaps_under_load_lose_and_double_nothing_and_no_message_is_of_two_models() {
     const MESSAGES: usize = 2_000;
     const SWAPS: usize = 1_000;
-    let times = |factor: usize| -> Model {
-        let identity = ModelIdentity::of_code("times", &factor.to_string());
+    // Each model holds one of these as long as it is in memory.
+    let held = Arc::new(());
+    let weights = Arc::downgrade(&held);
+    let times = move |factor: usize| -> Model {
+        let (identity, held) = (ModelIdentity::of_code("times", &factor.to_string()), held.clone());
         Arc::new(function(identity, move |batch: &[f64]| {
+            let _weights = &held;
             Ok::<_, PredictError>(batch.iter().map(|x| factor as f64 * x).collect())
         }))
     };
@@ -277,6 +281,7 @@ async fn a_thousand_swaps_under_load_lose_and_double_nothing_and_no_message_is_o
         broker.send(Outbound { payload: payload.into(), ..Outbound::default() });
     }
     let slot = ModelSlot::new(times(1));
+    let looked_at = slot.clone();
     let swapped = Arc::new(AtomicUsize::new(0));
     let swapper = {
         let (slot, swapped) = (slot.clone(), Arc::clone(&swapped));
@@ -306,6 +311,65 @@ async fn a_thousand_swaps_under_load_lose_and_double_nothing_and_no_message_is_o
         let n: usize = record.id.rsplit('/').next().unwrap().parse().unwrap();
         let factor: usize = record.model.version.parse().unwrap();
         assert_eq!(record.predictions, vec![(factor * n) as f64; size(n)], "{}", record.id);
+        answered[n] += 1;
+    }
+    assert_eq!(answered, [1; MESSAGES]);
+    // The one in service, and the one to go back to.
+    assert_eq!(weights.strong_count(), 2);
+    drop(looked_at);
+    assert_eq!(weights.strong_count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_consumers_of_a_group_that_exchange_their_models_at_different_times_answer_all_once() {
+    const MESSAGES: usize = 1_000;
+    let times = |factor: usize| -> Model {
+        let identity = ModelIdentity::of_code("times", &factor.to_string());
+        Arc::new(function(identity, move |batch: &[f64]| {
+            Ok::<_, PredictError>(batch.iter().map(|x| factor as f64 * x).collect())
+        }))
+    };
+    let broker = MemoryBroker::new("numbers");
+    let slots = [ModelSlot::new(times(1)), ModelSlot::new(times(1))];
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let consumers = slots.clone().map(|slot| {
+        let mut stopped = stopped.clone();
+        let pipeline = Pipeline::new(
+            broker.consumer(),
+            slot,
+            Json::<f64, f64>::new(),
+            PipelineConfig::default(),
+        );
+        tokio::spawn(pipeline.run(async move { drop(stopped.wait_for(|stop| *stop).await) }))
+    });
+    // Before the first exchange, between the two, and after both.
+    for (quarter, exchanged) in [None, Some(&slots[0]), Some(&slots[1]), None].iter().enumerate() {
+        if let Some(slot) = exchanged {
+            slot.swap(times(2)).unwrap();
+        }
+        for n in 0..MESSAGES / 4 {
+            let payload = (quarter * MESSAGES / 4 + n).to_string().into();
+            broker.send(Outbound { payload, ..Outbound::default() });
+        }
+        while broker.unsettled_messages() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    stop.send_replace(true);
+    let mut published = 0;
+    for consumer in consumers {
+        published += consumer.await.unwrap().unwrap().settlement.published;
+    }
+    assert_eq!(published, MESSAGES);
+    let mut answered = vec![0; MESSAGES];
+    for result in broker.results() {
+        let record: Record<f64> = serde_json::from_slice(&result.payload).unwrap();
+        let n: usize = record.id.rsplit('/').next().unwrap().parse().unwrap();
+        let factor: usize = record.model.version.parse().unwrap();
+        assert_eq!(record.predictions, [(factor * n) as f64], "{}", record.id);
+        // Before and after both were exchanged there is no doubt.
+        assert!(n >= MESSAGES / 4 || factor == 1, "{}", record.id);
+        assert!(n < MESSAGES / 2 + MESSAGES / 4 || factor == 2, "{}", record.id);
         answered[n] += 1;
     }
     assert_eq!(answered, [1; MESSAGES]);

@@ -25,7 +25,7 @@ BUILDS = {
 }
 # By row: what compiles the demo again: the file, and in it the code that is exchanged.
 CHANGES = {
-    "kernel": ("fmnist-core/src/engine/kernel/winograd.rs", "input.images()", "std::hint::black_box(input.images())"),
+    "kernel": ("fmnist-core/src/engine/ops/winograd.rs", "input.images()", "std::hint::black_box(input.images())"),
     "route": ("frontend-actix/src/routes/publish.rs", '"published"', '"was published"'),
     "transport": ("transport-kafka/src/intake/poll.rs", '"partitions not paused"', '"no partitions paused"'),
 }

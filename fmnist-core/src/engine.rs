@@ -14,22 +14,23 @@
 //!
 //! A [`Tape`] is training's side: the same kernels forward with batch statistics, and back.
 //!
-//! `unsafe` lives in `kernel` alone.
+//! `unsafe` lives in `isa` and in `ops/bytes.rs` alone.
 
 mod compile;
-mod kernel;
+mod isa;
 mod layout;
+mod ops;
 mod plan;
-mod tape;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod train;
 
 pub use compile::{Precision, activations};
-pub use kernel::{Kernel, UnknownKernel};
+pub use isa::{Kernel, UnknownKernel};
 pub use plan::Plan;
-pub use tape::Tape;
 pub use threads::Threads;
+pub use train::Tape;
 
 /// What Burn's batch normalisation adds to a variance.
 const NORM_EPSILON: f64 = 1e-5;

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use folded::Folded;
 
 use super::{
-    Kernel, Plan,
-    kernel::{Block, ByteLayer, ByteStem, SparseDense, Stem, Winograd},
+    Plan,
+    isa::{Block, Kernel},
     layout::Layout,
+    ops::{ByteLayer, ByteStem, SparseDense, Stem, Winograd},
     plan::{Feature, Slot, Step},
 };
 use crate::{

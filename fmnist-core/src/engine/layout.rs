@@ -1,6 +1,6 @@
 //! Where the activations of one image lie between two steps of a plan.
 
-use super::kernel::{PATCH, TILE};
+use super::ops::{PATCH, TILE};
 
 /// Rows, columns and channels of a feature map in memory: `[rows, columns, blocks]`, in blocks of
 /// sixteen channels, which are numbers or bytes.

@@ -1,12 +1,12 @@
 use std::{mem, sync::Mutex};
 
 use super::{
-    kernel::{
-        Block, ByteLayer, ByteStem, Bytes, Kernel, Matrix, Nonzero, Numbers, SparseDense, Stem,
-        Steps, Sums, Tiles, Vector, Winograd, Work, byte_layer, byte_pool, byte_stem, dispatch,
-        flat, multiply, sparse_dense, stem, winograd,
-    },
+    isa::{Block, Kernel, Sums, Vector, Work, dispatch, flat},
     layout::{Layout, Maps, MapsMut},
+    ops::{
+        ByteLayer, ByteStem, Bytes, Matrix, Nonzero, Numbers, SparseDense, Stem, Steps, Tiles,
+        Winograd, byte_layer, byte_pool, byte_stem, multiply, sparse_dense, stem, winograd,
+    },
 };
 use crate::image::Image;
 

@@ -4,7 +4,8 @@ use super::Compiler;
 use crate::{
     engine::{
         NORM_EPSILON,
-        kernel::{Block, Matrix, Real},
+        isa::Block,
+        ops::{Matrix, Real},
     },
     weights::WeightsError,
 };

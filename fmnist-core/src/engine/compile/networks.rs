@@ -5,7 +5,7 @@ use super::{
     folded::{Folded, widen},
 };
 use crate::{
-    engine::{kernel::Block, layout::Layout, plan::Slot},
+    engine::{isa::Block, layout::Layout, plan::Slot},
     weights::WeightsError,
 };
 

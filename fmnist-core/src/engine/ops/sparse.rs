@@ -1,7 +1,7 @@
 //! A dense layer behind a ReLU, which leaves about half of its inputs at zero: their rows of
 //! weights are neither read nor multiplied, and the sums stay what they were.
 
-use super::vector::{Block, Vector, flat};
+use crate::engine::isa::{Block, Vector, flat};
 
 /// Inputs whose weights stay in the first cache while the images of a chunk pass by.
 const STRIP: usize = 64;

@@ -1,9 +1,6 @@
 //! Batch normalisation of summed branches, ReLU and pooling, and their gradients, for training.
 
-use super::{
-    Sums, Work,
-    vector::{Block, Vector},
-};
+use crate::engine::isa::{Block, Sums, Vector, Work};
 
 /// One branch's map of one image, with what its normalisation makes of it.
 #[derive(Clone, Copy)]

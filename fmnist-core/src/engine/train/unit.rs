@@ -3,9 +3,10 @@
 use super::{
     Source,
     branch::{Branch, Totals},
+    normalise::{Activate, Route, Shape},
 };
 use crate::{
-    engine::kernel::{Activate, Block, Kernel, Route, Shape, dispatch, flat},
+    engine::isa::{Block, Kernel, dispatch, flat},
     weights::{Tensors, WeightsError},
 };
 

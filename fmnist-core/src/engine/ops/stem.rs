@@ -1,7 +1,12 @@
 //! The first layer: one channel in, convolution, ReLU and 2×2 maximum in one pass.
 
-use super::vector::{Block, Vector};
-use crate::{engine::layout::MapsMut, image::Image};
+use crate::{
+    engine::{
+        isa::{Block, Vector},
+        layout::MapsMut,
+    },
+    image::Image,
+};
 
 /// Width and height of an image with a border of one pixel.
 const PADDED: usize = Image::WIDTH + 2;

@@ -3,10 +3,7 @@
 use super::{Bytes, Ending, Real, V};
 use crate::{
     engine::{
-        kernel::{
-            sums::{Sums, Weights},
-            vector::{Block, Vector},
-        },
+        isa::{Block, Sums, Vector, Weights},
         layout::MapsMut,
     },
     image::Image,

@@ -1,28 +1,12 @@
-//! What the steps of a plan compute with, and for which processor.
+//! For which processor, and what it computes with: registers, and work that is compiled for them.
 
-mod bytes;
-mod convolve;
-mod matrix;
-mod normalise;
-mod sparse;
-mod stem;
 mod sums;
 mod vector;
-mod winograd;
 
 use std::{env, fmt, str::FromStr};
 
-pub(super) use bytes::{
-    ByteLayer, ByteStem, Bytes, Numbers, Real, Steps, byte_layer, byte_pool, byte_stem,
-};
-pub(super) use convolve::{Convolve, Correlate, Taps};
-pub(super) use matrix::{Matrix, multiply};
-pub(super) use normalise::{Activate, Moments, Normalised, Route, Shape, Unscale};
-pub(super) use sparse::{Nonzero, SparseDense, sparse_dense};
-pub(super) use stem::{Stem, stem};
-pub(super) use sums::Sums;
+pub(super) use sums::{Sums, Weights};
 pub(super) use vector::{Block, Vector, flat};
-pub(super) use winograd::{PATCH, TILE, Tiles, Winograd, winograd};
 
 /// Which instructions the fast engine uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

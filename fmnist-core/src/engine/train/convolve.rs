@@ -3,10 +3,7 @@
 //!
 //! Inputs have a frame of zeros, one position wide: a tap is an offset, and no position is special.
 
-use super::{
-    Sums, Work,
-    vector::{Block, Vector},
-};
+use crate::engine::isa::{Block, Sums, Vector, Work};
 
 /// What a convolution reads for one image, and how much comes out.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! Products with a weight matrix that is packed in blocks of sixteen columns.
 
-use super::vector::{Block, Vector, flat};
+use crate::engine::isa::{Block, Vector, flat};
 
 /// Blocks of columns that one pass keeps in registers.
 const GROUP: usize = 3;

@@ -1,13 +1,14 @@
 //! A convolution with its batch normalisation.
 
-use super::{Normalisation, Source};
+use super::{
+    Normalisation, Source,
+    convolve::{Convolve, Correlate, Taps},
+    normalise::{Moments, Normalised, Shape, Unscale},
+};
 use crate::{
     engine::{
         NORM_EPSILON,
-        kernel::{
-            Block, Convolve, Correlate, Kernel, Moments, Normalised, Shape, Taps, Unscale,
-            dispatch, flat,
-        },
+        isa::{Block, Kernel, dispatch, flat},
     },
     weights::{NamedTensor, Tensors, WeightsError},
 };

@@ -2,10 +2,7 @@
 
 use super::{Bytes, Ending, Real, V, groups};
 use crate::engine::{
-    kernel::{
-        sums::{Sums, Weights},
-        vector::{Block, Vector},
-    },
+    isa::{Block, Sums, Vector, Weights},
     layout::{Layout, Maps, MapsMut},
 };
 

@@ -4,11 +4,10 @@
 mod layer;
 mod stem;
 
-use super::{
-    sums::{Sums, Weights},
-    vector::Block,
+use crate::engine::{
+    isa::{Block, Sums, Weights},
+    layout::{Maps, MapsMut},
 };
-use crate::engine::layout::{Maps, MapsMut};
 
 pub(in crate::engine) use layer::{ByteLayer, Numbers, Steps, byte_layer};
 pub(in crate::engine) use stem::{ByteStem, byte_stem};

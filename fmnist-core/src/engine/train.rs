@@ -8,12 +8,14 @@
 //! back.
 
 mod branch;
+mod convolve;
 mod networks;
+mod normalise;
 mod unit;
 
 use unit::Unit;
 
-use super::kernel::Kernel;
+use super::isa::Kernel;
 use crate::{
     image::Image,
     model::Architecture,

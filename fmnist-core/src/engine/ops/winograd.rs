@@ -4,11 +4,11 @@
 //! At the points 0, ±1, ±2 and infinity the rounding error is four times that of the definition,
 //! which leaves logits within 1e-4 of it.
 
-use super::{
-    matrix::{Matrix, multiply},
-    vector::{Block, Vector},
+use super::matrix::{Matrix, multiply};
+use crate::engine::{
+    isa::{Block, Vector},
+    layout::{Maps, MapsMut},
 };
-use crate::engine::layout::{Maps, MapsMut};
 
 /// Outputs along a side of a tile.
 pub(in crate::engine) const TILE: usize = 4;

@@ -158,7 +158,7 @@ mod x86 {
 
     /// One 512-bit register.
     #[derive(Clone, Copy)]
-    pub(in crate::engine) struct Avx512(pub(in crate::engine::kernel) __m512);
+    pub(in crate::engine) struct Avx512(pub(in crate::engine::isa) __m512);
 
     // Safety of every block here: a value of this type exists only where AVX-512 F, BW, DQ, VL and
     // VNNI were found; loads and stores stay within a block, which is aligned to 64 bytes.
@@ -249,8 +249,8 @@ mod x86 {
     /// Two 256-bit registers.
     #[derive(Clone, Copy)]
     pub(in crate::engine) struct Avx2(
-        pub(in crate::engine::kernel) __m256,
-        pub(in crate::engine::kernel) __m256,
+        pub(in crate::engine::isa) __m256,
+        pub(in crate::engine::isa) __m256,
     );
 
     // Safety of every block here: a value of this type exists only where AVX2 and FMA were found;

@@ -23,8 +23,7 @@ struct Arguments {
     /// Pictures of one garment each, on a plain background
     #[arg(required_unless_present = "model_info", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// A built-in model (base, notebook, tiny) or a weights file
-    #[arg(long, default_value = "base", value_name = "NAME|PATH")]
+    #[arg(long, default_value = "base", value_name = "NAME|PATH", help = model_help())]
     model: String,
     /// Print what the model's file says of itself, as JSON
     #[arg(long)]
@@ -35,6 +34,11 @@ struct Arguments {
     /// One JSON document a line
     #[arg(long, conflicts_with = "show")]
     json: bool,
+}
+
+fn model_help() -> String {
+    let built_in: Vec<_> = Classifier::built_in().collect();
+    format!("A built-in model ({}) or a weights file", built_in.join(", "))
 }
 
 const EXAMPLES: &str = "Examples:

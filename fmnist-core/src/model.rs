@@ -1,83 +1,26 @@
-//! The networks, as Burn modules (feature `burn`): one file, one network, one screen.
+//! The networks: a row each, and their Burn modules (feature `burn`).
 //!
 //! Every network maps `[batch, 1, 28, 28]` `f32` (pixel / 255, less the mean, by the deviation)
 //! to logits `[batch, classes]`; the softmax belongs to the [classifier](crate::classifier).
 
+mod architecture;
 #[cfg(feature = "burn")]
-mod base;
-#[cfg(feature = "burn")]
-mod block;
-#[cfg(feature = "burn")]
-mod large;
-#[cfg(feature = "burn")]
-mod network;
-#[cfg(feature = "burn")]
-mod notebook;
-#[cfg(feature = "burn")]
-mod tiny;
+mod conv_net;
+pub(crate) mod notebook;
 
-use std::{fmt, str::FromStr};
+#[cfg(feature = "burn")]
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::image::Image;
 
+pub use architecture::{Architecture, UnknownArchitecture};
+pub(crate) use architecture::{Kind, Unit};
 #[cfg(feature = "burn")]
-pub use {base::Base, large::Large, network::Network, notebook::Notebook, tiny::Tiny};
-
-/// Which network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Architecture {
-    /// [`Notebook`]
-    Notebook,
-    /// [`Base`]
-    Base,
-    /// [`Tiny`]
-    Tiny,
-    /// [`Large`]
-    Large,
-}
-
-impl Architecture {
-    /// Every architecture of this version.
-    pub const ALL: [Self; 4] = [Self::Notebook, Self::Base, Self::Tiny, Self::Large];
-
-    /// The name in weights files, configurations and commands.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Notebook => "notebook",
-            Self::Base => "base",
-            Self::Tiny => "tiny",
-            Self::Large => "large",
-        }
-    }
-}
-
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A name that no architecture has.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no architecture is called {name:?}; there are notebook, base, tiny and large")]
-#[non_exhaustive]
-pub struct UnknownArchitecture {
-    /// The name as given.
-    pub name: String,
-}
-
-impl FromStr for Architecture {
-    type Err = UnknownArchitecture;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|architecture| architecture.name() == name)
-            .ok_or_else(|| UnknownArchitecture { name: name.to_owned() })
-    }
-}
+pub use {
+    architecture::{Base, Large, Network, Tiny},
+    conv_net::ConvNet,
+    notebook::Notebook,
+};
 
 /// How pixels become the numbers that a network was trained on: `(pixel / 255 - mean) / deviation`.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -100,5 +43,15 @@ impl Normalisation {
             .iter()
             .flat_map(|image| image.pixels().iter().map(|&pixel| f32::from(pixel) * scale + offset))
             .collect()
+    }
+
+    /// Puts a batch on a device.
+    ///
+    /// # Shapes
+    /// - output: `[batch, 1, 28, 28]` `f32`, normalised
+    #[cfg(feature = "burn")]
+    pub fn tensor(self, images: &[Image], device: &Device) -> Tensor<4> {
+        let shape = [images.len(), 1, Image::HEIGHT, Image::WIDTH];
+        Tensor::from_data(TensorData::new(self.values(images), shape), device)
     }
 }

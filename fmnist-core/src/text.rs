@@ -14,6 +14,14 @@ pub fn name(text: &str) -> String {
     text.trim_matches(|c: char| c.is_whitespace() || c == MARK).nfc().collect()
 }
 
+/// Names as a sentence lists them.
+pub(crate) fn list(names: &[&str]) -> String {
+    match names {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        names => names.concat(),
+    }
+}
+
 /// Says how a list of names differs from what was expected; empty where it does not.
 pub fn differences(expected: &[String], found: &[String]) -> String {
     let without = |these: &[String], others: &[String]| -> Vec<String> {

@@ -17,11 +17,16 @@ pub(crate) const HELP: &str = "Folder of the data set: IDX files (with labels.tx
                                a line, unless they are Fashion-MNIST), or pictures in train/CLASS/ \
                                and test/CLASS/";
 
+/// What `--model` takes where a trained one is meant.
+pub(crate) fn model_help() -> String {
+    let built_in: Vec<_> = Classifier::built_in().collect();
+    format!("A built-in model ({}) or a weights file", built_in.join(", "))
+}
+
 /// A model and the images that it is judged by.
 #[derive(clap::Args)]
 pub(crate) struct JudgedArguments {
-    /// A built-in model (base, notebook, tiny) or a weights file
-    #[arg(long, default_value = "base")]
+    #[arg(long, default_value = "base", help = model_help())]
     pub(crate) model: String,
     /// The engine that computes: fused, int8, flex or ndarray
     #[arg(long, default_value_t)]

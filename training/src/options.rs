@@ -3,7 +3,10 @@
 use std::{io, num::NonZeroUsize, thread};
 
 use anyhow::{Context, Result, ensure};
-use clap::ValueEnum;
+use clap::{
+    ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use fmnist_core::{Classifier, model::Architecture};
 
 use crate::learn::{
@@ -82,6 +85,12 @@ impl RunArguments {
     pub(crate) fn threads(&self) -> io::Result<NonZeroUsize> {
         self.threads.map_or_else(thread::available_parallelism, Ok)
     }
+}
+
+/// A network by its name; help and errors list them all.
+pub(crate) fn network() -> impl TypedValueParser<Value = Architecture> {
+    PossibleValuesParser::new(Architecture::ALL.map(Architecture::name))
+        .try_map(|name| name.parse::<Architecture>())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

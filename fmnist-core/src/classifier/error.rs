@@ -1,5 +1,5 @@
 use super::Engine;
-use crate::weights::WeightsError;
+use crate::{text::list, weights::WeightsError};
 
 /// Why there is no classifier, or why a batch got no predictions.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum ClassifyError {
         built_in: String,
     },
     /// No engine has that name.
-    #[error("no engine is called {name:?}; there are fused, int8, flex and ndarray")]
+    #[error("no engine is called {name:?}; there are {}", list(&Engine::ALL.map(Engine::name)))]
     UnknownEngine {
         /// The name as given.
         name: String,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     image::Image,
-    model::{Architecture, Normalisation},
+    model::Normalisation,
     weights::{NamedTensor, Weights, WeightsError},
 };
 
@@ -93,11 +93,9 @@ impl<'a> Compiler<'a> {
             step_sizes: Vec::new(),
             names: Vec::new(),
         };
-        match weights.architecture()? {
-            Architecture::Notebook => compiler.notebook(classes)?,
-            Architecture::Base => compiler.base(classes)?,
-            Architecture::Tiny => compiler.tiny(classes)?,
-            Architecture::Large => compiler.large(classes)?,
+        match weights.architecture()?.units().as_slice() {
+            [] => compiler.notebook(classes)?,
+            units => compiler.units(units, classes)?,
         }
         match compiler.tensors.keys().next() {
             Some(name) => Err(WeightsError::UnknownTensor { name: (*name).to_owned() }),

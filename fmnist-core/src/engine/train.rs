@@ -9,24 +9,24 @@
 
 mod branch;
 mod convolve;
-mod networks;
 mod normalise;
-mod unit;
+mod stage;
 
-use unit::Unit;
+use branch::Branch;
+use stage::Stage;
 
 use super::isa::Kernel;
 use crate::{
     image::Image,
-    model::Architecture,
+    model::{Architecture, Kind, Unit},
     weights::{Tensors, WeightsError},
 };
 
 /// A network whose last forward pass is remembered.
 pub struct Tape {
     kernel: Kernel,
-    units: Vec<Unit>,
-    /// Channels of the last unit's output.
+    stages: Vec<Stage>,
+    /// Channels of the last stage's output.
     channels: usize,
     /// Normalised images, each in a frame of zeros.
     pixels: Vec<f32>,
@@ -36,22 +36,23 @@ pub struct Tape {
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Pixels,
-    /// What the unit of this index gave.
-    Unit(usize),
+    /// What the stage of this index gave.
+    Stage(usize),
 }
 
 /// Mean and biased variance of a batch, `[channels]`.
 #[derive(Default)]
-struct Normalisation {
+struct Statistics {
     mean: Vec<f64>,
     variance: Vec<f64>,
 }
 
 impl Tape {
-    /// For a network of normalised convolutions, which [`Architecture::Notebook`] is not.
+    /// For a network of units, which [`Architecture::Notebook`] is not.
     pub fn new(architecture: Architecture, kernel: Kernel) -> Option<Self> {
-        let (units, channels) = networks::units(architecture)?;
-        Some(Self { kernel, units, channels, pixels: Vec::new() })
+        let units = architecture.units();
+        let channels = units.last()?.channels[1];
+        Some(Self { kernel, stages: stages(&units), channels, pixels: Vec::new() })
     }
 
     /// Computes the features of a batch with its own statistics.
@@ -78,8 +79,8 @@ impl Tape {
                 framed[1..=Image::WIDTH].copy_from_slice(row);
             }
         }
-        for unit in 0..self.units.len() {
-            let (earlier, rest) = self.units.split_at_mut(unit);
+        for stage in 0..self.stages.len() {
+            let (earlier, rest) = self.stages.split_at_mut(stage);
             rest[0].forward(self.kernel, parameters, earlier, &self.pixels)?;
         }
         let last = self.last();
@@ -92,10 +93,10 @@ impl Tape {
     /// - `features`: the gradient by the features, `[batch, features]`
     pub fn backward(&mut self, features: &[f32]) -> Tensors {
         let channels = self.channels;
-        self.units.last_mut().expect("a network has units").begin(channels, features);
+        self.stages.last_mut().expect("a network has stages").begin(channels, features);
         let mut gradients = Tensors::new();
-        for unit in (0..self.units.len()).rev() {
-            let (earlier, rest) = self.units.split_at_mut(unit);
+        for stage in (0..self.stages.len()).rev() {
+            let (earlier, rest) = self.stages.split_at_mut(stage);
             gradients.append(&mut rest[0].backward(self.kernel, earlier, &self.pixels));
         }
         gradients
@@ -104,12 +105,33 @@ impl Tape {
     /// Batch mean and biased variance of the last forward pass, under the names of the running
     /// ones.
     pub fn statistics(&self) -> impl Iterator<Item = (String, Vec<f32>)> {
-        self.units.iter().flat_map(Unit::statistics)
+        self.stages.iter().flat_map(Stage::statistics)
     }
 
-    fn last(&self) -> &Unit {
-        self.units.last().expect("a network has units")
+    fn last(&self) -> &Stage {
+        self.stages.last().expect("a network has stages")
     }
+}
+
+/// The stages of a network in order: one of a plain unit, two of a residual one.
+fn stages(units: &[Unit]) -> Vec<Stage> {
+    let mut stages = Vec::new();
+    for &Unit { ref name, kind, channels: [inputs, outputs], side, pooled } in units {
+        let input = stages.len().checked_sub(1).map_or(Source::Pixels, Source::Stage);
+        let branch = |part: &str, source, inputs, kernel| {
+            Branch::new(format!("{name}{part}"), source, [inputs, outputs], kernel, side)
+        };
+        let last = match kind {
+            Kind::Plain => vec![branch("", input, inputs, 3)],
+            Kind::Residual => {
+                let middle = Source::Stage(stages.len());
+                stages.push(Stage::new(vec![branch(".first", input, inputs, 3)], side, false));
+                vec![branch(".second", middle, outputs, 3), branch(".skip", input, inputs, 1)]
+            }
+        };
+        stages.push(Stage::new(last, side, pooled));
+    }
+    stages
 }
 
 #[cfg(test)]

@@ -7,12 +7,11 @@ use fmnist_core::{
 };
 use markdown::Table;
 
-use crate::console::say;
+use crate::{console::say, data::model_help};
 
 #[derive(clap::Args)]
 pub(crate) struct CardArguments {
-    /// A built-in model (base, notebook, tiny) or a weights file
-    #[arg(long, default_value = "base")]
+    #[arg(long, default_value = "base", help = model_help())]
     model: String,
 }
 

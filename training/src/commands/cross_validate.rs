@@ -19,14 +19,14 @@ use crate::{
         score::{Judged, mean_and_deviation},
         trainer::{Setup, Trainer},
     },
-    options::{RecipeArguments, RunArguments},
+    options::{self, RecipeArguments, RunArguments},
     place,
 };
 
 #[derive(clap::Args)]
 pub(crate) struct CrossValidateArguments {
-    /// The network: notebook, tiny, base or large
-    #[arg(long, default_value = "notebook")]
+    /// The network
+    #[arg(long, default_value = "notebook", value_parser = options::network())]
     model: Architecture,
     /// Parts that the training images are cut into
     #[arg(long, default_value_t = 5)]

@@ -15,7 +15,7 @@ use crate::{
     console::say,
     data,
     learn::trainer::{Setup, Trainer},
-    options::{RecipeArguments, RunArguments},
+    options::{self, RecipeArguments, RunArguments},
 };
 
 /// Steps that are not counted: buffers grow and caches fill.
@@ -23,8 +23,8 @@ const WARM_UP: usize = 3;
 
 #[derive(clap::Args)]
 pub(crate) struct SpeedArguments {
-    /// The network: tiny, base, large or notebook
-    #[arg(long, default_value = "base")]
+    /// The network
+    #[arg(long, default_value = "base", value_parser = options::network())]
     model: Architecture,
     #[command(flatten)]
     recipe: RecipeArguments,

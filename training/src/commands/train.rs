@@ -26,7 +26,7 @@ use crate::{
         run::{self, Stop},
         trainer::{Setup, Trainer},
     },
-    options::{RecipeArguments, RunArguments, TeacherArguments},
+    options::{self, RecipeArguments, RunArguments, TeacherArguments},
     place,
 };
 
@@ -35,8 +35,8 @@ const WEIGHTS_VERSION: &str = "1.0";
 
 #[derive(clap::Args)]
 pub(crate) struct TrainArguments {
-    /// The network: tiny, base, large or notebook
-    #[arg(long, default_value = "base")]
+    /// The network
+    #[arg(long, default_value = "base", value_parser = options::network())]
     pub(crate) model: Architecture,
     /// What the trained model is called wherever it answers [default: its file's name]
     #[arg(long, value_parser = name)]

@@ -1,4 +1,4 @@
-//! Each network's layers, in the order in which a plan computes them.
+//! The layers of a network, in the order in which a plan computes them.
 
 use super::{
     Compiler,
@@ -6,73 +6,57 @@ use super::{
 };
 use crate::{
     engine::{isa::Block, layout::Layout, plan::Slot},
+    model::{Kind, Unit, notebook},
     weights::WeightsError,
 };
 
 impl Compiler<'_> {
     /// [`Notebook`](crate::model::Notebook)
     pub(super) fn notebook(&mut self, classes: usize) -> Result<(), WeightsError> {
-        let weights = widen(self.take("conv.weight", &[32, 1, 3, 3])?);
-        let bias = widen(self.take("conv.bias", &[32])?);
+        use notebook::{CHANNELS, FLAT, HIDDEN, POOLED};
+        let weights = widen(self.take("conv.weight", &[CHANNELS, 1, 3, 3])?);
+        let bias = widen(self.take("conv.bias", &[CHANNELS])?);
         let conv = Folded { weights, bias, inputs: 1, side: 3, dense: false };
-        let pooled = self.stem("conv", &conv, false, Layout::dense(13, 2))?;
-        let hidden = self.dense("hidden", [32 * 13 * 13, 100], channels_last(32, 13 * 13))?;
+        let layout = Layout::dense(POOLED, CHANNELS.div_ceil(Block::LANES));
+        let pooled = self.stem("conv", &conv, false, layout)?;
+        let rows = channels_last(CHANNELS, POOLED * POOLED);
+        let hidden = self.dense("hidden", [FLAT, HIDDEN], rows)?;
         let hidden = self.hidden(&hidden, pooled)?;
-        let output = self.dense("output", [100, classes], |input| input)?;
+        let output = self.dense("output", [HIDDEN, classes], |input| input)?;
         self.output(&output, hidden);
         Ok(())
     }
 
-    /// [`Base`](crate::model::Base)
-    pub(super) fn base(&mut self, classes: usize) -> Result<(), WeightsError> {
-        let conv = self.conv_norm("stem", [1, 16], 3)?;
-        let mut x = self.stem("stem", &conv, true, self.bordered(14, 1))?;
-        let widths = [[16, 32], [32, 48], [48, 32]];
-        for (block, (channels, side)) in widths.into_iter().zip([14, 7, 3]).enumerate() {
-            let layout = match block {
-                2 => Layout::dense(side, 2),
-                _ => self.bordered(side / 2, channels[1] / Block::LANES),
+    /// A network of units, of which the first reads the image.
+    pub(super) fn units(&mut self, units: &[Unit], classes: usize) -> Result<(), WeightsError> {
+        let mut x = 0;
+        for (index, unit) in units.iter().enumerate() {
+            let (name, channels) = (&unit.name, unit.channels);
+            let (side, blocks) = (unit.output_side(), channels[1].div_ceil(Block::LANES));
+            let is_last = index + 1 == units.len();
+            let layout =
+                if is_last { Layout::dense(side, blocks) } else { self.bordered(side, blocks) };
+            x = match unit.kind {
+                Kind::Plain => {
+                    let conv = self.conv_norm(name, channels, 3)?;
+                    match index {
+                        0 => self.stem(name, &conv, true, layout)?,
+                        _ => self.convolution(name, &conv, x, None, layout)?,
+                    }
+                }
+                Kind::Residual => self.residual(name, channels, x, layout)?,
             };
-            x = self.block(&format!("blocks.{block}"), channels, x, layout)?;
+            if is_last {
+                let rows = channels_last(channels[1], side * side);
+                let output = self.dense("output", [unit.outputs(), classes], rows)?;
+                self.output(&output, x);
+            }
         }
-        let output = self.dense("output", [32 * 3 * 3, classes], channels_last(32, 3 * 3))?;
-        self.output(&output, x);
         Ok(())
     }
 
-    /// [`Tiny`](crate::model::Tiny)
-    pub(super) fn tiny(&mut self, classes: usize) -> Result<(), WeightsError> {
-        let conv = self.conv_norm("stem", [1, 16], 3)?;
-        let mut x = self.stem("stem", &conv, true, self.bordered(14, 1))?;
-        let layouts = [self.bordered(7, 1), self.bordered(3, 2), Layout::dense(3, 2)];
-        let widths = [[16, 16], [16, 24], [24, 32]];
-        for (layer, (channels, layout)) in widths.into_iter().zip(layouts).enumerate() {
-            let name = format!("layers.{layer}");
-            let conv = self.conv_norm(&name, channels, 3)?;
-            x = self.convolution(&name, &conv, x, None, layout)?;
-        }
-        let output = self.dense("output", [32 * 3 * 3, classes], channels_last(32, 3 * 3))?;
-        self.output(&output, x);
-        Ok(())
-    }
-
-    /// [`Large`](crate::model::Large)
-    pub(super) fn large(&mut self, classes: usize) -> Result<(), WeightsError> {
-        let conv = self.conv_norm("stem", [1, 32], 3)?;
-        let mut x = self.stem("stem", &conv, true, self.bordered(14, 2))?;
-        let layouts =
-            [self.bordered(14, 4), self.bordered(7, 4), self.bordered(3, 4), Layout::dense(3, 4)];
-        let widths = [[32, 64], [64, 64], [64, 64], [64, 64]];
-        for (block, (channels, layout)) in widths.into_iter().zip(layouts).enumerate() {
-            x = self.block(&format!("blocks.{block}"), channels, x, layout)?;
-        }
-        let output = self.dense("output", [64 * 3 * 3, classes], channels_last(64, 3 * 3))?;
-        self.output(&output, x);
-        Ok(())
-    }
-
-    /// A residual block, pooled if its output's layout is half as large.
-    fn block(
+    /// A residual unit, pooled if its output's layout is half as large.
+    fn residual(
         &mut self,
         name: &str,
         [inputs, outputs]: [usize; 2],

@@ -1,7 +1,10 @@
 //! A dense layer behind a ReLU, which leaves about half of its inputs at zero: their rows of
 //! weights are neither read nor multiplied, and the sums stay what they were.
 
-use crate::engine::isa::{Block, Vector, flat};
+use crate::{
+    engine::isa::{Block, Vector, flat},
+    model::notebook,
+};
 
 /// Inputs whose weights stay in the first cache while the images of a chunk pass by.
 const STRIP: usize = 64;
@@ -17,7 +20,7 @@ pub(in crate::engine) struct SparseDense {
 
 impl SparseDense {
     /// Blocks of outputs; their sums stay in registers.
-    pub(in crate::engine) const BLOCKS: usize = 7;
+    pub(in crate::engine) const BLOCKS: usize = notebook::HIDDEN.div_ceil(Block::LANES);
 
     /// Multiply-adds of an image, half of whose inputs are zero.
     pub(in crate::engine) fn multiply_adds(&self) -> usize {

@@ -1,7 +1,7 @@
 //! A convolution with its batch normalisation.
 
 use super::{
-    Normalisation, Source,
+    Source, Statistics,
     convolve::{Convolve, Correlate, Taps},
     normalise::{Moments, Normalised, Shape, Unscale},
 };
@@ -26,7 +26,7 @@ pub(super) struct Branch {
     back_weights: Vec<Block>,
     /// What the convolution gave, for each image.
     map: Vec<Block>,
-    normalisation: Normalisation,
+    statistics: Statistics,
     gamma: Vec<f32>,
     scale: Vec<Block>,
     mean: Vec<Block>,
@@ -45,7 +45,7 @@ impl Branch {
         let [inputs, outputs] = channels.map(|channels| channels.div_ceil(Block::LANES));
         let stored = match source {
             Source::Pixels => 1,
-            Source::Unit(_) => inputs * Block::LANES,
+            Source::Stage(_) => inputs * Block::LANES,
         };
         Self {
             name,
@@ -56,7 +56,7 @@ impl Branch {
             weights: Vec::new(),
             back_weights: Vec::new(),
             map: Vec::new(),
-            normalisation: Normalisation::default(),
+            statistics: Statistics::default(),
             gamma: Vec::new(),
             scale: Vec::new(),
             mean: Vec::new(),
@@ -83,7 +83,7 @@ impl Branch {
             if given { weights[(output * inputs + input) * count + tap] } else { 0.0 }
         };
         self.weights = self.taps.pack(outputs, weight);
-        if let Source::Unit(_) = self.source {
+        if let Source::Stage(_) = self.source {
             let flipped = |tap, output, input| weight(count - 1 - tap, input, output);
             self.back_weights = self.back.pack(inputs, flipped);
         }
@@ -91,7 +91,7 @@ impl Branch {
         tensor(tensors, format!("{}.norm.beta", self.name), &[outputs]).map(<[f32]>::to_vec)
     }
 
-    /// Computes the map of every image, its moments, and from them the normalisation.
+    /// Computes the map of every image, its moments, and from them the statistics that normalise it.
     ///
     /// `inputs` are framed, `[images, side + 2, side + 2, channels]`.
     pub(super) fn forward(&mut self, kernel: Kernel, inputs: &[f32]) {
@@ -112,17 +112,17 @@ impl Branch {
             .map(|(mean, square)| (mean, (square / count as f64 - mean * mean).max(0.0)))
             .take(self.channels[1])
             .unzip();
-        self.normalisation = Normalisation { mean, variance };
-        let scale = |i: usize| self.gamma[i] * self.normalisation.by_deviation(i) as f32;
+        self.statistics = Statistics { mean, variance };
+        let scale = |i: usize| self.gamma[i] * self.statistics.by_deviation(i) as f32;
         self.scale = Block::pack(self.channels[1], scale).into_vec();
-        self.mean = Block::pack(self.channels[1], |i| self.normalisation.mean[i] as f32).into_vec();
+        self.mean = Block::pack(self.channels[1], |i| self.statistics.mean[i] as f32).into_vec();
     }
 
     /// What the normalisation adds beside its scale, given its bias.
     pub(super) fn shift(&self, beta: &[f32]) -> impl Iterator<Item = f32> {
         beta.iter().enumerate().map(|(i, beta)| {
-            let scale = f64::from(self.gamma[i]) * self.normalisation.by_deviation(i);
-            (f64::from(*beta) - self.normalisation.mean[i] * scale) as f32
+            let scale = f64::from(self.gamma[i]) * self.statistics.by_deviation(i);
+            (f64::from(*beta) - self.statistics.mean[i] * scale) as f32
         })
     }
 
@@ -136,7 +136,7 @@ impl Branch {
 
     /// Batch mean and biased variance under the names of the running ones.
     pub(super) fn statistics(&self) -> [(String, Vec<f32>); 2] {
-        let Normalisation { mean, variance } = &self.normalisation;
+        let Statistics { mean, variance } = &self.statistics;
         [("mean", mean), ("var", variance)].map(|(which, values)| {
             let values = values.iter().map(|value| *value as f32).collect();
             (format!("{}.norm.running_{which}", self.name), values)
@@ -161,10 +161,10 @@ impl Branch {
         let outputs = self.channels[1];
         // (Ioffe and Szegedy 2015): γ/σ · (g - mean g - x̂ · mean(g·x̂)), with x̂ = (number - mean)/σ
         let factors = |i: usize| {
-            let by_deviation = self.normalisation.by_deviation(i);
+            let by_deviation = self.statistics.by_deviation(i);
             let scale = f64::from(self.gamma[i]) * by_deviation;
             let slope = -scale * by_deviation * by_deviation * sums[1][i] / count;
-            [scale, slope, -scale * sums[0][i] / count - slope * self.normalisation.mean[i]]
+            [scale, slope, -scale * sums[0][i] / count - slope * self.statistics.mean[i]]
         };
         let factors = [0, 1, 2].map(|which| Block::pack(outputs, |i| factors(i)[which] as f32));
         let factors = factors.each_ref().map(|blocks| &**blocks);
@@ -196,7 +196,7 @@ impl Branch {
             let (output, input, tap) = (i / count / inputs, i / count % inputs, i % count);
             summed[(tap * self.taps.channels + input) * self.blocks() * Block::LANES + output]
         });
-        let gamma = (0..outputs).map(|i| (sums[1][i] * self.normalisation.by_deviation(i)) as f32);
+        let gamma = (0..outputs).map(|i| (sums[1][i] * self.statistics.by_deviation(i)) as f32);
         let beta = sums[0][..outputs].iter().map(|sum| *sum as f32);
         let kernel = self.taps.kernel;
         let tensor = |which: &str, shape: &[usize], values: Vec<f32>| {
@@ -210,7 +210,7 @@ impl Branch {
     }
 }
 
-impl Normalisation {
+impl Statistics {
     fn by_deviation(&self, channel: usize) -> f64 {
         1.0 / (self.variance[channel] + NORM_EPSILON).sqrt()
     }

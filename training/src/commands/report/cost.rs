@@ -1,7 +1,6 @@
 //! What a network costs: numbers to store and products to compute.
 
-use anyhow::{Result, bail};
-use fmnist_core::{model::Architecture, weights::Weights};
+use fmnist_core::weights::{Weights, WeightsError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub(super) struct Cost {
@@ -12,40 +11,14 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    pub(super) fn of(weights: &Weights) -> Result<Self> {
-        let architecture = weights.architecture()?;
-        let mut cost = Self { parameters: 0, multiply_adds: 0 };
-        for (name, tensor) in &weights.tensors {
-            let count = tensor.values.len() as u64;
-            if !name.contains("running") {
-                cost.parameters += count;
-            }
-            // A batch normalisation has `gamma` and `beta`, which are folded into the convolution.
-            if name.ends_with(".weight") {
-                cost.multiply_adds += count * positions(architecture, name)?;
-            }
-        }
-        Ok(cost)
+    pub(super) fn of(weights: &Weights) -> Result<Self, WeightsError> {
+        let learnt = weights.tensors.iter().filter(|(name, _)| !name.contains("running"));
+        let classes = weights.metadata.classes.len();
+        Ok(Self {
+            parameters: learnt.map(|(_, tensor)| tensor.values.len() as u64).sum(),
+            multiply_adds: weights.architecture()?.multiply_adds(classes) as u64,
+        })
     }
-}
-
-/// Positions of the map that a layer computes.
-fn positions(architecture: Architecture, name: &str) -> Result<u64> {
-    let mut parts = name.split('.');
-    let (layer, number) = (parts.next().unwrap_or_default(), parts.next());
-    let sides = match architecture {
-        Architecture::Notebook if layer == "conv" => return Ok(26 * 26),
-        Architecture::Notebook => return Ok(1),
-        Architecture::Tiny | Architecture::Base => [14, 7, 3, 3],
-        Architecture::Large => [14, 14, 7, 3],
-        other => bail!("the cost of {other} is not known"),
-    };
-    let side: u64 = match (layer, number.and_then(|number| number.parse::<usize>().ok())) {
-        ("stem", _) => 28,
-        ("blocks" | "layers", Some(number)) if number < sides.len() => sides[number],
-        _ => 1,
-    };
-    Ok(side * side)
 }
 
 #[cfg(test)]

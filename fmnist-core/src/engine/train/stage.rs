@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// `relu(Σ norm(conv(input)))`, then 2×2 maxima if it is pooled.
-pub(super) struct Unit {
+pub(super) struct Stage {
     branches: Vec<Branch>,
     shape: Shape,
     /// What the normalisations add, together: `[blocks]`.
@@ -26,7 +26,7 @@ pub(super) struct Unit {
     inner: Vec<Block>,
 }
 
-impl Unit {
+impl Stage {
     pub(super) fn new(branches: Vec<Branch>, side: usize, pooled: bool) -> Self {
         let blocks = branches.iter().map(Branch::blocks).max().unwrap_or(0);
         Self {
@@ -95,7 +95,7 @@ impl Unit {
                 kernel,
                 match branch.source {
                     Source::Pixels => pixels,
-                    Source::Unit(unit) => flat(&earlier[unit].output),
+                    Source::Stage(stage) => flat(&earlier[stage].output),
                 },
             );
             shift.iter_mut().zip(branch.shift(&beta)).for_each(|(sum, shift)| *sum += shift);
@@ -138,8 +138,8 @@ impl Unit {
         for (branch, products) in self.branches.iter_mut().zip(products) {
             let (inputs, outer) = match branch.source {
                 Source::Pixels => (pixels, None),
-                Source::Unit(unit) => {
-                    let source = &mut earlier[unit];
+                Source::Stage(stage) => {
+                    let source = &mut earlier[stage];
                     source.gradient.resize(images * source.size(), Block::ZERO);
                     let add = std::mem::replace(&mut source.begun, true);
                     (flat(&source.output), Some((source.gradient.as_mut_slice(), add)))

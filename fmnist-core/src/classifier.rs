@@ -22,7 +22,7 @@ pub use slot::ClassifierSlot;
 use crate::model::Network;
 use crate::{
     Batcher,
-    engine::{Kernel, Plan, Threads},
+    engine::{Isa, Plan, Threads},
     image::Image,
     predict::{PredictError, Predictor, checked},
     weights::{Metadata, Weights, WeightsError, sha256},
@@ -135,7 +135,7 @@ impl Classifier {
             version: weights.metadata.version.clone(),
             sha256: sha256(bytes),
         });
-        Self::warm(weights, identity, engine, Kernel::best(), Threads::shared())
+        Self::warm(weights, identity, engine, Isa::best(), Threads::shared())
     }
 
     /// The same model on another engine.
@@ -144,22 +144,22 @@ impl Classifier {
     /// [`ClassifyError::EngineMissing`], or [`ClassifyError::Weights`] if the engine computes
     /// other logits for the golden images.
     pub fn with_engine(self, engine: Engine) -> Result<Self, ClassifyError> {
-        if engine == self.engine() { Ok(self) } else { self.warm_again(engine, Kernel::best()) }
+        if engine == self.engine() { Ok(self) } else { self.warm_again(engine, Isa::best()) }
     }
 
-    /// The same model with another kernel of [`Engine::Fused`] or [`Engine::Int8`]; Burn's engines
+    /// The same model with another instruction set of [`Engine::Fused`] or [`Engine::Int8`]; Burn's engines
     /// take no notice.
     ///
     /// # Errors
-    /// [`ClassifyError::Weights`] if the kernel computes other logits for the golden images.
+    /// [`ClassifyError::Weights`] if it computes other logits for the golden images.
     ///
     /// # Panics
-    /// If this processor does not have the kernel, see [`Kernel::is_available`].
-    pub fn with_kernel(self, kernel: Kernel) -> Result<Self, ClassifyError> {
+    /// If this processor does not have it, see [`Isa::is_available`].
+    pub fn with_kernel(self, isa: Isa) -> Result<Self, ClassifyError> {
         match &self.model.forward {
-            Forward::Plan(plan) if plan.kernel() != kernel => {
+            Forward::Plan(plan) if plan.kernel() != isa => {
                 let engine = self.engine();
-                self.warm_again(engine, kernel)
+                self.warm_again(engine, isa)
             }
             _ => Ok(self),
         }
@@ -181,12 +181,12 @@ impl Classifier {
         weights: Weights,
         identity: Arc<ModelIdentity>,
         engine: Engine,
-        kernel: Kernel,
+        isa: Isa,
         threads: Threads,
     ) -> Result<Self, ClassifyError> {
         let forward = match engine.backend()? {
             Backend::Plan(precision) => {
-                Forward::Plan(Arc::new(Plan::compile(&weights, precision, kernel)?))
+                Forward::Plan(Arc::new(Plan::compile(&weights, precision, isa)?))
             }
             #[cfg(feature = "burn")]
             Backend::Burn(device) => Forward::Burn { network: weights.network(&device)?, device },
@@ -197,9 +197,9 @@ impl Classifier {
         Ok(classifier)
     }
 
-    fn warm_again(self, engine: Engine, kernel: Kernel) -> Result<Self, ClassifyError> {
+    fn warm_again(self, engine: Engine, isa: Isa) -> Result<Self, ClassifyError> {
         let identity = Arc::clone(self.identity());
-        Self::warm(self.model.weights.clone(), identity, engine, kernel, self.threads)
+        Self::warm(self.model.weights.clone(), identity, engine, isa, self.threads)
     }
 
     fn check_golden(&self) -> Result<(), ClassifyError> {

@@ -5,16 +5,15 @@
 //! convolution (bias, residual, ReLU, pooling) happens before its one store. The networks stay
 //! defined in [`model`](crate::model); a plan computes what they compute, within rounding.
 //!
-//! | step | computes |
+//! | room | has |
 //! |---|---|
-//! | stem | the first 3×3 convolution straight from pixels, ReLU and pool in registers |
-//! | Winograd | a 3×3 convolution with residual, ReLU and pool |
-//! | matrix | a 1×1 convolution or a dense layer |
-//! | sparse dense | a dense layer behind a ReLU, which skips inputs that are zero |
+//! | `isa` | instruction sets, a file each: sixteen numbers, or sums of products of bytes, in registers |
+//! | `ops` | what a plan's steps compute, once for all of them: the first layer from pixels, 3×3 convolutions by Winograd, matrices, a dense layer that skips zeros, and layers over bytes |
+//! | `compile`, `plan` | weights folded and packed into steps, and their way through |
+//! | `train` | a [`Tape`]: forward with batch statistics, and back |
+//! | `threads` | who computes a batch |
 //!
-//! A [`Tape`] is training's side: the same kernels forward with batch statistics, and back.
-//!
-//! `unsafe` lives in `isa` and in `ops/bytes.rs` alone.
+//! `unsafe` lives in `isa` alone.
 
 mod compile;
 mod isa;
@@ -27,7 +26,9 @@ mod threads;
 mod train;
 
 pub use compile::{Precision, activations};
-pub use isa::{Kernel, UnknownKernel};
+pub use isa::{Isa, UnknownIsa};
+// The names of before, which the variable `FMNIST_KERNEL` has, too.
+pub use isa::{Isa as Kernel, UnknownIsa as UnknownKernel};
 pub use plan::Plan;
 pub use threads::Threads;
 pub use train::Tape;

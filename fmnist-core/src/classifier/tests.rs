@@ -105,7 +105,7 @@ fn a_kernel_can_be_forced() {
     let images = images(64);
     let best = classifier(Architecture::Base, 10);
     let expected = best.classify(&images).unwrap();
-    for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()) {
+    for kernel in Isa::ALL.into_iter().filter(|kernel| kernel.is_available()) {
         let forced = best.clone().with_kernel(kernel).unwrap();
         assert_close(&forced.classify(&images).unwrap(), &expected);
     }

@@ -9,10 +9,10 @@ use folded::Folded;
 
 use super::{
     Plan,
-    isa::{Block, Kernel},
+    isa::{Block, Isa},
     layout::Layout,
     ops::{ByteLayer, ByteStem, SparseDense, Stem, Winograd},
-    plan::{Feature, Slot, Step},
+    plan::{Feature, Op, Slot, Step},
 };
 use crate::{
     image::Image,
@@ -31,22 +31,22 @@ pub enum Precision {
 }
 
 impl Plan {
-    /// Compiles a network's weights for a kernel.
+    /// Compiles a network's weights for an instruction set.
     ///
     /// # Errors
     /// [`WeightsError::Architecture`], or where tensors and network disagree;
     /// [`WeightsError::Activation`] if the weights were not calibrated for [`Precision::Int8`].
     ///
     /// # Panics
-    /// If this processor does not have the kernel.
+    /// If this processor does not have the instruction set.
     pub fn compile(
         weights: &Weights,
         precision: Precision,
-        kernel: Kernel,
+        isa: Isa,
     ) -> Result<Self, WeightsError> {
-        assert!(kernel.is_available(), "the kernel {kernel} is not available");
+        assert!(isa.is_available(), "the instruction set {isa} is not available");
         let (compiler, classes) = Compiler::run(weights, precision)?;
-        Ok(Self::new(kernel, classes, compiler.steps, compiler.features))
+        Ok(Self::new(isa, classes, compiler.steps, compiler.features))
     }
 }
 
@@ -62,7 +62,7 @@ pub fn activations(
 ) -> Result<BTreeMap<String, f32>, WeightsError> {
     let (compiler, classes) = Compiler::run(weights, Precision::F32)?;
     let names = compiler.names.clone();
-    let plan = Plan::new(Kernel::best(), classes, compiler.steps, compiler.features);
+    let plan = Plan::new(Isa::best(), classes, compiler.steps, compiler.features);
     let largest = plan.largest(images);
     Ok(names.into_iter().map(|(name, slot)| (name, largest[slot])).collect())
 }
@@ -75,8 +75,8 @@ struct Compiler<'a> {
     tensors: BTreeMap<&'a str, &'a NamedTensor>,
     steps: Vec<Step>,
     features: Vec<Feature>,
-    /// What a step of each slot is worth, if it holds bytes.
-    step_sizes: Vec<f64>,
+    /// What a quantum of each slot is worth, if it holds bytes.
+    quanta: Vec<f64>,
     /// The layers whose activations are bytes with [`Precision::Int8`].
     names: Vec<(String, Slot)>,
 }
@@ -90,7 +90,7 @@ impl<'a> Compiler<'a> {
             tensors: weights.tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect(),
             steps: Vec::new(),
             features: Vec::new(),
-            step_sizes: Vec::new(),
+            quanta: Vec::new(),
             names: Vec::new(),
         };
         match weights.architecture()?.units().as_slice() {
@@ -131,7 +131,7 @@ impl<'a> Compiler<'a> {
         };
         let border = padded.then_some(mean * 255.0);
         let output = self.activation(name, layout)?;
-        self.steps.push(match self.precision {
+        let op = match self.precision {
             Precision::F32 => {
                 let weights = (0..9).flat_map(|tap| {
                     let weight = |output| over_pixels.weight(output, 0, tap) as f32;
@@ -139,14 +139,15 @@ impl<'a> Compiler<'a> {
                 });
                 let (weights, bias) = (weights.collect(), over_pixels.packed_bias());
                 let border = border.map(|border| border as f32);
-                Step::Stem { layer: Stem { weights, bias, border }, output }
+                Op::Stem(Stem { weights, bias, border })
             }
             Precision::Int8 => {
-                let real = over_pixels.real(1.0, self.step_sizes[output]);
+                let real = over_pixels.real(1.0, self.quanta[output]);
                 let border = border.map(|border| border.round_ties_even() as u8);
-                Step::ByteStem { layer: ByteStem::new(&real, border), output }
+                Op::ByteStem(ByteStem::new(&real, border))
             }
-        });
+        };
+        self.steps.push(Step { output, op });
         Ok(output)
     }
 
@@ -163,54 +164,48 @@ impl<'a> Compiler<'a> {
         let pool = layout.side < from.side;
         if self.precision == Precision::F32 {
             let output = self.activation(name, layout)?;
-            let layer = Winograd::new(
-                conv.inputs,
-                conv.outputs(),
-                &conv.weights,
-                {
-                    if residual.is_some() {
-                        Block::pack(conv.outputs(), |_| 0.0)
-                    } else {
-                        conv.packed_bias()
-                    }
-                },
-                pool,
-            );
-            self.steps.push(Step::Winograd { layer, input, residual, output });
+            let bias = match residual {
+                Some(_) => Block::pack(conv.outputs(), |_| 0.0),
+                None => conv.packed_bias(),
+            };
+            let layer = Winograd::new(conv.inputs, conv.outputs(), &conv.weights, bias, pool);
+            self.steps.push(Step { output, op: Op::Winograd { layer, input, residual } });
             return Ok(output);
         }
         let whole = if pool { Layout::dense(from.side, layout.blocks) } else { layout };
         let output = self.activation(name, whole)?;
-        let real = conv.real(self.step_sizes[input], self.step_sizes[output]);
+        let real = conv.real(self.quanta[input], self.quanta[output]);
         let layer = ByteLayer::new(&real, &from);
         let positions = whole.positions().collect();
-        self.steps.push(Step::Steps { layer, input, residual, output, positions });
+        let op = Op::Quanta { layer, input, residual, positions };
+        self.steps.push(Step { output, op });
         if !pool {
             return Ok(output);
         }
-        let pooled = self.slot(layout, true, self.step_sizes[output]);
-        self.steps.push(Step::BytePool { input: output, output: pooled });
+        let pooled = self.slot(layout, true, self.quanta[output]);
+        self.steps.push(Step { output: pooled, op: Op::BytePool { input: output } });
         Ok(pooled)
     }
 
-    /// A 1×1 convolution to numbers, in the steps of the layer that adds them.
+    /// A 1×1 convolution to numbers, in the quanta of the layer that adds them.
     fn pointwise(&mut self, adder: &str, conv: &Folded, input: Slot) -> Result<Slot, WeightsError> {
         let from = self.features[input].layout;
         let output = self.slot(Layout::dense(from.side, conv.blocks()), false, 1.0);
-        self.steps.push(match self.precision {
-            Precision::F32 => Step::Pointwise { layer: conv.matrix(conv.inputs), input, output },
+        let op = match self.precision {
+            Precision::F32 => Op::Pointwise { layer: conv.matrix(conv.inputs), input },
             Precision::Int8 => {
-                let real = conv.real(self.step_sizes[input], self.step_size(adder)?);
-                Step::Numbers { layer: ByteLayer::new(&real, &from), input, output }
+                let real = conv.real(self.quanta[input], self.quantum(adder)?);
+                Op::Numbers { layer: ByteLayer::new(&real, &from), input }
             }
-        });
+        };
+        self.steps.push(Step { output, op });
         Ok(output)
     }
 
     /// The notebook's dense layer with ReLU.
     fn hidden(&mut self, dense: &Folded, input: Slot) -> Result<Slot, WeightsError> {
         let output = self.activation("hidden", Layout::dense(1, SparseDense::BLOCKS))?;
-        self.steps.push(match self.precision {
+        let op = match self.precision {
             Precision::F32 => {
                 let blocks = dense.blocks();
                 let weights = (0..dense.inputs * blocks).map(|index| {
@@ -219,14 +214,15 @@ impl<'a> Compiler<'a> {
                     Block::from_fn(block, dense.outputs(), weight)
                 });
                 let layer = SparseDense { weights: weights.collect(), bias: dense.packed_bias() };
-                Step::SparseDense { layer, input, output }
+                Op::SparseDense { layer, input }
             }
             Precision::Int8 => {
-                let real = dense.real(self.step_sizes[input], self.step_sizes[output]);
+                let real = dense.real(self.quanta[input], self.quanta[output]);
                 let layer = ByteLayer::new(&real, &self.features[input].layout.flattened());
-                Step::Steps { layer, input, residual: None, output, positions: [0].into() }
+                Op::Quanta { layer, input, residual: None, positions: [0].into() }
             }
-        });
+        };
+        self.steps.push(Step { output, op });
         Ok(output)
     }
 
@@ -234,35 +230,36 @@ impl<'a> Compiler<'a> {
     fn output(&mut self, dense: &Folded, input: Slot) {
         let from = self.features[input].layout.flattened();
         let output = self.slot(Layout::dense(1, dense.blocks()), false, 1.0);
-        self.steps.push(match self.precision {
+        let op = match self.precision {
             Precision::F32 => {
                 let layer = dense.matrix(from.blocks * Block::LANES);
-                Step::Dense { layer, input, output }
+                Op::Dense { layer, input }
             }
             Precision::Int8 => {
-                let real = dense.real(self.step_sizes[input], 1.0);
-                Step::Numbers { layer: ByteLayer::new(&real, &from), input, output }
+                let real = dense.real(self.quanta[input], 1.0);
+                Op::Numbers { layer: ByteLayer::new(&real, &from), input }
             }
-        });
+        };
+        self.steps.push(Step { output, op });
     }
 
     /// A slot for what a layer's ReLU leaves.
     fn activation(&mut self, name: &str, layout: Layout) -> Result<Slot, WeightsError> {
         let bytes = self.precision == Precision::Int8;
-        let step_size = if bytes { self.step_size(name)? } else { 1.0 };
-        let slot = self.slot(layout, bytes, step_size);
+        let quantum = if bytes { self.quantum(name)? } else { 1.0 };
+        let slot = self.slot(layout, bytes, quantum);
         self.names.push((name.to_owned(), slot));
         Ok(slot)
     }
 
-    fn slot(&mut self, layout: Layout, bytes: bool, step_size: f64) -> Slot {
+    fn slot(&mut self, layout: Layout, bytes: bool, quantum: f64) -> Slot {
         self.features.push(Feature { layout, bytes });
-        self.step_sizes.push(step_size);
+        self.quanta.push(quantum);
         self.features.len() - 1
     }
 
-    /// What a step of a layer's activations is worth.
-    fn step_size(&self, name: &str) -> Result<f64, WeightsError> {
+    /// What a quantum of a layer's activations is worth.
+    fn quantum(&self, name: &str) -> Result<f64, WeightsError> {
         match self.weights.metadata.activations.get(name) {
             Some(&largest) if largest.is_finite() && largest > 0.0 => {
                 Ok(f64::from(largest) / 255.0)

@@ -1,141 +1,177 @@
-//! For which processor, and what it computes with: registers, and work that is compiled for them.
-
-mod sums;
-mod vector;
+//! Instruction sets, a file each: what is there called a vector and sums of bytes' products, and work that
+//! is compiled for them. All else in the engine is written once, over the traits [`Vector`] and [`Sums`].
 
 use std::{env, fmt, str::FromStr};
 
-pub(super) use sums::{Sums, Weights};
-pub(super) use vector::{Block, Vector, flat};
-
-/// Which instructions the fast engine uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Kernel {
-    /// Any processor.
-    Portable,
-    /// x86-64 with AVX2 and FMA (Intel since 2013, AMD since 2015).
-    Avx2,
-    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI (Intel since 2019, AMD since 2022).
-    Avx512,
+/// Calls instructions that this processor has.
+macro_rules! intrinsics {
+    ($calls:expr) => {
+        // SAFETY: an instruction set's types are private to its file, where nothing but `run` names them, and
+        // only after it has looked for the instructions. Loads and stores stay within their block, bytes or
+        // weights; those that want to be aligned are of blocks and weights, which are to 64 bytes.
+        unsafe { $calls }
+    };
 }
 
-impl Kernel {
-    /// Every kernel of this version, the best first.
-    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod block;
+mod portable;
 
+pub(super) use block::{Block, Bytes, Weights, flat, groups};
+
+/// Declares the instruction sets, the best first: variant, file, and for which targets it is compiled.
+macro_rules! instruction_sets {
+    ($($(#[$doc:meta])+ $Isa:ident = $file:ident if $target:meta;)+) => {
+        /// An instruction set: which instructions the fast engine uses.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Isa {
+            $($(#[$doc])+ $Isa,)+
+        }
+
+        impl Isa {
+            /// Every instruction set of this version, the best first.
+            pub const ALL: [Self; [$(stringify!($Isa)),+].len()] = [$(Self::$Isa),+];
+
+            /// The name in `FMNIST_KERNEL`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$Isa => stringify!($file),)+
+                }
+            }
+
+            /// Whether this processor has it.
+            pub fn is_available(self) -> bool {
+                match self {
+                    $(#[cfg($target)] Self::$Isa => $file::is_available(),)+
+                    #[cfg(not(all($($target),+)))]
+                    _ => false,
+                }
+            }
+
+            /// Does the work with these instructions.
+            ///
+            /// # Panics
+            /// If this processor does not have them.
+            pub(super) fn run(self, work: impl Work) {
+                match self {
+                    $(#[cfg($target)] Self::$Isa => $file::run(work),)+
+                    #[cfg(not(all($($target),+)))]
+                    _ => panic!("{self} is not an instruction set of this processor's"),
+                }
+            }
+        }
+    };
+}
+
+instruction_sets! {
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI (Intel since 2019, AMD since 2022).
+    Avx512 = avx512 if target_arch = "x86_64";
+    /// x86-64 with AVX2 and FMA (Intel since 2013, AMD since 2015).
+    Avx2 = avx2 if target_arch = "x86_64";
+    /// Any processor.
+    Portable = portable if all();
+}
+
+impl Isa {
     /// The best that this processor has.
     pub fn best() -> Self {
-        let mut available = Self::ALL.into_iter().filter(|kernel| kernel.is_available());
-        available.next().expect("the portable kernel is always available")
+        let mut available = Self::ALL.into_iter().filter(|isa| isa.is_available());
+        available.next().expect("any processor has the portable one")
     }
 
-    /// The kernel that the variable `FMNIST_KERNEL` names, or else the best.
+    /// The instruction set that the variable `FMNIST_KERNEL` names, or else the best.
     ///
     /// # Errors
-    /// [`UnknownKernel`] if it names none, or one that this processor does not have.
-    pub fn from_env() -> Result<Self, UnknownKernel> {
+    /// [`UnknownIsa`] if it names none, or one that this processor does not have.
+    pub fn from_env() -> Result<Self, UnknownIsa> {
         match env::var_os("FMNIST_KERNEL").filter(|name| !name.is_empty()) {
             Some(name) => name.to_string_lossy().parse(),
             None => Ok(Self::best()),
         }
     }
-
-    /// The name in `FMNIST_KERNEL`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Portable => "portable",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-        }
-    }
-
-    /// Whether this processor has it.
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Portable => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
-                is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512vnni")
-                    && Self::Avx2.is_available()
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
-        }
-    }
 }
 
-/// `FMNIST_KERNEL` names a kernel that does not exist, or not here.
+/// `FMNIST_KERNEL` names an instruction set that does not exist, or not here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no kernel is called {name:?} on this processor; there are {available}")]
 #[non_exhaustive]
-pub struct UnknownKernel {
+pub struct UnknownIsa {
     /// The name as given.
     pub name: String,
     /// The names that would have been right.
     pub available: String,
 }
 
-impl FromStr for Kernel {
-    type Err = UnknownKernel;
+impl FromStr for Isa {
+    type Err = UnknownIsa;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let available = Self::ALL.into_iter().filter(|kernel| kernel.is_available());
-        available.clone().find(|kernel| kernel.name() == name).ok_or_else(|| UnknownKernel {
+        let available = Self::ALL.into_iter().filter(|isa| isa.is_available());
+        available.clone().find(|isa| isa.name() == name).ok_or_else(|| UnknownIsa {
             name: name.to_owned(),
             available: available.map(Self::name).collect::<Vec<_>>().join(", "),
         })
     }
 }
 
-impl fmt::Display for Kernel {
+impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// Work that is written once and compiled for each kernel.
+/// Work that is written once and compiled for each instruction set.
 pub(super) trait Work {
-    /// Does it with sums in `S` and blocks in its numbers, `ROWS` rows of a matrix product, or
+    /// Does it with sums in `S` and blocks in its vectors, `ROWS` rows of a matrix product, or
     /// `POSITIONS` of a layer over bytes, at a time.
     ///
-    /// To be `#[inline(always)]`, as everything below it: only so is it compiled for the kernel.
+    /// To be `#[inline(always)]`, as everything below it: only so is it compiled for the instructions.
     fn run<S: Sums, const ROWS: usize, const POSITIONS: usize>(self);
 }
 
-/// Does the work on a kernel.
-///
-/// # Panics
-/// If this processor does not have the kernel.
-pub(super) fn dispatch(kernel: Kernel, work: impl Work) {
-    assert!(kernel.is_available(), "a plan is compiled for a kernel of its processor");
-    match kernel {
-        // SAFETY: the processor has what the function is compiled for, as was just asserted.
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512 => unsafe { avx512(work) },
-        // SAFETY: likewise.
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2 => unsafe { avx2(work) },
-        _ => work.run::<sums::PortableSums, 2, 2>(),
-    }
+/// A block in registers.
+pub(super) trait Vector: Copy {
+    /// The same number sixteen times.
+    fn splat(number: f32) -> Self;
+    /// From memory.
+    fn load(block: &Block) -> Self;
+    /// To memory.
+    fn store(self, block: &mut Block);
+    /// `self × other`
+    fn mul(self, other: Self) -> Self;
+    /// `self + other`
+    fn add(self, other: Self) -> Self;
+    /// `self - other`
+    fn sub(self, other: Self) -> Self;
+    /// `self × factor + addend`, rounded once where the processor can.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// The larger of both; of a NaN and a number, either.
+    fn max(self, other: Self) -> Self;
+    /// Its lanes where `condition`'s are above zero, zeros elsewhere.
+    fn where_positive(self, condition: Self) -> Self;
+    /// To bytes: limited to 0–255, and rounded to the nearest, halves to the even one.
+    fn store_bytes(self, bytes: &mut [u8; Block::LANES]);
+    /// Writes the positions of the lanes that are not zero, plus `first`, to the front of
+    /// `positions` and answers how many; what lies behind them is overwritten, too.
+    fn nonzero(self, first: u16, positions: &mut [u16; Block::LANES]) -> usize;
 }
 
-/// Eight rows by three blocks make 24 sums in 32 registers; maps have seven columns, or twice that.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-fn avx512(work: impl Work) {
-    work.run::<sums::Avx512Sums, 8, 7>();
-}
-
-/// Two rows by three blocks make 12 sums in 16 registers.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn avx2(work: impl Work) {
-    work.run::<sums::Avx2Sums, 2, 2>();
+/// Sixteen `i32` in registers: sums of products of bytes.
+pub(super) trait Sums: Copy {
+    /// Sixteen numbers in registers.
+    type Vector: Vector;
+    /// Sixteen zeros.
+    fn zero() -> Self;
+    /// Adds the products of four inputs with their weights, exactly.
+    fn add_products(self, inputs: [u8; 4], weights: &Weights) -> Self;
+    /// `self + other`
+    fn add(self, other: Self) -> Self;
+    /// The larger of both.
+    fn max(self, other: Self) -> Self;
+    /// The nearest `f32`.
+    fn numbers(self) -> Self::Vector;
 }

@@ -121,6 +121,7 @@ impl<'a, B> MapsMut<'a, B> {
         let blocks = &mut self.blocks[index * self.layout.len()..][..self.layout.len()];
         MapsMut { layout: self.layout, blocks }
     }
+
     /// One row's positions that mean something, of the only image.
     pub(super) fn row(&mut self, row: usize) -> &mut [B] {
         &mut self.blocks[self.layout.index(row, 0)..][..self.layout.side * self.layout.blocks]

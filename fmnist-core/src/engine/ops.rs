@@ -7,7 +7,7 @@ mod stem;
 mod winograd;
 
 pub(super) use bytes::{
-    ByteLayer, ByteStem, Bytes, Numbers, Real, Steps, byte_layer, byte_pool, byte_stem,
+    ByteLayer, ByteStem, Numbers, Quanta, Real, byte_layer, byte_pool, byte_stem,
 };
 pub(super) use matrix::{Matrix, multiply};
 pub(super) use sparse::{Nonzero, SparseDense, sparse_dense};

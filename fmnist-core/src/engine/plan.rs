@@ -1,11 +1,11 @@
 use std::{mem, sync::Mutex};
 
 use super::{
-    isa::{Block, Kernel, Sums, Vector, Work, dispatch, flat},
+    isa::{Block, Bytes, Isa, Sums, Vector, Work, flat},
     layout::{Layout, Maps, MapsMut},
     ops::{
-        ByteLayer, ByteStem, Bytes, Matrix, Nonzero, Numbers, SparseDense, Stem, Steps, Tiles,
-        Winograd, byte_layer, byte_pool, byte_stem, multiply, sparse_dense, stem, winograd,
+        ByteLayer, ByteStem, Matrix, Nonzero, Numbers, Quanta, SparseDense, Stem, Tiles, Winograd,
+        byte_layer, byte_pool, byte_stem, multiply, sparse_dense, stem, winograd,
     },
 };
 use crate::image::Image;
@@ -15,32 +15,33 @@ pub(super) type Slot = usize;
 
 /// One step from feature maps to feature maps.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(super) struct Step {
+    pub(super) output: Slot,
+    pub(super) op: Op,
+}
+
+/// What a step computes.
+#[derive(Clone, Debug)]
+pub(super) enum Op {
     /// Pixels to the first maps.
-    Stem { layer: Stem, output: Slot },
+    Stem(Stem),
     /// A 3×3 convolution and what follows.
-    Winograd { layer: Winograd, input: Slot, residual: Option<Slot>, output: Slot },
+    Winograd { layer: Winograd, input: Slot, residual: Option<Slot> },
     /// A 1×1 convolution.
-    Pointwise { layer: Matrix, input: Slot, output: Slot },
+    Pointwise { layer: Matrix, input: Slot },
     /// A dense layer without ReLU.
-    Dense { layer: Matrix, input: Slot, output: Slot },
+    Dense { layer: Matrix, input: Slot },
     /// A dense layer with ReLU, behind a ReLU.
-    SparseDense { layer: SparseDense, input: Slot, output: Slot },
+    SparseDense { layer: SparseDense, input: Slot },
     /// Pixels to the first maps of bytes.
-    ByteStem { layer: ByteStem, output: Slot },
+    ByteStem(ByteStem),
     /// A convolution or a dense layer from bytes to bytes, ReLU included; `positions` are those of
     /// its output.
-    Steps {
-        layer: ByteLayer,
-        input: Slot,
-        residual: Option<Slot>,
-        output: Slot,
-        positions: Box<[usize]>,
-    },
+    Quanta { layer: ByteLayer, input: Slot, residual: Option<Slot>, positions: Box<[usize]> },
     /// A 1×1 convolution or a dense layer from bytes to numbers.
-    Numbers { layer: ByteLayer, input: Slot, output: Slot },
+    Numbers { layer: ByteLayer, input: Slot },
     /// A 2×2 maximum of bytes.
-    BytePool { input: Slot, output: Slot },
+    BytePool { input: Slot },
 }
 
 /// One of a plan's feature maps.
@@ -57,13 +58,13 @@ impl Feature {
     }
 }
 
-/// A network, compiled for one kernel; threads share it.
+/// A network, compiled for one instruction set; threads share it.
 ///
 /// After a thread's first call nothing is allocated; what it computes with is
 /// [`Plan::scratch_bytes`] large.
 #[derive(Debug)]
 pub struct Plan {
-    kernel: Kernel,
+    isa: Isa,
     classes: usize,
     steps: Box<[Step]>,
     features: Box<[Feature]>,
@@ -89,21 +90,16 @@ impl Plan {
     const MAX_CHUNK: usize = 32;
 
     /// The last slot holds the logits.
-    pub(super) fn new(
-        kernel: Kernel,
-        classes: usize,
-        steps: Vec<Step>,
-        features: Vec<Feature>,
-    ) -> Self {
+    pub(super) fn new(isa: Isa, classes: usize, steps: Vec<Step>, features: Vec<Feature>) -> Self {
         let bytes: usize = features.iter().map(Feature::size_bytes).sum();
         let chunk = (Self::CHUNK_BYTES / bytes).clamp(1, Self::MAX_CHUNK);
         let (steps, features) = (steps.into(), features.into());
-        Self { kernel, classes, steps, features, chunk, idle: Mutex::default() }
+        Self { isa, classes, steps, features, chunk, idle: Mutex::default() }
     }
 
-    /// The kernel that it was compiled for.
-    pub fn kernel(&self) -> Kernel {
-        self.kernel
+    /// The instruction set that it was compiled for.
+    pub fn kernel(&self) -> Isa {
+        self.isa
     }
 
     /// Logits of an image.
@@ -113,20 +109,20 @@ impl Plan {
 
     /// What an image costs, about, in multiply-adds of numbers.
     pub fn multiply_adds(&self) -> usize {
-        let each = self.steps.iter().map(|step| match step {
-            Step::Stem { layer, .. } => layer.multiply_adds(),
-            Step::Winograd { layer, input, .. } => {
+        let each = self.steps.iter().map(|step| match &step.op {
+            Op::Stem(layer) => layer.multiply_adds(),
+            Op::Winograd { layer, input, .. } => {
                 layer.multiply_adds(self.features[*input].layout.side)
             }
-            Step::Pointwise { layer, input, .. } => {
+            Op::Pointwise { layer, input } => {
                 self.features[*input].layout.side.pow(2) * layer.multiply_adds()
             }
-            Step::Dense { layer, .. } => layer.multiply_adds(),
-            Step::SparseDense { layer, .. } => layer.multiply_adds(),
+            Op::Dense { layer, .. } => layer.multiply_adds(),
+            Op::SparseDense { layer, .. } => layer.multiply_adds(),
             // An instruction takes four times as many bytes as numbers.
-            Step::ByteStem { layer, .. } => layer.multiply_adds() / 4,
-            Step::Steps { layer, .. } | Step::Numbers { layer, .. } => layer.multiply_adds() / 4,
-            Step::BytePool { .. } => 0,
+            Op::ByteStem(layer) => layer.multiply_adds() / 4,
+            Op::Quanta { layer, .. } | Op::Numbers { layer, .. } => layer.multiply_adds() / 4,
+            Op::BytePool { .. } => 0,
         });
         each.sum()
     }
@@ -146,7 +142,7 @@ impl Plan {
         let chunks = images.chunks(self.chunk).zip(logits.chunks_mut(self.chunk * self.classes));
         for (images, logits) in chunks {
             let forward = Forward { plan: self, images, logits, scratch: &mut scratch };
-            dispatch(self.kernel, forward);
+            self.isa.run(forward);
         }
         idle().push(scratch);
     }
@@ -158,7 +154,7 @@ impl Plan {
         let mut logits = vec![0.0; self.chunk * self.classes];
         for images in images.chunks(self.chunk) {
             let logits = &mut logits[..images.len() * self.classes];
-            dispatch(self.kernel, Forward { plan: self, images, logits, scratch: &mut scratch });
+            self.isa.run(Forward { plan: self, images, logits, scratch: &mut scratch });
             for ((largest, feature), maps) in
                 largest.iter_mut().zip(&self.features).zip(&scratch.numbers)
             {
@@ -192,8 +188,8 @@ impl Plan {
 
     /// Blocks of the widest convolution.
     fn tile_blocks(&self) -> usize {
-        let blocks = self.steps.iter().map(|step| match step {
-            Step::Winograd { layer, input, .. } => {
+        let blocks = self.steps.iter().map(|step| match &step.op {
+            Op::Winograd { layer, input, .. } => {
                 layer.blocks().max(self.features[*input].layout.blocks)
             }
             _ => 0,
@@ -203,8 +199,8 @@ impl Plan {
 
     /// Inputs of the largest sparse layer.
     fn sparse_depth(&self) -> usize {
-        let depths = self.steps.iter().map(|step| match step {
-            Step::SparseDense { layer, .. } => layer.depth(),
+        let depths = self.steps.iter().map(|step| match &step.op {
+            Op::SparseDense { layer, .. } => layer.depth(),
             _ => 0,
         });
         depths.max().unwrap_or(0)
@@ -225,50 +221,50 @@ impl Work for Forward<'_> {
         let Self { plan, images, logits, scratch } = self;
         let Scratch { numbers, bytes, tiles, nonzero } = scratch;
         let layout_of = |slot: Slot| plan.features[slot].layout;
-        for step in &plan.steps {
+        for Step { output: slot, op } in &plan.steps {
             // The output leaves its place while it is computed from what lies in the others.
-            let (slot, layout) = (step.output(), layout_of(step.output()));
+            let (slot, layout) = (*slot, layout_of(*slot));
             let mut new_numbers = mem::take(&mut numbers[slot]);
             let mut new_bytes = mem::take(&mut bytes[slot]);
             let numbers_in = |slot| Maps::first(images.len(), layout_of(slot), &numbers[slot]);
             let bytes_in = |slot| Maps::first(images.len(), layout_of(slot), &bytes[slot]);
             let numbers_out = MapsMut::first(images.len(), layout, &mut new_numbers);
             let bytes_out = MapsMut::first(images.len(), layout, &mut new_bytes);
-            match step {
-                Step::Stem { layer, .. } => {
-                    stem_of_each::<S::Numbers>(layer, images, numbers_out);
+            match op {
+                Op::Stem(layer) => {
+                    stem_of_each::<S::Vector>(layer, images, numbers_out);
                 }
-                Step::Winograd { layer, input, residual, .. } => {
+                Op::Winograd { layer, input, residual } => {
                     let residual = residual.map(numbers_in);
                     let input = numbers_in(*input);
-                    winograd::<S::Numbers, ROWS>(layer, input, residual, numbers_out, tiles);
+                    winograd::<S::Vector, ROWS>(layer, input, residual, numbers_out, tiles);
                 }
-                Step::Pointwise { layer, input, .. } => {
-                    pointwise::<S::Numbers, ROWS>(layer, numbers_in(*input), numbers_out);
+                Op::Pointwise { layer, input } => {
+                    pointwise::<S::Vector, ROWS>(layer, numbers_in(*input), numbers_out);
                 }
-                Step::Dense { layer, input, .. } => {
+                Op::Dense { layer, input } => {
                     let (input, output) = (numbers_in(*input).blocks, numbers_out.blocks);
-                    multiply::<S::Numbers, ROWS>(input, layer, output);
+                    multiply::<S::Vector, ROWS>(input, layer, output);
                 }
-                Step::SparseDense { layer, input, .. } => {
+                Op::SparseDense { layer, input } => {
                     let (input, output) = (numbers_in(*input).blocks, numbers_out.blocks);
                     let nonzero = &mut nonzero[..images.len()];
-                    sparse_dense::<S::Numbers, { SparseDense::BLOCKS }>(
+                    sparse_dense::<S::Vector, { SparseDense::BLOCKS }>(
                         layer, input, nonzero, output,
                     );
                 }
-                Step::ByteStem { layer, .. } => {
+                Op::ByteStem(layer) => {
                     byte_stem_of_each::<S>(layer, images, bytes_out);
                 }
-                Step::Steps { layer, input, residual, positions, .. } => {
+                Op::Quanta { layer, input, residual, positions } => {
                     let residual = residual.map(numbers_in);
-                    let steps = Steps { residual, output: bytes_out, positions };
-                    byte_layer::<S, POSITIONS>(layer, bytes_in(*input), steps);
+                    let quanta = Quanta { residual, output: bytes_out, positions };
+                    byte_layer::<S, POSITIONS>(layer, bytes_in(*input), quanta);
                 }
-                Step::Numbers { layer, input, .. } => {
+                Op::Numbers { layer, input } => {
                     byte_layer::<S, POSITIONS>(layer, bytes_in(*input), Numbers(numbers_out));
                 }
-                Step::BytePool { input, .. } => byte_pool(bytes_in(*input), bytes_out),
+                Op::BytePool { input } => byte_pool(bytes_in(*input), bytes_out),
             }
             (numbers[slot], bytes[slot]) = (new_numbers, new_bytes);
         }
@@ -310,22 +306,6 @@ fn pointwise<V: Vector, const ROWS: usize>(
         let (input, mut output) = (input.image(image), output.image(image));
         for row in 0..input.layout.side {
             multiply::<V, ROWS>(input.row(row), layer, output.row(row));
-        }
-    }
-}
-
-impl Step {
-    fn output(&self) -> Slot {
-        match *self {
-            Self::Stem { output, .. }
-            | Self::Winograd { output, .. }
-            | Self::Pointwise { output, .. }
-            | Self::Dense { output, .. }
-            | Self::SparseDense { output, .. }
-            | Self::ByteStem { output, .. }
-            | Self::Steps { output, .. }
-            | Self::Numbers { output, .. }
-            | Self::BytePool { output, .. } => output,
         }
     }
 }

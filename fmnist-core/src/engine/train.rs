@@ -3,7 +3,7 @@
 //!
 //! It computes what Burn's autodiff computes through
 //! [`Network::features`](crate::model::Network::features), with
-//! batch statistics, on this engine's kernels: maps are `[rows, columns, blocks of channels]`, a
+//! batch statistics, on this engine's instructions: maps are `[rows, columns, blocks of channels]`, a
 //! convolution reads a frame of zeros, and normalisation, ReLU and pool are one pass forward and one
 //! back.
 
@@ -15,7 +15,7 @@ mod stage;
 use branch::Branch;
 use stage::Stage;
 
-use super::isa::Kernel;
+use super::isa::Isa;
 use crate::{
     image::Image,
     model::{Architecture, Kind, Unit},
@@ -24,7 +24,7 @@ use crate::{
 
 /// A network whose last forward pass is remembered.
 pub struct Tape {
-    kernel: Kernel,
+    isa: Isa,
     stages: Vec<Stage>,
     /// Channels of the last stage's output.
     channels: usize,
@@ -49,10 +49,10 @@ struct Statistics {
 
 impl Tape {
     /// For a network of units, which [`Architecture::Notebook`] is not.
-    pub fn new(architecture: Architecture, kernel: Kernel) -> Option<Self> {
+    pub fn new(architecture: Architecture, isa: Isa) -> Option<Self> {
         let units = architecture.units();
         let channels = units.last()?.channels[1];
-        Some(Self { kernel, stages: stages(&units), channels, pixels: Vec::new() })
+        Some(Self { isa, stages: stages(&units), channels, pixels: Vec::new() })
     }
 
     /// Computes the features of a batch with its own statistics.
@@ -81,7 +81,7 @@ impl Tape {
         }
         for stage in 0..self.stages.len() {
             let (earlier, rest) = self.stages.split_at_mut(stage);
-            rest[0].forward(self.kernel, parameters, earlier, &self.pixels)?;
+            rest[0].forward(self.isa, parameters, earlier, &self.pixels)?;
         }
         let last = self.last();
         Ok((0..count).flat_map(|image| last.features(image, self.channels)).collect())
@@ -97,7 +97,7 @@ impl Tape {
         let mut gradients = Tensors::new();
         for stage in (0..self.stages.len()).rev() {
             let (earlier, rest) = self.stages.split_at_mut(stage);
-            gradients.append(&mut rest[0].backward(self.kernel, earlier, &self.pixels));
+            gradients.append(&mut rest[0].backward(self.isa, earlier, &self.pixels));
         }
         gradients
     }
@@ -118,8 +118,8 @@ fn stages(units: &[Unit]) -> Vec<Stage> {
     let mut stages = Vec::new();
     for &Unit { ref name, kind, channels: [inputs, outputs], side, pooled } in units {
         let input = stages.len().checked_sub(1).map_or(Source::Pixels, Source::Stage);
-        let branch = |part: &str, source, inputs, kernel| {
-            Branch::new(format!("{name}{part}"), source, [inputs, outputs], kernel, side)
+        let branch = |part: &str, source, inputs, size| {
+            Branch::new(format!("{name}{part}"), source, [inputs, outputs], size, side)
         };
         let last = match kind {
             Kind::Plain => vec![branch("", input, inputs, 3)],
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn parameters_of_another_network_are_refused_by_name() {
-        let mut tape = Tape::new(Architecture::Base, Kernel::Portable).expect("a tape");
+        let mut tape = Tape::new(Architecture::Base, Isa::Portable).expect("a tape");
         let image = [0.0; Image::PIXELS];
         let refused = |tape: &mut Tape, tensors: &Tensors| {
             tape.forward(tensors, &image).expect_err("refused").to_string()

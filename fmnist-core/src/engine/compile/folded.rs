@@ -38,8 +38,8 @@ impl Folded {
 
     pub(super) fn real(
         &self,
-        input_step: f64,
-        output_step: f64,
+        input_quantum: f64,
+        output_quantum: f64,
     ) -> Real<impl Fn(usize, usize, usize) -> f64> {
         Real {
             inputs: self.inputs,
@@ -47,8 +47,8 @@ impl Folded {
             taps: self.side,
             weight: |output, input, tap| self.weight(output, input, tap),
             bias: self.bias.clone().into(),
-            input_step,
-            output_step,
+            input_quantum,
+            output_quantum,
         }
     }
 

@@ -1,36 +1,18 @@
-//! Layers over bytes: inputs are steps of 0–255, weights are steps of ±127, sums are exact, and the
-//! result of a layer does not depend on the kernel in a single bit.
+//! Layers over bytes: inputs are 0–255 quanta, weights ±127 quanta, sums are exact, and the result of a
+//! layer does not depend on the instruction set in a single bit.
 
 mod layer;
 mod stem;
 
 use crate::engine::{
-    isa::{Block, Sums, Weights},
+    isa::{Block, Bytes, Weights},
     layout::{Maps, MapsMut},
 };
 
-pub(in crate::engine) use layer::{ByteLayer, Numbers, Steps, byte_layer};
-pub(in crate::engine) use stem::{ByteStem, byte_stem};
+pub(crate) use layer::{ByteLayer, Numbers, Quanta, byte_layer};
+pub(crate) use stem::{ByteStem, byte_stem};
 
-/// Sixteen channels of one position, in steps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(C, align(16))]
-pub(in crate::engine) struct Bytes(pub(in crate::engine) [u8; Block::LANES]);
-
-impl Bytes {
-    /// Sixteen zeros.
-    pub(in crate::engine) const ZERO: Self = Self([0; Block::LANES]);
-    /// Inputs that one instruction multiplies.
-    const GROUP: usize = 4;
-}
-
-/// The same steps, four by four.
-fn groups(bytes: &[Bytes]) -> &[[u8; Bytes::GROUP]] {
-    // SAFETY: `Bytes` is sixteen u8 without padding (`repr(C)`), four arrays of four.
-    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() * 4) }
-}
-
-/// How sums become the numbers, or steps, of a layer's output.
+/// How sums become the numbers, or quanta, of a layer's output.
 #[derive(Clone, Debug)]
 struct Ending {
     /// `[blocks]`, what a sum of one is worth.
@@ -40,23 +22,23 @@ struct Ending {
 }
 
 /// What a layer is made of, in real units.
-pub(in crate::engine) struct Real<W> {
-    pub(in crate::engine) inputs: usize,
-    pub(in crate::engine) outputs: usize,
+pub(crate) struct Real<W> {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
     /// Rows, and columns, of taps: 1 or 3.
-    pub(in crate::engine) taps: usize,
+    pub(crate) taps: usize,
     /// By output, input, and tap in row-major order.
-    pub(in crate::engine) weight: W,
-    pub(in crate::engine) bias: Box<[f64]>,
-    /// What a step of the input is worth.
-    pub(in crate::engine) input_step: f64,
-    /// What a step of the output is worth; 1 where the output is numbers.
-    pub(in crate::engine) output_step: f64,
+    pub(crate) weight: W,
+    pub(crate) bias: Box<[f64]>,
+    /// What a quantum of the input is worth.
+    pub(crate) input_quantum: f64,
+    /// What a quantum of the output is worth; 1 where the output is numbers.
+    pub(crate) output_quantum: f64,
 }
 
 impl<W: Fn(usize, usize, usize) -> f64> Real<W> {
-    /// What a step of the weights of each output is worth, so that 127 are its largest weight.
-    fn weight_steps(&self) -> Vec<f64> {
+    /// What a quantum of the weights of each output is worth, so that 127 are its largest weight.
+    fn weight_quanta(&self) -> Vec<f64> {
         let mut largest = vec![0.0_f64; self.outputs];
         for input in 0..self.inputs {
             for tap in 0..self.taps * self.taps {
@@ -71,11 +53,11 @@ impl<W: Fn(usize, usize, usize) -> f64> Real<W> {
             .collect()
     }
 
-    /// A block of outputs' weights of one group, in steps; `at` gives the input and the tap of each
+    /// A block of outputs' weights of one group, in quanta; `at` gives the input and the tap of each
     /// of the group's members, and where the layer does not have that input, the weight is 0.
     fn pack(
         &self,
-        weight_steps: &[f64],
+        weight_quanta: &[f64],
         block: usize,
         at: impl Fn(usize) -> (usize, usize),
     ) -> Weights {
@@ -83,16 +65,17 @@ impl<W: Fn(usize, usize, usize) -> f64> Real<W> {
             if output >= self.outputs || input >= self.inputs {
                 return 0;
             }
-            ((self.weight)(output, input, tap) / weight_steps[output]).round_ties_even() as i8
+            ((self.weight)(output, input, tap) / weight_quanta[output]).round_ties_even() as i8
         };
         Weights(std::array::from_fn(|lane| {
             std::array::from_fn(|member| weight(block * Block::LANES + lane, at(member)))
         }))
     }
 
-    fn ending(&self, weight_steps: &[f64]) -> Ending {
-        let scale = |output: usize| self.input_step * weight_steps[output] / self.output_step;
-        let bias = |output: usize| self.bias[output] / self.output_step;
+    fn ending(&self, weight_quanta: &[f64]) -> Ending {
+        let scale =
+            |output: usize| self.input_quantum * weight_quanta[output] / self.output_quantum;
+        let bias = |output: usize| self.bias[output] / self.output_quantum;
         Ending {
             scale: Block::pack(self.outputs, |output| scale(output) as f32),
             bias: Block::pack(self.outputs, |output| bias(output) as f32),
@@ -100,12 +83,9 @@ impl<W: Fn(usize, usize, usize) -> f64> Real<W> {
     }
 }
 
-/// The numbers that sums become.
-type V<S> = <S as Sums>::Numbers;
-
 /// A 2×2 maximum of every image of a chunk.
 #[inline(always)]
-pub(in crate::engine) fn byte_pool(input: Maps<'_, Bytes>, mut output: MapsMut<'_, Bytes>) {
+pub(crate) fn byte_pool(input: Maps<'_, Bytes>, mut output: MapsMut<'_, Bytes>) {
     let blocks = input.layout.blocks;
     for image in 0..input.images() {
         let (input, mut output) = (input.image(image), output.image(image));

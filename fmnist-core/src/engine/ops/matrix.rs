@@ -7,7 +7,7 @@ const GROUP: usize = 3;
 
 /// Weights, `[depth, columns]`, and a bias for each column, in groups of up to three blocks.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Matrix {
+pub(crate) struct Matrix {
     depth: usize,
     /// Blocks of columns of each group, and its numbers as `[1 + depth, blocks]`, the bias first.
     groups: Box<[(usize, Box<[Block]>)]>,
@@ -15,7 +15,7 @@ pub(in crate::engine) struct Matrix {
 
 impl Matrix {
     /// Packs the numbers that `bias(column)` and `weight(row, column)` give.
-    pub(in crate::engine) fn pack(
+    pub(crate) fn pack(
         depth: usize,
         columns: usize,
         bias: impl Fn(usize) -> f32,
@@ -38,12 +38,12 @@ impl Matrix {
     }
 
     /// Multiply-adds of a row of the product.
-    pub(in crate::engine) fn multiply_adds(&self) -> usize {
+    pub(crate) fn multiply_adds(&self) -> usize {
         self.depth * self.blocks() * Block::LANES
     }
 
     /// Blocks of a row of the product.
-    pub(in crate::engine) fn blocks(&self) -> usize {
+    pub(crate) fn blocks(&self) -> usize {
         self.groups.iter().map(|(width, _)| width).sum()
     }
 }
@@ -54,7 +54,7 @@ impl Matrix {
 /// - `input`: `[rows, depth]`, row-major
 /// - `output`: `[rows, blocks]`
 #[inline(always)]
-pub(in crate::engine) fn multiply<V: Vector, const ROWS: usize>(
+pub(crate) fn multiply<V: Vector, const ROWS: usize>(
     input: &[Block],
     matrix: &Matrix,
     output: &mut [Block],

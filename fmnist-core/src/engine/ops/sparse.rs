@@ -11,31 +11,31 @@ const STRIP: usize = 64;
 
 /// A dense layer, `[depth, blocks]`.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct SparseDense {
+pub(crate) struct SparseDense {
     /// Row-major.
-    pub(in crate::engine) weights: Box<[Block]>,
+    pub(crate) weights: Box<[Block]>,
     /// `[blocks]`
-    pub(in crate::engine) bias: Box<[Block]>,
+    pub(crate) bias: Box<[Block]>,
 }
 
 impl SparseDense {
     /// Blocks of outputs; their sums stay in registers.
-    pub(in crate::engine) const BLOCKS: usize = notebook::HIDDEN.div_ceil(Block::LANES);
+    pub(crate) const BLOCKS: usize = notebook::HIDDEN.div_ceil(Block::LANES);
 
     /// Multiply-adds of an image, half of whose inputs are zero.
-    pub(in crate::engine) fn multiply_adds(&self) -> usize {
+    pub(crate) fn multiply_adds(&self) -> usize {
         self.weights.len() * Block::LANES / 2
     }
 
     /// Inputs.
-    pub(in crate::engine) fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.weights.len() / self.bias.len()
     }
 }
 
 /// Where the inputs of an image are not zero.
 #[derive(Clone, Debug, Default)]
-pub(in crate::engine) struct Nonzero {
+pub(crate) struct Nonzero {
     /// Strictly increasing, then room for a block more.
     positions: Box<[u16]>,
     /// The end of each strip's positions.
@@ -44,7 +44,7 @@ pub(in crate::engine) struct Nonzero {
 
 impl Nonzero {
     /// Room for the positions of `depth` inputs, which `u16` must hold.
-    pub(in crate::engine) fn with_depth(depth: usize) -> Self {
+    pub(crate) fn with_depth(depth: usize) -> Self {
         Self {
             positions: vec![0; depth + Block::LANES].into(),
             ends: vec![0; depth.div_ceil(STRIP)].into(),
@@ -52,7 +52,7 @@ impl Nonzero {
     }
 
     /// Bytes of such room.
-    pub(in crate::engine) const fn bytes(depth: usize) -> usize {
+    pub(crate) const fn bytes(depth: usize) -> usize {
         (depth + Block::LANES) * size_of::<u16>() + depth.div_ceil(STRIP) * size_of::<usize>()
     }
 
@@ -84,7 +84,7 @@ impl Nonzero {
 /// - `nonzero`: one for each image; its content is lost
 /// - `output`: `[images, WIDTH]`
 #[inline(always)]
-pub(in crate::engine) fn sparse_dense<V: Vector, const WIDTH: usize>(
+pub(crate) fn sparse_dense<V: Vector, const WIDTH: usize>(
     layer: &SparseDense,
     input: &[Block],
     nonzero: &mut [Nonzero],

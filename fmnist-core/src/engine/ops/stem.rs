@@ -13,30 +13,30 @@ const PADDED: usize = Image::WIDTH + 2;
 
 /// A 3×3 convolution of one channel, ReLU, and a 2×2 maximum pool.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Stem {
+pub(crate) struct Stem {
     /// `[9, blocks]`, over pixels of 0–255: the normalisation is folded in.
-    pub(in crate::engine) weights: Box<[Block]>,
+    pub(crate) weights: Box<[Block]>,
     /// `[blocks]`
-    pub(in crate::engine) bias: Box<[Block]>,
+    pub(crate) bias: Box<[Block]>,
     /// What stands around the image, in pixels; `None` where the convolution stays inside.
-    pub(in crate::engine) border: Option<f32>,
+    pub(crate) border: Option<f32>,
 }
 
 impl Stem {
     /// Multiply-adds of an image.
-    pub(in crate::engine) fn multiply_adds(&self) -> usize {
+    pub(crate) fn multiply_adds(&self) -> usize {
         self.side().pow(2) * 4 * self.weights.len() * Block::LANES
     }
 
     /// Rows, and columns, of the pooled output.
-    pub(in crate::engine) fn side(&self) -> usize {
+    pub(crate) fn side(&self) -> usize {
         (Image::WIDTH - if self.border.is_some() { 0 } else { 2 }) / 2
     }
 }
 
 /// Computes the pooled features of one image.
 #[inline(always)]
-pub(in crate::engine) fn stem<V: Vector, const WIDTH: usize>(
+pub(crate) fn stem<V: Vector, const WIDTH: usize>(
     stem: &Stem,
     image: &Image,
     mut output: MapsMut<'_, Block>,
@@ -51,7 +51,8 @@ pub(in crate::engine) fn stem<V: Vector, const WIDTH: usize>(
     }
 
     let (weights, _) = stem.weights.as_chunks::<WIDTH>();
-    let weights: &[[Block; WIDTH]; 9] = weights.first_chunk().expect("a 3×3 kernel has nine taps");
+    let weights: &[[Block; WIDTH]; 9] =
+        weights.first_chunk().expect("a 3×3 convolution has nine taps");
     let bias: &[Block; WIDTH] = stem.bias.first_chunk().expect("a bias for each channel");
     for row in 0..stem.side() {
         let (positions, _) = output.row(row).as_chunks_mut::<WIDTH>();

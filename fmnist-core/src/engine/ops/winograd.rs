@@ -11,9 +11,9 @@ use crate::engine::{
 };
 
 /// Outputs along a side of a tile.
-pub(in crate::engine) const TILE: usize = 4;
+pub(crate) const TILE: usize = 4;
 /// Inputs along a side of a tile.
-pub(in crate::engine) const PATCH: usize = TILE + 2;
+pub(crate) const PATCH: usize = TILE + 2;
 /// Products of a tile.
 const PRODUCTS: usize = PATCH * PATCH;
 /// Blocks between the tiles of one product and of the next: without them, those of one tile fall
@@ -24,7 +24,7 @@ const TILES: usize = 16;
 
 /// A 3×3 convolution with a border of one, its ReLU, and what else happens before one store.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Winograd {
+pub(crate) struct Winograd {
     /// The transformed filter: a matrix, `[input channels, output channels]`, for each product.
     products: Box<[Matrix]>,
     /// `[output blocks]`
@@ -35,7 +35,7 @@ pub(in crate::engine) struct Winograd {
 
 /// What a thread needs to compute any [`Winograd`] of a plan.
 #[derive(Clone, Debug, Default)]
-pub(in crate::engine) struct Tiles {
+pub(crate) struct Tiles {
     /// Transformed inputs, `[products, tiles, input blocks]`.
     inputs: Box<[Block]>,
     /// Products, `[products, tiles, output blocks]`.
@@ -44,20 +44,20 @@ pub(in crate::engine) struct Tiles {
 
 impl Tiles {
     /// Room for convolutions of at most so many blocks of channels.
-    pub(in crate::engine) fn with_blocks(blocks: usize) -> Self {
+    pub(crate) fn with_blocks(blocks: usize) -> Self {
         let room = || vec![Block::ZERO; PRODUCTS * (TILES * blocks + GAP)].into();
         Self { inputs: room(), outputs: room() }
     }
 
     /// Bytes of such room.
-    pub(in crate::engine) const fn bytes(blocks: usize) -> usize {
+    pub(crate) const fn bytes(blocks: usize) -> usize {
         2 * PRODUCTS * (TILES * blocks + GAP) * size_of::<Block>()
     }
 }
 
 impl Winograd {
     /// Transforms the filters `weights`, `[outputs, inputs, 3, 3]`.
-    pub(in crate::engine) fn new(
+    pub(crate) fn new(
         inputs: usize,
         outputs: usize,
         weights: &[f64],
@@ -77,13 +77,13 @@ impl Winograd {
     }
 
     /// Multiply-adds of an image whose map has `side` rows and columns.
-    pub(in crate::engine) fn multiply_adds(&self, side: usize) -> usize {
+    pub(crate) fn multiply_adds(&self, side: usize) -> usize {
         let products: usize = self.products.iter().map(Matrix::multiply_adds).sum();
         side.div_ceil(TILE).pow(2) * products
     }
 
     /// Blocks of output channels.
-    pub(in crate::engine) fn blocks(&self) -> usize {
+    pub(crate) fn blocks(&self) -> usize {
         self.bias.len()
     }
 }
@@ -116,7 +116,7 @@ fn transform_filter(taps: &[f64; 9]) -> [f32; PRODUCTS] {
 /// `input` has a border; `residual` is as large as the convolution's output, and `output` half as
 /// large if pooled.
 #[inline(always)]
-pub(in crate::engine) fn winograd<V: Vector, const ROWS: usize>(
+pub(crate) fn winograd<V: Vector, const ROWS: usize>(
     layer: &Winograd,
     input: Maps<'_, Block>,
     residual: Option<Maps<'_, Block>>,

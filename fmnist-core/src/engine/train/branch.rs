@@ -8,7 +8,7 @@ use super::{
 use crate::{
     engine::{
         NORM_EPSILON,
-        isa::{Block, Kernel, dispatch, flat},
+        isa::{Block, Isa, flat},
     },
     weights::{NamedTensor, Tensors, WeightsError},
 };
@@ -39,7 +39,7 @@ impl Branch {
         name: String,
         source: Source,
         channels: [usize; 2],
-        kernel: usize,
+        size: usize,
         side: usize,
     ) -> Self {
         let [inputs, outputs] = channels.map(|channels| channels.div_ceil(Block::LANES));
@@ -51,8 +51,8 @@ impl Branch {
             name,
             source,
             channels,
-            taps: Taps { side, channels: stored, kernel, blocks: outputs },
-            back: Taps { side, channels: outputs * Block::LANES, kernel, blocks: inputs },
+            taps: Taps { side, channels: stored, size, blocks: outputs },
+            back: Taps { side, channels: outputs * Block::LANES, size, blocks: inputs },
             weights: Vec::new(),
             back_weights: Vec::new(),
             map: Vec::new(),
@@ -76,7 +76,7 @@ impl Branch {
     /// Takes this step's weights, and answers what the normalisation adds, `[channels]`.
     pub(super) fn take(&mut self, tensors: &Tensors) -> Result<Vec<f32>, WeightsError> {
         let ([inputs, outputs], count) = (self.channels, self.taps.count());
-        let shape = [outputs, inputs, self.taps.kernel, self.taps.kernel];
+        let shape = [outputs, inputs, self.taps.size, self.taps.size];
         let weights = tensor(tensors, format!("{}.conv.weight", self.name), &shape)?;
         let weight = |tap: usize, input: usize, output: usize| {
             let given = input < inputs && output < outputs;
@@ -94,15 +94,15 @@ impl Branch {
     /// Computes the map of every image, its moments, and from them the statistics that normalise it.
     ///
     /// `inputs` are framed, `[images, side + 2, side + 2, channels]`.
-    pub(super) fn forward(&mut self, kernel: Kernel, inputs: &[f32]) {
+    pub(super) fn forward(&mut self, isa: Isa, inputs: &[f32]) {
         let images = inputs.len() / self.taps.input();
         self.map.resize(images * self.taps.output(), Block::ZERO);
         let mut totals = Totals::new(2 * self.blocks());
         let maps = self.map.chunks_exact_mut(self.taps.output());
         for (map, input) in maps.zip(inputs.chunks_exact(self.taps.input())) {
             let (taps, weights) = (self.taps, &self.weights);
-            dispatch(kernel, Convolve { taps, input, weights, output: map, add: false });
-            totals.add(|moments| dispatch(kernel, Moments { map, moments }));
+            isa.run(Convolve { taps, input, weights, output: map, add: false });
+            totals.add(|moments| isa.run(Moments { map, moments }));
         }
         let count = images * self.taps.side * self.taps.side;
         let (sums, squares) = totals.0.split_at(self.blocks() * Block::LANES);
@@ -150,7 +150,7 @@ impl Branch {
     /// gradients by the inputs, `[images, side, side, channels]`, are written to `outer`, or added.
     pub(super) fn backward(
         &mut self,
-        kernel: Kernel,
+        isa: Isa,
         inner: &[Block],
         sums: [&[f64]; 2],
         inputs: &[f32],
@@ -176,14 +176,14 @@ impl Branch {
         let maps =
             inner.chunks_exact(self.taps.output()).zip(self.map.chunks_exact(self.taps.output()));
         for (image, (gradient, map)) in maps.enumerate() {
-            dispatch(kernel, Unscale { shape, gradient, map, factors, output: &mut frame });
+            isa.run(Unscale { shape, gradient, map, factors, output: &mut frame });
             let (taps, input) = (self.taps, &inputs[image * self.taps.input()..]);
             let sums = &mut self.gradient;
-            dispatch(kernel, Correlate { taps, input, gradient: &frame, sums });
+            isa.run(Correlate { taps, input, gradient: &frame, sums });
             if let Some((outer, add)) = &mut outer {
                 let (taps, weights, input) = (self.back, &self.back_weights, flat(&frame));
                 let output = &mut outer[image * taps.output()..][..taps.output()];
-                dispatch(kernel, Convolve { taps, input, weights, output, add: *add });
+                isa.run(Convolve { taps, input, weights, output, add: *add });
             }
         }
         self.gradients(sums)
@@ -198,12 +198,12 @@ impl Branch {
         });
         let gamma = (0..outputs).map(|i| (sums[1][i] * self.statistics.by_deviation(i)) as f32);
         let beta = sums[0][..outputs].iter().map(|sum| *sum as f32);
-        let kernel = self.taps.kernel;
+        let size = self.taps.size;
         let tensor = |which: &str, shape: &[usize], values: Vec<f32>| {
             (format!("{}.{which}", self.name), NamedTensor { shape: shape.to_vec(), values })
         };
         Tensors::from([
-            tensor("conv.weight", &[outputs, inputs, kernel, kernel], weights.collect()),
+            tensor("conv.weight", &[outputs, inputs, size, size], weights.collect()),
             tensor("norm.gamma", &[outputs], gamma.collect()),
             tensor("norm.beta", &[outputs], beta.collect()),
         ])

@@ -7,30 +7,30 @@ use crate::engine::isa::{Block, Sums, Vector, Work};
 
 /// What a convolution reads for one image, and how much comes out.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Taps {
+pub(super) struct Taps {
     /// Rows, and columns, of the output; the framed input has two more.
-    pub(in crate::engine) side: usize,
+    pub(super) side: usize,
     /// Numbers of one position of the input.
-    pub(in crate::engine) channels: usize,
-    /// Rows, and columns, of the kernel: 3 or 1.
-    pub(in crate::engine) kernel: usize,
+    pub(super) channels: usize,
+    /// Rows, and columns, of taps: 3 or 1.
+    pub(super) size: usize,
     /// Blocks of one position of the output.
-    pub(in crate::engine) blocks: usize,
+    pub(super) blocks: usize,
 }
 
 impl Taps {
     /// How many there are.
-    pub(in crate::engine) const fn count(&self) -> usize {
-        self.kernel * self.kernel
+    pub(super) const fn count(&self) -> usize {
+        self.size * self.size
     }
 
     /// Numbers of the input of one image.
-    pub(in crate::engine) const fn input(&self) -> usize {
+    pub(super) const fn input(&self) -> usize {
         (self.side + 2) * self.row()
     }
 
     /// Blocks of the output of one image.
-    pub(in crate::engine) const fn output(&self) -> usize {
+    pub(super) const fn output(&self) -> usize {
         self.side * self.side * self.blocks
     }
 
@@ -49,12 +49,12 @@ impl Taps {
 
     /// Where a tap's numbers are, from the upper left of a position's 3×3 patch.
     const fn offset(&self, tap: usize) -> usize {
-        let inset = (3 - self.kernel) / 2;
-        (tap / self.kernel + inset) * self.row() + (tap % self.kernel + inset) * self.channels
+        let inset = (3 - self.size) / 2;
+        (tap / self.size + inset) * self.row() + (tap % self.size + inset) * self.channels
     }
 
     /// Packs weights by tap, input channel and output channel: `[groups, taps, channels, width]`.
-    pub(in crate::engine) fn pack(
+    pub(super) fn pack(
         &self,
         outputs: usize,
         weight: impl Fn(usize, usize, usize) -> f32,
@@ -75,25 +75,25 @@ impl Taps {
 }
 
 /// The convolution of one image.
-pub(in crate::engine) struct Convolve<'a> {
-    pub(in crate::engine) taps: Taps,
+pub(super) struct Convolve<'a> {
+    pub(super) taps: Taps,
     /// `[side + 2, side + 2, channels]`
-    pub(in crate::engine) input: &'a [f32],
+    pub(super) input: &'a [f32],
     /// From [`Taps::pack`].
-    pub(in crate::engine) weights: &'a [Block],
+    pub(super) weights: &'a [Block],
     /// `[side, side, blocks]`
-    pub(in crate::engine) output: &'a mut [Block],
+    pub(super) output: &'a mut [Block],
     /// Whether the output is added to, not written.
-    pub(in crate::engine) add: bool,
+    pub(super) add: bool,
 }
 
 impl Work for Convolve<'_> {
     #[inline(always)]
     fn run<S: Sums, const ROWS: usize, const POSITIONS: usize>(self) {
         match self.taps.width() {
-            3 => self.groups::<S::Numbers, POSITIONS, 3>(),
-            2 => self.groups::<S::Numbers, POSITIONS, 2>(),
-            _ => self.groups::<S::Numbers, POSITIONS, 1>(),
+            3 => self.groups::<S::Vector, POSITIONS, 3>(),
+            2 => self.groups::<S::Vector, POSITIONS, 2>(),
+            _ => self.groups::<S::Vector, POSITIONS, 1>(),
         }
     }
 }
@@ -160,23 +160,23 @@ impl Convolve<'_> {
 }
 
 /// The gradient of a convolution's weights: what one image adds to it.
-pub(in crate::engine) struct Correlate<'a> {
-    pub(in crate::engine) taps: Taps,
+pub(super) struct Correlate<'a> {
+    pub(super) taps: Taps,
     /// `[side + 2, side + 2, channels]`
-    pub(in crate::engine) input: &'a [f32],
+    pub(super) input: &'a [f32],
     /// By the output, framed as an input is: `[side + 2, side + 2, blocks]`
-    pub(in crate::engine) gradient: &'a [Block],
+    pub(super) gradient: &'a [Block],
     /// `[taps, channels, blocks]`
-    pub(in crate::engine) sums: &'a mut [Block],
+    pub(super) sums: &'a mut [Block],
 }
 
 impl Work for Correlate<'_> {
     #[inline(always)]
     fn run<S: Sums, const ROWS: usize, const POSITIONS: usize>(self) {
         match self.taps.width() {
-            3 => self.groups::<S::Numbers, ROWS, 3>(),
-            2 => self.groups::<S::Numbers, ROWS, 2>(),
-            _ => self.groups::<S::Numbers, ROWS, 1>(),
+            3 => self.groups::<S::Vector, ROWS, 3>(),
+            2 => self.groups::<S::Vector, ROWS, 2>(),
+            _ => self.groups::<S::Vector, ROWS, 1>(),
         }
     }
 }

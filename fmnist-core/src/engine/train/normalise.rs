@@ -4,26 +4,26 @@ use crate::engine::isa::{Block, Sums, Vector, Work};
 
 /// One branch's map of one image, with what its normalisation makes of it.
 #[derive(Clone, Copy)]
-pub(in crate::engine) struct Normalised<'a> {
+pub(super) struct Normalised<'a> {
     /// `[side, side, blocks]`
-    pub(in crate::engine) map: &'a [Block],
+    pub(super) map: &'a [Block],
     /// What numbers are multiplied by, `[blocks]`.
-    pub(in crate::engine) scale: &'a [Block],
+    pub(super) scale: &'a [Block],
     /// Mean of the batch, `[blocks]`.
-    pub(in crate::engine) mean: &'a [Block],
+    pub(super) mean: &'a [Block],
 }
 
 /// Rows, columns and blocks of a map, and whether its 2×2 maxima are what comes out.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Shape {
-    pub(in crate::engine) side: usize,
-    pub(in crate::engine) blocks: usize,
-    pub(in crate::engine) pooled: bool,
+pub(super) struct Shape {
+    pub(super) side: usize,
+    pub(super) blocks: usize,
+    pub(super) pooled: bool,
 }
 
 impl Shape {
     /// Rows, and columns, of what comes out; an odd map's last ones are left out of a pool.
-    pub(in crate::engine) const fn output_side(&self) -> usize {
+    pub(super) const fn output_side(&self) -> usize {
         if self.pooled { self.side / 2 } else { self.side }
     }
 
@@ -39,10 +39,10 @@ impl Shape {
 }
 
 /// Adds one image's numbers, and their squares, to `[2, blocks]`.
-pub(in crate::engine) struct Moments<'a> {
+pub(super) struct Moments<'a> {
     /// `[side, side, blocks]`
-    pub(in crate::engine) map: &'a [Block],
-    pub(in crate::engine) moments: &'a mut [Block],
+    pub(super) map: &'a [Block],
+    pub(super) moments: &'a mut [Block],
 }
 
 impl Work for Moments<'_> {
@@ -51,9 +51,9 @@ impl Work for Moments<'_> {
         let blocks = self.moments.len() / 2;
         let (sums, squares) = self.moments.split_at_mut(blocks);
         for (block, (sum, square)) in sums.iter_mut().zip(squares).enumerate() {
-            let (mut total, mut squared) = (S::Numbers::load(sum), S::Numbers::load(square));
+            let (mut total, mut squared) = (S::Vector::load(sum), S::Vector::load(square));
             for numbers in self.map.chunks_exact(blocks) {
-                let numbers = S::Numbers::load(&numbers[block]);
+                let numbers = S::Vector::load(&numbers[block]);
                 total = total.add(numbers);
                 squared = numbers.mul_add(numbers, squared);
             }
@@ -64,22 +64,22 @@ impl Work for Moments<'_> {
 }
 
 /// What comes out of one image: the normalised branches' sum, ReLU, and the maximum of a pool.
-pub(in crate::engine) struct Activate<'a> {
-    pub(in crate::engine) shape: Shape,
-    pub(in crate::engine) branches: &'a [Normalised<'a>],
+pub(super) struct Activate<'a> {
+    pub(super) shape: Shape,
+    pub(super) branches: &'a [Normalised<'a>],
     /// What the branches' normalisations add, together: `[blocks]`.
-    pub(in crate::engine) shift: &'a [Block],
+    pub(super) shift: &'a [Block],
     /// Framed: `[output side + 2, output side + 2, blocks]`.
-    pub(in crate::engine) output: &'a mut [Block],
+    pub(super) output: &'a mut [Block],
 }
 
 impl Work for Activate<'_> {
     #[inline(always)]
     fn run<S: Sums, const ROWS: usize, const POSITIONS: usize>(self) {
         if self.shape.pooled {
-            self.windows::<S::Numbers, 4>();
+            self.windows::<S::Vector, 4>();
         } else {
-            self.windows::<S::Numbers, 1>();
+            self.windows::<S::Vector, 1>();
         }
     }
 }
@@ -132,29 +132,29 @@ fn activation<V: Vector>(
 }
 
 /// The way back through pool and ReLU of one image, and what normalisations have to know of it.
-pub(in crate::engine) struct Route<'a> {
-    pub(in crate::engine) shape: Shape,
-    pub(in crate::engine) branches: &'a [Normalised<'a>],
+pub(super) struct Route<'a> {
+    pub(super) shape: Shape,
+    pub(super) branches: &'a [Normalised<'a>],
     /// `[blocks]`
-    pub(in crate::engine) shift: &'a [Block],
+    pub(super) shift: &'a [Block],
     /// By what came out, `[output side, output side, blocks]`.
-    pub(in crate::engine) outer: &'a [Block],
+    pub(super) outer: &'a [Block],
     /// By the normalised sum, `[side, side, blocks]`; zeros where a pool leaves positions out.
-    pub(in crate::engine) inner: &'a mut [Block],
+    pub(super) inner: &'a mut [Block],
     /// Adds the gradients, and the gradients × (number - mean) of each branch:
     /// `[1 + branches, blocks]`.
-    pub(in crate::engine) sums: &'a mut [Block],
+    pub(super) sums: &'a mut [Block],
 }
 
 impl Work for Route<'_> {
     #[inline(always)]
     fn run<S: Sums, const ROWS: usize, const POSITIONS: usize>(mut self) {
         if self.shape.pooled {
-            self.windows::<S::Numbers, 4>();
+            self.windows::<S::Vector, 4>();
         } else {
-            self.windows::<S::Numbers, 1>();
+            self.windows::<S::Vector, 1>();
         }
-        self.sum::<S::Numbers>();
+        self.sum::<S::Vector>();
     }
 }
 
@@ -212,16 +212,16 @@ impl Route<'_> {
 
 /// The way back through one branch's normalisation, of one image:
 /// `gradient × factors[0] + number × factors[1] + factors[2]`.
-pub(in crate::engine) struct Unscale<'a> {
-    pub(in crate::engine) shape: Shape,
+pub(super) struct Unscale<'a> {
+    pub(super) shape: Shape,
     /// By the normalised sum, `[side, side, blocks]`.
-    pub(in crate::engine) gradient: &'a [Block],
+    pub(super) gradient: &'a [Block],
     /// The branch's numbers, `[side, side, blocks]`.
-    pub(in crate::engine) map: &'a [Block],
+    pub(super) map: &'a [Block],
     /// Each `[blocks]`.
-    pub(in crate::engine) factors: [&'a [Block]; 3],
+    pub(super) factors: [&'a [Block]; 3],
     /// Framed: `[side + 2, side + 2, blocks]`.
-    pub(in crate::engine) output: &'a mut [Block],
+    pub(super) output: &'a mut [Block],
 }
 
 impl Work for Unscale<'_> {
@@ -233,11 +233,11 @@ impl Work for Unscale<'_> {
                 let index = shape.index(row, column);
                 let first = shape.framed(shape.side, row, column);
                 for (block, output) in output[first..][..shape.blocks].iter_mut().enumerate() {
-                    let number = S::Numbers::load(&map[index + block]);
-                    let constant = S::Numbers::load(&constants[block]);
-                    let sum = number.mul_add(S::Numbers::load(&numbers[block]), constant);
-                    let gradient = S::Numbers::load(&gradient[index + block]);
-                    gradient.mul_add(S::Numbers::load(&gradients[block]), sum).store(output);
+                    let number = S::Vector::load(&map[index + block]);
+                    let constant = S::Vector::load(&constants[block]);
+                    let sum = number.mul_add(S::Vector::load(&numbers[block]), constant);
+                    let gradient = S::Vector::load(&gradient[index + block]);
+                    gradient.mul_add(S::Vector::load(&gradients[block]), sum).store(output);
                 }
             }
         }

@@ -6,7 +6,7 @@ use super::{
     normalise::{Activate, Route, Shape},
 };
 use crate::{
-    engine::isa::{Block, Kernel, dispatch, flat},
+    engine::isa::{Block, Isa, flat},
     weights::{Tensors, WeightsError},
 };
 
@@ -83,7 +83,7 @@ impl Stage {
 
     pub(super) fn forward(
         &mut self,
-        kernel: Kernel,
+        isa: Isa,
         tensors: &Tensors,
         earlier: &[Self],
         pixels: &[f32],
@@ -92,7 +92,7 @@ impl Stage {
         for branch in &mut self.branches {
             let beta = branch.take(tensors)?;
             branch.forward(
-                kernel,
+                isa,
                 match branch.source {
                     Source::Pixels => pixels,
                     Source::Stage(stage) => flat(&earlier[stage].output),
@@ -106,7 +106,7 @@ impl Stage {
         let (shape, shift) = (self.shape, &self.shift);
         for (image, output) in self.output.chunks_exact_mut(framed).enumerate() {
             let branches: Vec<_> = self.branches.iter().map(|b| b.normalised(image)).collect();
-            dispatch(kernel, Activate { shape, branches: &branches, shift, output });
+            isa.run(Activate { shape, branches: &branches, shift, output });
         }
         self.begun = false;
         Ok(())
@@ -114,12 +114,7 @@ impl Stage {
 
     /// Goes back from `gradient` to the gradients of the sources, and answers those of the
     /// parameters.
-    pub(super) fn backward(
-        &mut self,
-        kernel: Kernel,
-        earlier: &mut [Self],
-        pixels: &[f32],
-    ) -> Tensors {
+    pub(super) fn backward(&mut self, isa: Isa, earlier: &mut [Self], pixels: &[f32]) -> Tensors {
         let (shape, size, images) = (self.shape, self.size(), self.branches[0].images());
         let whole = shape.side * shape.side * shape.blocks;
         self.inner.resize(images * whole, Block::ZERO);
@@ -129,7 +124,7 @@ impl Stage {
             let branches: Vec<_> = self.branches.iter().map(|b| b.normalised(image)).collect();
             let (branches, shift) = (branches.as_slice(), self.shift.as_slice());
             totals.add(|sums| {
-                dispatch(kernel, Route { shape, branches, shift, outer, inner, sums });
+                isa.run(Route { shape, branches, shift, outer, inner, sums });
             });
         }
         let (sums, products) = totals.0.split_at(shape.blocks * Block::LANES);
@@ -146,7 +141,7 @@ impl Stage {
                 }
             };
             let sums = [sums, products];
-            gradients.append(&mut branch.backward(kernel, &self.inner, sums, inputs, outer));
+            gradients.append(&mut branch.backward(isa, &self.inner, sums, inputs, outer));
         }
         gradients
     }

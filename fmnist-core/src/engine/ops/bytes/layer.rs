@@ -1,14 +1,14 @@
 //! Convolutions and dense layers from bytes, to bytes or numbers.
 
-use super::{Bytes, Ending, Real, V, groups};
+use super::{Ending, Real};
 use crate::engine::{
-    isa::{Block, Sums, Vector, Weights},
+    isa::{Block, Bytes, Sums, Vector, Weights, groups},
     layout::{Layout, Maps, MapsMut},
 };
 
 /// A convolution or a dense layer, which is one of a single position.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct ByteLayer {
+pub(crate) struct ByteLayer {
     /// Blocks of outputs of each group, and its weights as `[taps, input groups, blocks]`.
     groups: Box<[(usize, Box<[Weights]>)]>,
     ending: Ending,
@@ -25,11 +25,11 @@ impl ByteLayer {
     const WIDTH: usize = 3;
 
     /// Quantises a layer over maps of a layout.
-    pub(in crate::engine) fn new<W>(real: &Real<W>, input: &Layout) -> Self
+    pub(crate) fn new<W>(real: &Real<W>, input: &Layout) -> Self
     where
         W: Fn(usize, usize, usize) -> f64,
     {
-        let weight_steps = real.weight_steps();
+        let weight_quanta = real.weight_quanta();
         let blocks = real.outputs.div_ceil(Block::LANES);
         let width = blocks.div_ceil(blocks.div_ceil(Self::WIDTH));
         let input_groups = input.blocks * Block::LANES / Bytes::GROUP;
@@ -38,7 +38,7 @@ impl ByteLayer {
             let weights = |index: usize| {
                 let (index, block) = (index / width, first + index % width);
                 let (tap, group) = (index / input_groups, index % input_groups);
-                real.pack(&weight_steps, block, |input| (group * Bytes::GROUP + input, tap))
+                real.pack(&weight_quanta, block, |input| (group * Bytes::GROUP + input, tap))
             };
             let count = real.taps * real.taps * input_groups * width;
             (width, (0..count).map(weights).collect())
@@ -51,7 +51,7 @@ impl ByteLayer {
         };
         Self {
             groups: groups.collect(),
-            ending: real.ending(&weight_steps),
+            ending: real.ending(&weight_quanta),
             input_blocks: input.blocks,
             taps: (0..real.taps * real.taps).map(tap).collect(),
             positions: (0..side * side).map(position).collect(),
@@ -59,57 +59,57 @@ impl ByteLayer {
     }
 
     /// Blocks of a position of the output.
-    pub(in crate::engine) fn blocks(&self) -> usize {
+    pub(crate) fn blocks(&self) -> usize {
         self.ending.bias.len()
     }
 
     /// Multiply-adds of an image.
-    pub(in crate::engine) fn multiply_adds(&self) -> usize {
+    pub(crate) fn multiply_adds(&self) -> usize {
         let weights: usize = self.groups.iter().map(|(_, weights)| weights.len()).sum();
         self.positions.len() * weights * size_of::<Weights>()
     }
 }
 
 /// Where the outputs of a [`ByteLayer`] go, one position after the other.
-pub(in crate::engine) trait Store {
+pub(crate) trait Store {
     /// Takes the sums of a block of channels at a position.
     fn store<S: Sums>(&mut self, layer: &ByteLayer, at: Place, block: usize, sums: S);
 }
 
 /// A position of an image of a chunk.
 #[derive(Clone, Copy)]
-pub(in crate::engine) struct Place {
+pub(crate) struct Place {
     image: usize,
     position: usize,
 }
 
 /// As numbers.
-pub(in crate::engine) struct Numbers<'a>(pub(in crate::engine) MapsMut<'a, Block>);
+pub(crate) struct Numbers<'a>(pub(crate) MapsMut<'a, Block>);
 
 impl Store for Numbers<'_> {
     #[inline(always)]
     fn store<S: Sums>(&mut self, layer: &ByteLayer, at: Place, block: usize, sums: S) {
         let Ending { scale, bias } = &layer.ending;
-        let scaled = sums.numbers().mul(V::<S>::load(&scale[block]));
+        let scaled = sums.numbers().mul(S::Vector::load(&scale[block]));
         let index = at.image * self.0.layout.len() + at.position * layer.blocks() + block;
-        scaled.add(V::<S>::load(&bias[block])).store(&mut self.0.blocks[index]);
+        scaled.add(S::Vector::load(&bias[block])).store(&mut self.0.blocks[index]);
     }
 }
 
-/// As steps, what is negative at 0.
-pub(in crate::engine) struct Steps<'a> {
-    /// Instead of the bias, for each position and channel, in steps of the output.
-    pub(in crate::engine) residual: Option<Maps<'a, Block>>,
-    pub(in crate::engine) output: MapsMut<'a, Bytes>,
+/// As quanta, what is negative at 0.
+pub(crate) struct Quanta<'a> {
+    /// Instead of the bias, for each position and channel, in quanta of the output.
+    pub(crate) residual: Option<Maps<'a, Block>>,
+    pub(crate) output: MapsMut<'a, Bytes>,
     /// For each position, its first block of the output.
-    pub(in crate::engine) positions: &'a [usize],
+    pub(crate) positions: &'a [usize],
 }
 
-impl Store for Steps<'_> {
+impl Store for Quanta<'_> {
     #[inline(always)]
     fn store<S: Sums>(&mut self, layer: &ByteLayer, at: Place, block: usize, sums: S) {
         let Ending { scale, bias } = &layer.ending;
-        let scaled = sums.numbers().mul(V::<S>::load(&scale[block]));
+        let scaled = sums.numbers().mul(S::Vector::load(&scale[block]));
         let addend = match &self.residual {
             Some(residual) => {
                 let index = at.image * residual.layout.len() + at.position * layer.blocks();
@@ -118,13 +118,13 @@ impl Store for Steps<'_> {
             None => &bias[block],
         };
         let index = at.image * self.output.layout.len() + self.positions[at.position] + block;
-        scaled.add(V::<S>::load(addend)).store_bytes(&mut self.output.blocks[index].0);
+        scaled.add(S::Vector::load(addend)).store_bytes(&mut self.output.blocks[index].0);
     }
 }
 
 /// Computes a layer for every position of every image of a chunk.
 #[inline(always)]
-pub(in crate::engine) fn byte_layer<S: Sums, const ROWS: usize>(
+pub(crate) fn byte_layer<S: Sums, const ROWS: usize>(
     layer: &ByteLayer,
     input: Maps<'_, Bytes>,
     mut output: impl Store,

@@ -1,9 +1,9 @@
 //! The first layer, from pixels to bytes.
 
-use super::{Bytes, Ending, Real, V};
+use super::{Ending, Real};
 use crate::{
     engine::{
-        isa::{Block, Sums, Vector, Weights},
+        isa::{Block, Bytes, Sums, Vector, Weights},
         layout::MapsMut,
     },
     image::Image,
@@ -11,7 +11,7 @@ use crate::{
 
 /// The first layer: a 3×3 convolution of one channel, ReLU and a 2×2 maximum, from pixels.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct ByteStem {
+pub(crate) struct ByteStem {
     /// `[3, blocks]`: a row of taps, and a zero behind it.
     weights: Box<[Weights]>,
     ending: Ending,
@@ -25,24 +25,24 @@ const STORED: usize = 32;
 const PADDED: usize = Image::HEIGHT + 2;
 
 impl ByteStem {
-    /// Quantises a layer; a step of its input is a pixel's.
-    pub(in crate::engine) fn new<W>(real: &Real<W>, border: Option<u8>) -> Self
+    /// Quantises a layer; a quantum of its input is a pixel's.
+    pub(crate) fn new<W>(real: &Real<W>, border: Option<u8>) -> Self
     where
         W: Fn(usize, usize, usize) -> f64,
     {
-        let weight_steps = real.weight_steps();
+        let weight_quanta = real.weight_quanta();
         let blocks = real.outputs.div_ceil(Block::LANES);
         let weights = |index: usize| {
             let (row, block) = (index / blocks, index % blocks);
             // Behind a row's three taps there is none: of an input that the layer does not have.
-            real.pack(&weight_steps, block, |column| (column / 3, row * 3 + column % 3))
+            real.pack(&weight_quanta, block, |column| (column / 3, row * 3 + column % 3))
         };
         let weights = (0..3 * blocks).map(weights).collect();
-        Self { weights, ending: real.ending(&weight_steps), border }
+        Self { weights, ending: real.ending(&weight_quanta), border }
     }
 
     /// Multiply-adds of an image.
-    pub(in crate::engine) fn multiply_adds(&self) -> usize {
+    pub(crate) fn multiply_adds(&self) -> usize {
         let side = Image::WIDTH - if self.border.is_some() { 0 } else { 2 };
         side * side * self.weights.len() * size_of::<Weights>()
     }
@@ -50,7 +50,7 @@ impl ByteStem {
 
 /// Computes the pooled features of one image.
 #[inline(always)]
-pub(in crate::engine) fn byte_stem<S: Sums, const WIDTH: usize>(
+pub(crate) fn byte_stem<S: Sums, const WIDTH: usize>(
     stem: &ByteStem,
     image: &Image,
     mut output: MapsMut<'_, Bytes>,
@@ -99,7 +99,7 @@ fn stem_position<S: Sums, const WIDTH: usize>(
         }
         let largest = sums[0].max(sums[1]).max(sums[2].max(sums[3]));
         let Ending { scale, bias } = &stem.ending;
-        let scaled = largest.numbers().mul(V::<S>::load(&scale[block]));
-        scaled.add(V::<S>::load(&bias[block])).store_bytes(&mut output.0);
+        let scaled = largest.numbers().mul(S::Vector::load(&scale[block]));
+        scaled.add(S::Vector::load(&bias[block])).store_bytes(&mut output.0);
     }
 }

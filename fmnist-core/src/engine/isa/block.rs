@@ -1,0 +1,55 @@
+//! What registers are loaded from and stored to.
+
+/// Sixteen channels of one position: the unit that every operation loads, computes and stores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct Block(pub(crate) [f32; Block::LANES]);
+
+impl Block {
+    /// Numbers in a block.
+    pub(crate) const LANES: usize = 16;
+    /// Sixteen zeros.
+    pub(crate) const ZERO: Self = Self([0.0; Self::LANES]);
+
+    /// Block `block` of the numbers that `number` gives for `0..count`; zeros behind them.
+    pub(crate) fn from_fn(block: usize, count: usize, number: impl Fn(usize) -> f32) -> Self {
+        let first = block * Self::LANES;
+        Self(std::array::from_fn(
+            |lane| if first + lane < count { number(first + lane) } else { 0.0 },
+        ))
+    }
+
+    /// All blocks of such numbers.
+    pub(crate) fn pack(count: usize, number: impl Fn(usize) -> f32) -> Box<[Self]> {
+        (0..count.div_ceil(Self::LANES)).map(|block| Self::from_fn(block, count, &number)).collect()
+    }
+}
+
+/// The same numbers, one by one.
+pub(crate) fn flat(blocks: &[Block]) -> &[f32] {
+    // SAFETY: a block is sixteen f32 without padding (64 bytes, `repr(C)`), and f32 is less aligned.
+    unsafe { std::slice::from_raw_parts(blocks.as_ptr().cast(), blocks.len() * Block::LANES) }
+}
+
+/// Sixteen channels of one position, in quanta.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(16))]
+pub(crate) struct Bytes(pub(crate) [u8; Block::LANES]);
+
+impl Bytes {
+    /// Sixteen zeros.
+    pub(crate) const ZERO: Self = Self([0; Block::LANES]);
+    /// Inputs that one instruction multiplies.
+    pub(crate) const GROUP: usize = 4;
+}
+
+/// The same quanta, four by four.
+pub(crate) fn groups(bytes: &[Bytes]) -> &[[u8; Bytes::GROUP]] {
+    // SAFETY: `Bytes` is sixteen u8 without padding (`repr(C)`), four arrays of four.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() * 4) }
+}
+
+/// Four inputs' weights for sixteen sums: `[16, 4]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct Weights(pub(crate) [[i8; Bytes::GROUP]; Block::LANES]);

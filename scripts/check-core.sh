@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks what the libraries promise. fmnist-core: no network, broker, C compiler or autodiff among its
 # dependencies. stream-inference: none of these, and no model, no image, at most 60 crates. Transports: no
-# model. And, as every library here, no Unix-only code outside `cfg(unix)`; of most crates, that no files
-# use each other in a circle.
+# model. And, as every library here, no Unix-only code outside `cfg(unix)`; no `unsafe` but in its places;
+# of most crates, that no files use each other in a circle.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -54,6 +54,14 @@ unix=$(find stream-inference/src fmnist-core/src transport-*/src service/src fro
         }')
 if [ -n "$unix" ]; then
     printf 'Unix-only code outside cfg(unix):\n%s\n' "$unix" >&2
+    exit 1
+fi
+
+# The places of `unsafe` are those that ARCHITECTURE.md names.
+unsafe=$(grep -rnwE 'unsafe +(\{|fn|impl|trait|extern)' --include='*.rs' ./*/src examples benches |
+    grep -vE '^\./(fmnist-core/src/engine/isa(\.rs|/)|transport-kafka/src/wire/headers\.rs)' || true)
+if [ -n "$unsafe" ]; then
+    printf 'unsafe code outside its places:\n%s\n' "$unsafe" >&2
     exit 1
 fi
 

@@ -21,9 +21,13 @@ use serde::Serialize;
 use service::{Stream, config::NoSettings};
 use stream_inference::{
     codec::Json,
+    drift::{Baseline, Drift, Measures},
     predict::{ModelIdentity, PredictError, Predictor},
+    slot::ModelSlot,
 };
-use training::{Network, Reading, Scaled, train};
+use training::{Network, Reading, Scaled, readings, train};
+
+const SEED: u64 = 7;
 
 /// Tells worn bearings from sound ones, by lines of JSON or messages of a Kafka topic
 ///
@@ -89,16 +93,33 @@ impl Bearing {
 
 fn main() -> ExitCode {
     let Arguments { stream } = Arguments::parse();
-    stream.run("bearings", |_: &NoSettings| {
-        let (network, batcher): (Network, Scaled) = train(7)?;
+    let load = |_: &NoSettings| {
+        let (network, batcher): (Network, Scaled) = train(SEED)?;
         let model = Burn {
             // Without autodiff, which serving has no use for.
             module: network.valid(),
             batcher,
             device: Device::flex(),
             // A model that is loaded has `of_file`, of the weights.
-            identity: Arc::new(ModelIdentity::of_code("bearings", "seed 7")),
+            identity: Arc::new(ModelIdentity::of_code("bearings", &format!("seed {SEED}"))),
         };
         Ok((model, Json::<Reading, Bearing>::enriching("bearing")))
-    })
+    };
+    stream.run_slot("bearings", load, |_, slot| Ok(with_drift(slot)?))
+}
+
+/// Sees when readings or answers are no longer those of the training data.
+fn with_drift<P>(slot: ModelSlot<P>) -> Result<ModelSlot<P>, PredictError>
+where
+    P: Predictor<Input = Reading, Output = Bearing>,
+{
+    let measures = || {
+        Measures::new()
+            .number("temperature", |reading: &Reading, _: &Bearing| reading.temperature.into())
+            .number("vibration", |reading: &Reading, _: &Bearing| reading.vibration.into())
+            .class("state", |_: &Reading, bearing: &Bearing| bearing.state.to_owned())
+    };
+    let (usual, _): (Vec<Reading>, Vec<i32>) = readings(SEED).into_iter().unzip();
+    let baseline = Baseline::of(&measures(), &usual, &slot.predict(&usual)?);
+    Ok(slot.with_drift(Drift::new(measures(), move |_| Some(baseline.clone()))))
 }

@@ -19,8 +19,8 @@ use serde::Deserialize;
 /// What sensors say of a bearing, in °C and mm/s.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Reading {
-    temperature: f32,
-    vibration: f32,
+    pub(crate) temperature: f32,
+    pub(crate) vibration: f32,
 }
 
 /// Makes tensors of readings, scaled as the training data were.
@@ -80,7 +80,7 @@ impl Network {
 }
 
 /// A thousand readings, half of them of worn bearings.
-fn readings(seed: u64) -> Vec<(Reading, i32)> {
+pub(crate) fn readings(seed: u64) -> Vec<(Reading, i32)> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let reading = |index: i32| {
         let angle = random.random_range(0.0..PI);

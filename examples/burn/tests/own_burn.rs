@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use own_models::killed_in_mid_stream;
+use own_models::{Program, get, killed_in_mid_stream};
 use serde_json::Value;
 
 fn answers(lines: &str) -> Output {
@@ -61,4 +61,27 @@ async fn killed_in_mid_stream_and_started_again_it_answers_every_message() {
     let first = std::str::from_utf8(&first.payload).unwrap();
     let judged = "{\"temperature\":60,\"vibration\":6,\"at\":1,\"bearing\":{\"state\":\"sound\",";
     assert!(first.starts_with(judged), "{first}");
+}
+
+#[test]
+fn readings_that_are_not_those_of_the_training_data_are_told_as_drift() {
+    let port = [("BEARINGS_SERVER__HEALTH_PORT", "0")];
+    let mut program = Program::start_with(env!("CARGO_BIN_EXE_own_burn"), &[], &port);
+    let line = program.says("probes and metrics on http://");
+    let address = line.rsplit("http://").next().unwrap().to_owned();
+    // Twenty degrees above all that was learned; stdout takes a thousand of them.
+    program.send(&"{\"temperature\":100,\"vibration\":4}\n".repeat(1_000));
+    let told = || -> Value {
+        let answer = get(&address, "/model");
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap_or_default()
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while told()["drift"]["inputs"] != 1_000 {
+        assert!(std::time::Instant::now() < deadline, "{}", told());
+        std::thread::yield_now();
+    }
+    let drift = &told()["drift"];
+    assert_eq!((&drift["verdict"], &drift["unusual"]), (&"large".into(), &1.0.into()));
+    assert!(drift["indexes"]["temperature"].as_f64().unwrap() > 0.2, "{drift}");
+    assert_eq!(program.answer("").code, Some(0));
 }

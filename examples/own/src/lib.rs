@@ -7,5 +7,5 @@ mod program;
 mod reader;
 
 pub use kill::killed_in_mid_stream;
-pub use program::{Output, Program};
+pub use program::{Output, Program, get};
 pub use reader::{PARTITIONS, Reader, id};

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     process::{Child, ChildStderr, Command, Stdio},
 };
 
@@ -115,4 +116,13 @@ impl Program {
         let stderr = log.join().unwrap().unwrap();
         Output { code: self.child.0.wait().unwrap().code(), stdout, stderr }
     }
+}
+
+/// What a program's probes answer, from the status line on.
+pub fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }

@@ -1,12 +1,8 @@
 //! Configuration, checks, probes and metrics of a program of one's own.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-};
+use std::fs;
 
-use own_models::Program;
+use own_models::{Program, get};
 use serde_json::Value;
 
 use crate::{COUNTRIES, OWN_FUNCTION, own_function};
@@ -196,12 +192,4 @@ fn a_watched_file_and_sighup_bring_a_new_model_and_no_line_is_lost() {
     assert!(get(&address, "/model").contains("\"version\":\"1\""));
     let output = program.answer(&payments);
     assert_eq!((output.code, output.stdout.lines().count()), (Some(0), 1_500), "{}", output.stderr);
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }

@@ -17,7 +17,7 @@ use sqlx::{
 };
 use tokio::sync::OnceCell;
 
-use crate::{DatabaseConfig, DatabaseError, config::shown, write};
+use crate::{DatabaseConfig, DatabaseError, config::shown, tables};
 
 const CONNECTIONS: u32 = 4;
 /// For readers, so that however many ask, results are written.
@@ -170,7 +170,7 @@ impl Database {
             Err(source) => return Err(DatabaseError::Migrate { url: url(), source }),
         }
         // Tables of these names may have been there.
-        for table in [&write::RESULTS, &write::PREDICTIONS] {
+        for table in [&tables::RESULTS, &tables::PREDICTIONS] {
             match sqlx::query(AssertSqlSafe(table.probe())).execute(&mut *connection).await {
                 Ok(_) => {}
                 Err(source) if is_no_such_column(&source) => return Err(foreign(source)),

@@ -23,6 +23,7 @@ mod config;
 mod database;
 mod error;
 mod read;
+mod tables;
 mod write;
 
 pub use config::DatabaseConfig;

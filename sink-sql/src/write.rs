@@ -1,4 +1,4 @@
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use fmnist_core::{
     image::Image,
@@ -10,6 +10,7 @@ use sqlx::{Any, AssertSqlSafe, Connection, Transaction, any::AnyArguments, query
 use crate::{
     Database, DatabaseError,
     database::{Lease, now_ms, statement},
+    tables::{PREDICTIONS, RESULTS, Table},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -21,31 +22,6 @@ const ROWS: usize = 500;
 /// Predictions, and results, of one transaction: what is written stays written, however long all of it
 /// takes, and others get in between.
 const ROWS_OF_A_TRANSACTION: usize = 10_000;
-
-pub(crate) const RESULTS: Table = Table {
-    name: "results",
-    columns: &[
-        "run",
-        "id",
-        "transport",
-        "topic",
-        "source",
-        "model",
-        "model_version",
-        "model_sha256",
-        "start_idx",
-        "end_idx",
-        "images",
-        "received_at",
-        "inferred_at",
-        "recorded_ms",
-    ],
-};
-
-pub(crate) const PREDICTIONS: Table = Table {
-    name: "predictions",
-    columns: &["run", "id", "image_index", "class", "label", "probability", "top", "picture"],
-};
 
 impl Sink<ResultRecord, Image> for Database {
     fn keeps_inputs(&self) -> bool {
@@ -197,11 +173,6 @@ fn rows(answered: &Answered) -> impl Iterator<Item = Row<'_>> {
 
 type Values = Query<'static, Any, AnyArguments>;
 
-pub(crate) struct Table {
-    name: &'static str,
-    columns: &'static [&'static str],
-}
-
 impl Table {
     async fn insert<R>(
         &self,
@@ -213,27 +184,6 @@ impl Table {
         // The statement of full pieces is prepared once, those of the rest would crowd it out.
         let query = query.persistent(rows.len() == ROWS);
         statement(rows.iter().fold(query, bind).execute(&mut **transaction)).await.map(drop)
-    }
-
-    /// Finds nothing where the table has these columns, and is an error elsewhere.
-    pub(crate) fn probe(&self) -> String {
-        format!("SELECT {} FROM {} WHERE 1 = 0", self.columns.join(", "), self.name)
-    }
-
-    fn statement(&self, rows: usize) -> String {
-        let mut sql = format!("INSERT INTO {} ({}) VALUES ", self.name, self.columns.join(", "));
-        let mut value = 0;
-        for row in 0..rows {
-            sql.push_str(if row == 0 { "(" } else { ", (" });
-            for column in 0..self.columns.len() {
-                value += 1;
-                let comma = if column == 0 { "" } else { ", " };
-                write!(sql, "{comma}${value}").expect("a string takes all");
-            }
-            sql.push(')');
-        }
-        sql.push_str(" ON CONFLICT DO NOTHING");
-        sql
     }
 }
 
@@ -248,13 +198,6 @@ mod tests {
     use fmnist_core::{ModelIdentity, message::ResultRecord, transport::Source};
 
     use super::*;
-
-    #[test]
-    fn a_statement_numbers_its_values() {
-        let table = Table { name: "t", columns: &["a", "b"] };
-        let expected = "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING";
-        assert_eq!(table.statement(2), expected);
-    }
 
     fn answered(offset: usize, images: usize) -> Answered {
         let prediction = |index| PredictionRecord {

@@ -145,7 +145,13 @@ async fn run(
 }
 
 /// Notes the longest time between the answers of two batches.
-struct Timed<P>(Arc<(P, Mutex<(Option<Instant>, Duration)>)>);
+struct Timed<P>(Arc<(P, Mutex<Gaps>)>);
+
+#[derive(Default)]
+struct Gaps {
+    last: Option<Instant>,
+    longest: Duration,
+}
 
 impl<P> Timed<P> {
     fn new(model: P) -> Self {
@@ -153,7 +159,7 @@ impl<P> Timed<P> {
     }
 
     fn longest(&self) -> Duration {
-        self.0.1.lock().expect("nothing panics under it").1
+        self.0.1.lock().expect("nothing panics under it").longest
     }
 }
 
@@ -183,8 +189,8 @@ impl<P: Predictor> Predictor for Timed<P> {
         let served = self.0.0.serve(batch);
         let mut noted = self.0.1.lock().expect("nothing panics under it");
         let now = Instant::now();
-        if let Some(before) = noted.0.replace(now) {
-            noted.1 = noted.1.max(now - before);
+        if let Some(before) = noted.last.replace(now) {
+            noted.longest = noted.longest.max(now - before);
         }
         served
     }

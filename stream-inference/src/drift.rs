@@ -63,6 +63,9 @@ pub const LARGE: f64 = 0.2;
 /// Of an input and its answer.
 type Of<P, T> = dyn Fn(&<P as Predictor>::Input, &<P as Predictor>::Output) -> T + Send + Sync;
 
+/// The baseline of a model, where it has one.
+type BaselineOf<P> = dyn Fn(&P) -> Option<Baseline> + Send + Sync;
+
 /// What is looked at of inputs and answers.
 pub struct Measures<P: Predictor + ?Sized>(Vec<(String, Measure<P>)>);
 
@@ -226,7 +229,7 @@ fn bin(edges: &[f64], value: f64) -> (usize, bool) {
 /// bins, where `p` is their share in the window and `q` in the baseline.
 pub struct Drift<P: Predictor> {
     measures: Measures<P>,
-    baseline: Box<dyn Fn(&P) -> Option<Baseline> + Send + Sync>,
+    baseline: Box<BaselineOf<P>>,
     window: usize,
     watched: Mutex<Option<Watched>>,
 }

@@ -364,7 +364,6 @@ impl<P: Predictor> Predictor for ModelSlot<P> {
 
 impl<P: Predictor> ModelSlot<P> {
     /// What is served, and by whom.
-    #[expect(clippy::type_complexity, reason = "an answer and its author")]
     fn answer(&self, batch: &[P::Input]) -> Result<(Served<P::Output>, Arc<P>), PredictError> {
         let (current, previous) = {
             let serving = self.serving();

@@ -3,6 +3,7 @@
 
 mod accessibility;
 mod driver;
+mod model;
 mod pictures;
 mod served;
 

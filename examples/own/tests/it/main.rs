@@ -1,5 +1,4 @@
 //! The programs as their users start them.
-#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
 mod kafka;
 mod operated;

@@ -27,8 +27,8 @@ use tokio::{
     sync::{broadcast, watch},
     task::JoinSet,
 };
-use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaTransport, create_topics};
-use transport_pubsub::{Emulator, PubSubConfig, PubSubError, PubSubTransport, create_missing};
+use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaTransport};
+use transport_pubsub::{Emulator, PubSubConfig, PubSubError, PubSubTransport};
 
 const PARTITIONS: i32 = 4;
 /// The mock drops the oldest messages of a partition above 5 MB.
@@ -107,8 +107,8 @@ async fn demonstrate(arguments: Arguments, parts: Supervisor) -> anyhow::Result<
         frontend = frontend.with_database(database.clone());
     }
     let broker = match &toy {
-        Some(_) => toy_broker(&config.kafka, results.subscribe(), &parts)?,
-        None => kafka_broker(&config.kafka)?,
+        Some(_) => toy_broker(&config.kafka, results.subscribe(), &parts).await?,
+        None => kafka_broker(&config.kafka).await?,
     };
     let (kafka_pulse, pubsub_pulse) = (Pulse::default(), Pulse::default());
     frontend = frontend.with_broker(broker).with_pulse(kafka_pulse.clone());
@@ -167,7 +167,7 @@ async fn start_kafka(
     is_real: bool,
 ) -> anyhow::Result<Option<MockCluster<'static, DefaultProducerContext>>> {
     if is_real {
-        create_topics(config, PARTITIONS).await?;
+        transport_kafka::create_missing(config, PARTITIONS).await?;
         return Ok(None);
     }
     let toy = MockCluster::new(1).context("the in-process Kafka does not start")?;
@@ -196,13 +196,13 @@ async fn start_pubsub(config: &mut PubSubConfig) -> anyhow::Result<FakePubSub> {
 }
 
 /// The toy's publisher, which says 503 before the toy would lose messages.
-fn toy_broker(
+async fn toy_broker(
     config: &KafkaConfig,
     mut results: broadcast::Receiver<Arc<ResultRecord>>,
     parts: &Supervisor,
 ) -> anyhow::Result<Broker> {
     let backlog = Backlog::new(TOY_LIMIT_BYTES);
-    let publisher = Bounded::new(KafkaPublisher::new(config)?, Arc::clone(&backlog));
+    let publisher = Bounded::new(KafkaPublisher::connect(config).await?, Arc::clone(&backlog));
     let part = parts.part("task that counts the toy's backlog");
     tokio::spawn(async move {
         let _part = part;
@@ -223,7 +223,7 @@ fn toy_broker(
 async fn connect_pubsub(config: &Config) -> anyhow::Result<Option<(Broker, PubSubTransport)>> {
     let Config { pubsub: config, batch, .. } = config;
     if config.emulator.is_some() {
-        create_missing(config).await?;
+        transport_pubsub::create_missing(config).await?;
     }
     let connected = async {
         let broker = pubsub_broker(config).await?;

@@ -11,7 +11,7 @@ use rdkafka::{
     mocking::MockCluster,
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
-use transport_kafka::{KafkaConfig, KafkaGuarantee, KafkaTransport, create_topics};
+use transport_kafka::{KafkaConfig, KafkaGuarantee, KafkaTransport, create_missing};
 
 const PARTITIONS: i32 = 4;
 /// The first is for these benchmarks, the second is what `scripts/kafka.sh` sets.
@@ -70,7 +70,7 @@ impl Kafka {
         };
         if let Some(address) = address() {
             config.bootstrap_servers = address;
-            create_topics(&config, PARTITIONS).await?;
+            create_missing(&config, PARTITIONS).await?;
             return Ok(Self { config, _mock: None });
         }
         let mock = MockCluster::new(1)?;

@@ -12,7 +12,6 @@ use crate::{
 
 /// Between two attempts to reach a broker.
 const PAUSE: Duration = Duration::from_secs(3);
-const PROBE: Duration = Duration::from_secs(2);
 /// Results that a slow page may lag behind.
 const LIVE_RESULTS: usize = 256;
 
@@ -20,16 +19,12 @@ const LIVE_RESULTS: usize = 256;
 ///
 /// # Errors
 /// When librdkafka refuses the configuration.
-pub fn kafka_broker(config: &KafkaConfig) -> Result<Broker, KafkaSetupError> {
-    let publisher = KafkaPublisher::new(config)?;
+pub async fn kafka_broker(config: &KafkaConfig) -> Result<Broker, KafkaSetupError> {
+    let publisher = KafkaPublisher::connect(config).await?;
     let probed = publisher.clone();
     Ok(Broker::new(BrokerKind::Kafka, publisher).with_probe(move || {
         let publisher = probed.clone();
-        async move {
-            publisher.is_available(PROBE).await.then_some(()).ok_or_else(|| {
-                PublishError::Unavailable { context: "no metadata".to_owned(), source: None }
-            })
-        }
+        async move { publisher.probe().await.map_err(no_answer) }
     }))
 }
 
@@ -42,13 +37,15 @@ pub async fn pubsub_broker(config: &PubSubConfig) -> Result<Broker, PubSubError>
     let probed = publisher.clone();
     Ok(Broker::new(BrokerKind::PubSub, publisher).with_probe(move || {
         let publisher = probed.clone();
-        async move {
-            publisher.probe().await.map_err(|error| PublishError::Unavailable {
-                context: "the topic was asked for".to_owned(),
-                source: Some(error.into()),
-            })
-        }
+        async move { publisher.probe().await.map_err(no_answer) }
     }))
+}
+
+fn no_answer(error: impl std::error::Error + Send + Sync + 'static) -> PublishError {
+    PublishError::Unavailable {
+        context: "the topic was asked for".to_owned(),
+        source: Some(error.into()),
+    }
 }
 
 /// Whether the configuration has a Pub/Sub at all: a project, or an emulator.
@@ -62,7 +59,7 @@ pub fn has_pubsub(config: &Config) -> bool {
 /// # Errors
 /// As [`kafka_broker`].
 pub async fn connect_brokers(config: &Config) -> Result<Vec<Broker>, KafkaSetupError> {
-    let mut brokers = vec![kafka_broker(&config.kafka)?];
+    let mut brokers = vec![kafka_broker(&config.kafka).await?];
     if has_pubsub(config) {
         match pubsub_broker(&config.pubsub).await {
             Ok(broker) => brokers.push(broker),
@@ -102,7 +99,7 @@ async fn read_kafka(
     results: broadcast::Sender<Arc<ResultRecord>>,
     _part: Part,
 ) {
-    let reader = loop {
+    let mut reader = loop {
         match KafkaResults::connect(&config).await {
             Ok(Some(reader)) => break reader,
             Ok(None) => return,
@@ -110,7 +107,10 @@ async fn read_kafka(
         }
     };
     loop {
-        pass_on(&reader.next().await, &results);
+        match reader.next().await {
+            Ok(payload) => pass_on(&payload, &results),
+            Err(error) => wait("Kafka's results can't be read for now", &error).await,
+        }
     }
 }
 

@@ -158,7 +158,7 @@ async fn from_kafka(arguments: &RedriveArguments, config: &KafkaConfig) -> anyho
     };
     let until = arguments.to.map(Timestamp::as_millisecond);
     let now = Timestamp::now();
-    let publisher = KafkaPublisher::new(&kafka)?;
+    let publisher = KafkaPublisher::connect(&kafka).await?;
     let open = move || KafkaHistory::open(&kafka, &kafka.dead_letter_topic, start, until);
     let mut history = tokio::task::spawn_blocking(open).await??;
     let mut counts = Counts::default();

@@ -3,12 +3,9 @@
 use std::error::Error;
 
 use clap::Args;
-use transport_kafka::{KafkaConfig, TopicLayout, create_topics, missing_topics};
+use transport_kafka::{KafkaConfig, TopicLayout};
 #[cfg(feature = "pubsub")]
-use transport_pubsub::{
-    PubSubConfig, PubSubError, create_missing, create_missing_within, missing_for_consumer,
-    missing_for_reader,
-};
+use transport_pubsub::{PubSubConfig, PubSubError};
 
 /// The arguments of programs that need topics or subscriptions.
 #[derive(Clone, Debug, Args)]
@@ -87,17 +84,19 @@ impl Survey {
     pub async fn kafka(&mut self, config: &KafkaConfig, role: Role, arguments: &SurveyArguments) {
         let wanted: Vec<&str> = match role {
             Role::Consumer => config.topics().collect(),
-            Role::Page => {
-                [Some(&*config.topic), config.results_topic()].into_iter().flatten().collect()
-            }
+            Role::Page => config.topics_of_reader().collect(),
         };
         let what = format!("Kafka at {}: topics {}", config.bootstrap_servers, wanted.join(", "));
         let looked = async {
             if arguments.create {
                 let SurveyArguments { partitions, replication, .. } = *arguments;
-                create_topics(config, TopicLayout { partitions, replication }).await?;
+                let layout = TopicLayout { partitions, replication };
+                transport_kafka::create_missing(config, layout).await?;
             }
-            missing_topics(config, wanted.into_iter()).await
+            match role {
+                Role::Consumer => transport_kafka::missing_for_consumer(config).await,
+                Role::Page => transport_kafka::missing_for_reader(config).await,
+            }
         };
         let looked = looked.await;
         self.add_all(what, looked);
@@ -118,12 +117,14 @@ impl Survey {
         let looked = async {
             match (arguments.create, arguments.ack_deadline) {
                 (false, _) => {}
-                (true, None) => create_missing(config).await?,
-                (true, Some(seconds)) => create_missing_within(config, seconds).await?,
+                (true, None) => transport_pubsub::create_missing(config).await?,
+                (true, Some(seconds)) => {
+                    transport_pubsub::create_missing_within(config, seconds).await?;
+                }
             }
             match role {
-                Role::Consumer => missing_for_consumer(config).await,
-                Role::Page => missing_for_reader(config).await,
+                Role::Consumer => transport_pubsub::missing_for_consumer(config).await,
+                Role::Page => transport_pubsub::missing_for_reader(config).await,
             }
         };
         let looked: Result<Vec<PubSubError>, PubSubError> = looked.await;

@@ -87,6 +87,12 @@ impl KafkaConfig {
             .chain(self.routes.iter().map(String::as_str))
     }
 
+    /// What a program that publishes requests and reads results needs: input, and results where there are
+    /// any.
+    pub fn topics_of_reader(&self) -> impl Iterator<Item = &str> {
+        [Some(&*self.topic), self.results_topic()].into_iter().flatten()
+    }
+
     /// Whether a group without offsets leaves out what is there already.
     pub(crate) fn begins_at_the_end(&self) -> bool {
         matches!(&*self.auto_offset_reset, "latest" | "largest" | "end")

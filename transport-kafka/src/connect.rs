@@ -141,3 +141,13 @@ impl KafkaConfig {
         Ok(client)
     }
 }
+
+/// Asks on a thread that may wait.
+pub(crate) async fn blocking<O: Send + 'static>(
+    config: &KafkaConfig,
+    ask: impl FnOnce(&KafkaConfig) -> Result<O, KafkaSetupError> + Send + 'static,
+) -> Result<O, KafkaSetupError> {
+    let config = config.clone();
+    let asked = tokio::task::spawn_blocking(move || ask(&config)).await;
+    asked.map_err(|_| KafkaSetupError::ThreadEnded)?
+}

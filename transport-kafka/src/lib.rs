@@ -53,7 +53,7 @@ pub use history::{
     KafkaHistory, KafkaRecord, KafkaSpan, KafkaStart, group_lag, set_group_start, topic_spans,
 };
 pub use place::KafkaPlace;
-pub use provision::{TopicLayout, create_topics, missing_topics};
+pub use provision::{TopicLayout, create_missing, missing_for_consumer, missing_for_reader};
 pub use publisher::KafkaPublisher;
 pub use results::KafkaResults;
 pub use token::KafkaToken;

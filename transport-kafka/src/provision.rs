@@ -15,7 +15,10 @@ use rdkafka::{
     metadata::Metadata,
 };
 
-use crate::{KafkaConfig, KafkaSetupError, connect::log};
+use crate::{
+    KafkaConfig, KafkaSetupError,
+    connect::{blocking, log},
+};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks for topics that were just made.
@@ -35,28 +38,33 @@ pub(crate) fn partitions<'t>(
     look_up(config, topics)?.into_iter().collect()
 }
 
-/// Those of `topics` that do not exist, each as [`KafkaSetupError::MissingTopic`]; empty when all
-/// is there. Waits for at most ten seconds a topic.
+/// What a consumer needs and does not find, each as [`KafkaSetupError::MissingTopic`] with the command that
+/// makes it: all of [`KafkaConfig::topics`]. Waits for at most ten seconds a topic.
 ///
 /// # Errors
 /// If no broker answers, or refuses the connection.
-pub async fn missing_topics<'t>(
+pub async fn missing_for_consumer(
+    config: &KafkaConfig,
+) -> Result<Vec<KafkaSetupError>, KafkaSetupError> {
+    blocking(config, |config| missing(config, config.topics())).await
+}
+
+/// As [`missing_for_consumer`], for who publishes requests and reads results:
+/// [`KafkaConfig::topics_of_reader`].
+///
+/// # Errors
+/// As [`missing_for_consumer`].
+pub async fn missing_for_reader(
+    config: &KafkaConfig,
+) -> Result<Vec<KafkaSetupError>, KafkaSetupError> {
+    blocking(config, |config| missing(config, config.topics_of_reader())).await
+}
+
+fn missing<'t>(
     config: &KafkaConfig,
     topics: impl Iterator<Item = &'t str>,
 ) -> Result<Vec<KafkaSetupError>, KafkaSetupError> {
-    let topics: Vec<String> = topics.map(str::to_owned).collect();
-    let found = blocking(config, move |config| look_up(config, topics.iter().map(String::as_str)));
-    Ok(found.await?.into_iter().filter_map(Result::err).collect())
-}
-
-/// Asks on a thread that may wait.
-pub(crate) async fn blocking<O: Send + 'static>(
-    config: &KafkaConfig,
-    ask: impl FnOnce(&KafkaConfig) -> Result<O, KafkaSetupError> + Send + 'static,
-) -> Result<O, KafkaSetupError> {
-    let config = config.clone();
-    let asked = tokio::task::spawn_blocking(move || ask(&config)).await;
-    asked.map_err(|_| KafkaSetupError::ThreadEnded)?
+    Ok(look_up(config, topics)?.into_iter().filter_map(Result::err).collect())
 }
 
 type Found = Result<Vec<i32>, KafkaSetupError>;
@@ -153,12 +161,12 @@ impl From<i32> for TopicLayout {
     }
 }
 
-/// Creates the topics of `config` that do not exist yet, and waits until they can be seen; those that exist
+/// Creates every topic of `config` that is missing, and waits until they can be seen; those that exist
 /// are left as they are.
 ///
 /// # Errors
 /// [`KafkaSetupError::NotCreated`] if the broker refuses.
-pub async fn create_topics(
+pub async fn create_missing(
     config: &KafkaConfig,
     layout: impl Into<TopicLayout>,
 ) -> Result<(), KafkaSetupError> {
@@ -186,7 +194,7 @@ pub async fn create_topics(
     }
     // A broker under load shows a topic some time after the controller has made it.
     let deadline = Instant::now() + TIMEOUT;
-    while !missing_topics(config, config.topics()).await?.is_empty() && Instant::now() < deadline {
+    while !missing_for_consumer(config).await?.is_empty() && Instant::now() < deadline {
         tokio::time::sleep(UNTIL_VISIBLE).await;
     }
     Ok(())

@@ -8,10 +8,16 @@ use rdkafka::{
 };
 use stream_inference::transport::{Outbound, PublishError, Publisher};
 
-use crate::{KafkaConfig, KafkaPlace, KafkaSetupError, connect::log::Logged, wire};
+use crate::{
+    KafkaConfig, KafkaPlace, KafkaSetupError,
+    connect::{blocking, log::Logged},
+    wire,
+};
 
 /// How long a publication may wait for its confirmation.
 const TIMEOUT_MS: u32 = 8_000;
+/// How long a broker may take to answer a probe.
+const PROBE_WAIT: Duration = Duration::from_secs(2);
 
 /// Publishes to the input topic and waits for the delivery report.
 #[derive(Clone)]
@@ -22,27 +28,41 @@ pub struct KafkaPublisher {
 }
 
 impl KafkaPublisher {
-    /// A publisher to `config.topic`. Does not wait for the broker.
+    /// A publisher on `config.topic`. It asks the broker nothing yet.
     ///
     /// # Errors
     /// If librdkafka or this library refuses the configuration.
-    pub fn new(config: &KafkaConfig) -> Result<Self, KafkaSetupError> {
-        let producer = config
-            .producer(TIMEOUT_MS)?
-            .create_with_context(Logged)
-            .map_err(KafkaSetupError::Configuration)?;
+    pub async fn connect(config: &KafkaConfig) -> Result<Self, KafkaSetupError> {
+        // librdkafka reads certificates and starts its threads.
+        let producer = blocking(config, |config| {
+            let client = config.producer(TIMEOUT_MS)?.create_with_context(Logged);
+            client.map_err(KafkaSetupError::Configuration)
+        });
+        let producer = producer.await?;
         let (topic, servers) = (config.topic.as_str(), config.bootstrap_servers.as_str());
         Ok(Self { producer, topic: topic.into(), servers: servers.into() })
     }
 
-    /// Whether a broker answers within `timeout` and knows the topic.
-    pub async fn is_available(&self, timeout: Duration) -> bool {
+    /// Whether the broker answers and the topic exists; waits up to 2 s.
+    ///
+    /// # Errors
+    /// [`KafkaSetupError::Unreachable`], or [`KafkaSetupError::MissingTopic`].
+    pub async fn probe(&self) -> Result<(), KafkaSetupError> {
         let this = self.clone();
-        let asked = tokio::task::spawn_blocking(move || {
-            let metadata = this.producer.client().fetch_metadata(Some(&this.topic), timeout);
-            metadata.is_ok_and(|found| found.topics().iter().all(|topic| topic.error().is_none()))
-        });
-        asked.await.unwrap_or(false)
+        let asked = tokio::task::spawn_blocking(move || this.ask());
+        asked.await.map_err(|_| KafkaSetupError::ThreadEnded)?
+    }
+
+    fn ask(&self) -> Result<(), KafkaSetupError> {
+        let servers = self.servers.to_string();
+        let found = match self.producer.client().fetch_metadata(Some(&self.topic), PROBE_WAIT) {
+            Ok(found) => found,
+            Err(source) => return Err(KafkaSetupError::Unreachable { servers, source }),
+        };
+        match found.topics().iter().all(|topic| topic.error().is_none()) {
+            true => Ok(()),
+            false => Err(KafkaSetupError::MissingTopic { topic: self.topic.to_string(), servers }),
+        }
     }
 }
 

@@ -4,13 +4,26 @@ use bytes::Bytes;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
+    error::KafkaError,
 };
+use stream_inference::transport::TransportError;
+use tokio::time::Instant;
 
-use crate::{KafkaConfig, KafkaSetupError, connect::log::Logged, provision};
+use crate::{
+    KafkaConfig, KafkaSetupError,
+    connect::{
+        blocking,
+        log::{Logged, REPORT_INTERVAL},
+    },
+    provision,
+};
 
 /// Reads the results topic from its end on, outside of any group: what a page shows live.
 pub struct KafkaResults {
     consumer: StreamConsumer<Logged>,
+    topic: String,
+    /// When trouble was last told.
+    told: Option<Instant>,
 }
 
 impl KafkaResults {
@@ -20,9 +33,8 @@ impl KafkaResults {
     /// If the broker is away or the topic does not exist.
     pub async fn connect(config: &KafkaConfig) -> Result<Option<Self>, KafkaSetupError> {
         let Some(topic) = config.results_topic().map(str::to_owned) else { return Ok(None) };
-        let config = config.clone();
-        let connect = move || {
-            let partitions = provision::partitions(&config, [&*topic].into_iter())?.remove(0);
+        let connect = move |config: &KafkaConfig| {
+            let partitions = provision::partitions(config, [&*topic].into_iter())?.remove(0);
             let consumer: StreamConsumer<Logged> = config
                 .reader()?
                 .create_with_context(Logged)
@@ -34,19 +46,31 @@ impl KafkaResults {
                     .map_err(KafkaSetupError::Configuration)?;
             }
             consumer.assign(&assignment).map_err(KafkaSetupError::Configuration)?;
-            Ok(Some(Self { consumer }))
+            Ok(Some(Self { consumer, topic, told: None }))
         };
-        tokio::task::spawn_blocking(connect).await.map_err(|_| KafkaSetupError::ThreadEnded)?
+        blocking(config, connect).await
     }
 
-    /// The next result's payload. Waits through outages. Cancel safe.
-    pub async fn next(&self) -> Bytes {
+    /// Waits for the next result, as it was published. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Transport::recv`](stream_inference::transport::Transport::recv). The client mends an outage by
+    /// itself, and is said to be in one every ten seconds at most.
+    pub async fn next(&mut self) -> Result<Bytes, TransportError> {
         loop {
-            match self.consumer.recv().await {
+            let error = match self.consumer.recv().await {
                 Ok(message) => {
-                    return message.payload().map(Bytes::copy_from_slice).unwrap_or_default();
+                    return Ok(message.payload().map(Bytes::copy_from_slice).unwrap_or_default());
                 }
-                Err(error) => tracing::debug!(%error, "reading results"),
+                Err(error) => error,
+            };
+            let context = format!("Kafka does not deliver {}", self.topic);
+            if let KafkaError::MessageConsumptionFatal(_) = error {
+                return Err(TransportError::Fatal { context, source: Some(error.into()) });
+            }
+            if self.told.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
+                self.told = Some(Instant::now());
+                return Err(TransportError::Unavailable { context, source: Some(error.into()) });
             }
         }
     }

@@ -19,11 +19,12 @@ use tokio::{
 
 use crate::{
     KafkaConfig, KafkaGuarantee, KafkaPlace, KafkaSetupError, KafkaSpan,
+    connect::blocking,
     group::{membership::Membership, rebalance::Context, start},
     intake::{Taken, Waiting, ends::Ends, poll::poll},
     marks::keeper::Keeper,
     meters::{NAME, lag},
-    provision::{self, blocking},
+    provision,
     settle::{
         at_least_once, exactly_once,
         outbox::{Outbox, Reply},

@@ -41,7 +41,7 @@ pub async fn killed_in_mid_stream(
         topic: "messages".to_owned(),
         ..KafkaConfig::default()
     };
-    let publisher = KafkaPublisher::new(&config).unwrap();
+    let publisher = KafkaPublisher::connect(&config).await.unwrap();
     let mut ledger = Ledger::default();
     let mut publish = async |n: usize| {
         let payload = if n == 0 { "unreadable".to_owned() } else { message(n) };

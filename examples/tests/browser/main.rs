@@ -11,7 +11,7 @@ use fmnist_core::{
     dataset::{Split, synthetic},
     message::ResultRecord,
 };
-use frontend_actix::{ServerConfig, kafka_broker};
+use frontend_actix::{Broker, ServerConfig, kafka_broker};
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use serde_json::{Value, json};
 use transport_kafka::KafkaConfig;
@@ -139,7 +139,7 @@ fn a_filter_by_label_shows_its_images_first() {
 #[test]
 fn the_figures_count_the_whole_history_when_the_page_is_opened_again() {
     let (_cluster, kafka) = cluster();
-    let broker = kafka_broker(&kafka).unwrap();
+    let broker = broker(&kafka);
     let test_set = synthetic(Split::Test, 1_000, 0);
     let (results, _) = tokio::sync::broadcast::channel(256);
     let served = Served::start(ServerConfig::default(), |frontend| {
@@ -238,8 +238,12 @@ fn a_broker_that_goes_away_is_said_in_words_and_so_is_its_return() {
     browser.wait("document.querySelector('#health').innerText.includes('Server does not answer')");
 }
 
+fn broker(kafka: &KafkaConfig) -> Broker {
+    tokio::runtime::Runtime::new().unwrap().block_on(kafka_broker(kafka)).unwrap()
+}
+
 fn serve_kafka(kafka: &KafkaConfig) -> Served {
-    let broker = kafka_broker(kafka).unwrap();
+    let broker = broker(kafka);
     let test_set = synthetic(Split::Test, 1_000, 0);
     Served::start(ServerConfig::default(), |frontend| {
         frontend.with_broker(broker).with_test_set(&test_set)
@@ -272,7 +276,7 @@ fn the_keyboard_alone_sends_a_range() {
 #[test]
 fn the_form_works_without_scripts_and_nothing_is_said_to_be_live() {
     let (_cluster, kafka) = cluster();
-    let broker = kafka_broker(&kafka).unwrap();
+    let broker = broker(&kafka);
     let test_set = synthetic(Split::Test, 1_000, 0);
     let (results, _) = tokio::sync::broadcast::channel(1);
     let served = Served::start(ServerConfig::default(), |frontend| {

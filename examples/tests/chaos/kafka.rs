@@ -19,7 +19,7 @@ use rdkafka::{
 use tokio::{runtime::Runtime, task::JoinSet};
 use transport_kafka::{
     KafkaConfig, KafkaGuarantee, KafkaHistory, KafkaPlace, KafkaPublisher, KafkaStart,
-    create_topics,
+    create_missing,
 };
 
 use crate::{
@@ -76,8 +76,8 @@ impl Kafka {
             Way::Transactions => config.guarantee = KafkaGuarantee::ExactlyOnce,
         }
         let runtime = Runtime::new()?;
-        runtime.block_on(create_topics(&config, PARTITIONS))?;
-        let publisher = runtime.block_on(async { KafkaPublisher::new(&config) })?;
+        runtime.block_on(create_missing(&config, PARTITIONS))?;
+        let publisher = runtime.block_on(KafkaPublisher::connect(&config))?;
         let consumers_at = config.bootstrap_servers.clone();
         let (ids, consumers_with) = (Vec::new(), Vec::new());
         Ok(Self { way, config, consumers_at, consumers_with, ids, publisher, runtime })
@@ -85,7 +85,7 @@ impl Kafka {
 
     /// Creates those that are not there.
     pub(crate) fn create_topics(&self) -> anyhow::Result<()> {
-        Ok(self.runtime.block_on(create_topics(&self.config, PARTITIONS))?)
+        Ok(self.runtime.block_on(create_missing(&self.config, PARTITIONS))?)
     }
 
     /// Puts a network between the broker and the consumers that are started from now on.

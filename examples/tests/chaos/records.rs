@@ -120,7 +120,7 @@ pub(crate) fn compressed(way: Way, log: &Path) -> anyhow::Result<Row> {
     for codec in CODECS {
         let mut config = cell.config.clone();
         config.properties.insert("compression.type".to_owned(), codec.to_owned());
-        let publisher = cell.runtime.block_on(async { KafkaPublisher::new(&config) })?;
+        let publisher = cell.runtime.block_on(KafkaPublisher::connect(&config))?;
         let sent = cell.runtime.block_on(async {
             let message = || Outbound { payload: RANGE.into(), ..Outbound::default() };
             let sends = (0..MESSAGES).map(|_| {

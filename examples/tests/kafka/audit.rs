@@ -3,7 +3,7 @@ use std::{fs, process::Command};
 use fmnist_core::{audit::Account, transport::Outbound};
 use jiff::{Span, Timestamp};
 use serde_json::Value;
-use transport_kafka::{KafkaConfig, KafkaGuarantee, create_topics};
+use transport_kafka::{KafkaConfig, KafkaGuarantee, create_missing};
 
 use crate::world::{RANGE, World, message, run};
 
@@ -125,5 +125,5 @@ fn a_replay_finds_the_result_whose_last_bit_was_changed() {
 }
 
 fn create(kafka: &KafkaConfig) {
-    tokio::runtime::Runtime::new().unwrap().block_on(create_topics(kafka, 2)).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(create_missing(kafka, 2)).unwrap();
 }

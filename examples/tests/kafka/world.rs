@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::{runtime::Runtime, task::JoinSet};
 use transport_kafka::{
     KafkaConfig, KafkaGuarantee, KafkaHistory, KafkaPublisher, KafkaRecord, KafkaStart,
-    create_topics,
+    create_missing,
 };
 
 use crate::program::{Program, example};
@@ -54,7 +54,7 @@ impl World {
             ..KafkaConfig::default()
         };
         let runtime = Runtime::new().unwrap();
-        runtime.block_on(create_topics(&kafka, PARTITIONS)).unwrap();
+        runtime.block_on(create_missing(&kafka, PARTITIONS)).unwrap();
         Self { kafka, runtime, folder: tempfile::tempdir().unwrap() }
     }
 
@@ -130,7 +130,7 @@ impl World {
 
     fn publisher(&self, topic: &str) -> KafkaPublisher {
         let kafka = KafkaConfig { topic: topic.to_owned(), ..self.kafka.clone() };
-        self.runtime.block_on(async { KafkaPublisher::new(&kafka) }).unwrap()
+        self.runtime.block_on(KafkaPublisher::connect(&kafka)).unwrap()
     }
 
     /// Everything on a topic, up to its present end.

@@ -146,7 +146,7 @@ async fn bad_json_does_not_kill_the_consumer() {
         br#"[]"#,
     ];
     let (mut good, mut bad) = (Vec::new(), Vec::new());
-    let publisher = KafkaPublisher::new(&kafka.0).expect("a producer");
+    let publisher = KafkaPublisher::connect(&kafka.0).await.expect("a producer");
     for number in 0..MESSAGES {
         let is_bad = number % 5 == 3;
         let payload = if is_bad { poison[number / 5 % poison.len()] } else { RANGE };

@@ -51,7 +51,7 @@ impl Harness for Kafka {
     }
 
     async fn send(&self, messages: Vec<Outbound>) -> Vec<String> {
-        let publisher = KafkaPublisher::new(&self.0).expect("a producer");
+        let publisher = KafkaPublisher::connect(&self.0).await.expect("a producer");
         let mut ids = Vec::new();
         for message in messages {
             ids.push(publisher.publish(message).await.expect("confirmed"));

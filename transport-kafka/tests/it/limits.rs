@@ -35,7 +35,7 @@ async fn intake_that_pauses_and_resumes_keeps_order_and_loses_nothing() {
     let cluster = cluster();
     let kafka = fresh(&cluster);
     let mut transport = kafka.connect().await;
-    let publisher = KafkaPublisher::new(&kafka.0).expect("a producer");
+    let publisher = KafkaPublisher::connect(&kafka.0).await.expect("a producer");
     let mut received = 0;
     let mut next: HashMap<i32, i64> = HashMap::new();
     // The consumer has joined, and fills its buffer while the rest is sent.

@@ -8,6 +8,7 @@ mod harness;
 mod holds;
 mod limits;
 mod observed;
+mod page;
 mod poison;
 
 use faults::receive;
@@ -83,7 +84,7 @@ async fn a_message_that_the_broker_did_not_confirm_is_an_error() {
     let cluster = cluster();
     let mut config = fresh(&cluster).0;
     config.properties = [("message.timeout.ms".to_owned(), "3000".to_owned())].into();
-    let publisher = KafkaPublisher::new(&config).expect("a producer");
+    let publisher = KafkaPublisher::connect(&config).await.expect("a producer");
     let message = Outbound { payload: "x".into(), ..Outbound::default() };
     let id = publisher.publish(message.clone()).await.expect("confirmed");
     assert!(id.starts_with(&config.topic) && id.ends_with("/0"), "{id}");

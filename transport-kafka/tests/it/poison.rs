@@ -39,7 +39,7 @@ async fn a_header_name_that_is_not_utf8_is_read_and_its_bytes_reach_the_dead_let
     attributes.push_raw(b"\xff\xfe", None);
     attributes.push("plain", "2");
     let message = Outbound { attributes: attributes.clone(), ..Outbound::default() };
-    let publisher = KafkaPublisher::new(&kafka.0).expect("a producer");
+    let publisher = KafkaPublisher::connect(&kafka.0).await.expect("a producer");
     publisher.publish(message.clone()).await.expect("confirmed");
     publisher.publish(Outbound::default()).await.expect("confirmed");
 

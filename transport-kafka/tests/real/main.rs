@@ -43,7 +43,9 @@ use transactions::{
     a_second_process_of_the_same_name_ends_the_first, a_zombie_doubles_nothing,
     consumers_that_join_and_leave_double_nothing_in_transactions,
 };
-use transport_kafka::{KafkaConfig, KafkaGuarantee, KafkaPublisher, KafkaTransport, create_topics};
+use transport_kafka::{
+    KafkaConfig, KafkaGuarantee, KafkaPublisher, KafkaTransport, create_missing,
+};
 
 const fn claims(guarantee: Guarantee) -> Capabilities {
     Capabilities::new(guarantee).with_lanes(true).with_attempts(true)
@@ -98,13 +100,13 @@ fn main() -> ExitCode {
 
 async fn fresh(servers: &str) -> KafkaConfig {
     let config = config(servers);
-    create_topics(&config, PARTITIONS).await.expect("topics");
+    create_missing(&config, PARTITIONS).await.expect("topics");
     config
 }
 
 /// Sends `count` messages of `payload`; answers their ids.
 async fn send(config: &KafkaConfig, count: usize, payload: &'static [u8]) -> Vec<String> {
-    let publisher = KafkaPublisher::new(config).expect("a producer");
+    let publisher = KafkaPublisher::connect(config).await.expect("a producer");
     let mut ids = Vec::with_capacity(count);
     while ids.len() < count {
         let mut sending = JoinSet::new();

@@ -9,7 +9,7 @@ use stream_inference::{
     audit::Ledger,
     transport::{Outbound, Publisher},
 };
-use transport_kafka::{KafkaConfig, KafkaPublisher, create_topics};
+use transport_kafka::{KafkaConfig, KafkaPublisher, create_missing};
 
 const OWN_FUNCTION: &str = env!("CARGO_BIN_EXE_own_function");
 const COUNTRIES: &str = "{\"BR\": 0.25, \"NL\": 0.125}";
@@ -27,7 +27,7 @@ async fn three_replicas_answer_exactly_once_though_one_is_killed_and_comes_back(
         dead_letter_topic: dead_letters.clone(),
         ..KafkaConfig::default()
     };
-    create_topics(&config, PARTITIONS).await.unwrap();
+    create_missing(&config, PARTITIONS).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let countries = folder.path().join("countries.json");
     fs::write(&countries, COUNTRIES).unwrap();
@@ -39,7 +39,7 @@ async fn three_replicas_answer_exactly_once_though_one_is_killed_and_comes_back(
         let kafka = ["--kafka", &servers];
         Program::start(OWN_FUNCTION, &[&kafka[..], &topics, &others, &member, &countries].concat())
     };
-    let publisher = KafkaPublisher::new(&config).unwrap();
+    let publisher = KafkaPublisher::connect(&config).await.unwrap();
     let mut ledger = Ledger::default();
     let mut publish = async |n: usize| {
         let payload = format!("{{\"amount\":{n},\"country\":\"NL\",\"hour\":12}}").into();
@@ -107,7 +107,7 @@ async fn its_topics_are_made_audited_redriven_and_read_again() {
         topic: messages.clone(),
         ..KafkaConfig::default()
     };
-    let publisher = KafkaPublisher::new(&config).unwrap();
+    let publisher = KafkaPublisher::connect(&config).await.unwrap();
     // Every other one is to be looked at; the last can't be read.
     for n in 0..=20 {
         let payload = match n {

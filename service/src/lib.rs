@@ -38,6 +38,6 @@ pub use probes::Probes;
 pub use program::{finish, run_program};
 pub use redrive::{LettersOn, RedriveArguments};
 pub use signal::{INTERRUPTED, shutdown_signal, shutdown_signal_or};
-pub use stream::Stream;
+pub use stream::{Source, Stream};
 pub use survey::{Incomplete, Role, Survey, SurveyArguments};
 pub use traces::Traces;

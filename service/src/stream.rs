@@ -2,6 +2,7 @@
 
 mod kafka;
 mod operation;
+mod source;
 mod stdin;
 
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
@@ -9,6 +10,7 @@ use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::{Serialize, de::DeserializeOwned};
+pub use source::Source;
 use stream_inference::{
     Supervisor,
     codec::Codec,
@@ -89,6 +91,9 @@ enum Broker {
     /// From a subscription to topics
     #[cfg(feature = "pubsub")]
     Pubsub,
+    /// A transport of one's own, by its name
+    #[value(skip)]
+    Own(&'static str),
 }
 
 impl Stream {
@@ -115,6 +120,23 @@ impl Stream {
         self.run_slot(program, load, |_, slot| Ok(slot))
     }
 
+    /// As [`Stream::run`], of messages that come over a transport of one's own, whatever brokers the
+    /// configuration names.
+    pub fn run_over<S, P, C, O>(
+        self,
+        program: &str,
+        source: O,
+        load: impl Fn(&S) -> anyhow::Result<(P, C)> + Send + Sync + 'static,
+    ) -> ExitCode
+    where
+        S: Default + Serialize + DeserializeOwned + Send + Sync + 'static,
+        P: Predictor,
+        C: Codec<Input = P::Input, Output = P::Output>,
+        O: Source,
+    {
+        self.run_from(program, Some(source), load, |_, slot| Ok(slot))
+    }
+
     /// As [`Stream::run`], with a slot that `prepare` gives its checks, its [`Golden`] samples, its
     /// [`Drift`] or a candidate.
     ///
@@ -131,6 +153,22 @@ impl Stream {
         P: Predictor,
         C: Codec<Input = P::Input, Output = P::Output>,
     {
+        self.run_from(program, None::<source::Known>, load, prepare)
+    }
+
+    fn run_from<S, P, C, O>(
+        self,
+        program: &str,
+        source: Option<O>,
+        load: impl Fn(&S) -> anyhow::Result<(P, C)> + Send + Sync + 'static,
+        prepare: impl FnOnce(&S, ModelSlot<P>) -> anyhow::Result<ModelSlot<P>>,
+    ) -> ExitCode
+    where
+        S: Default + Serialize + DeserializeOwned + Send + Sync + 'static,
+        P: Predictor,
+        C: Codec<Input = P::Input, Output = P::Output>,
+        O: Source,
+    {
         if let Err(error) = names::set_prefix(program) {
             return failed(&error.into());
         }
@@ -141,11 +179,12 @@ impl Stream {
                 Err(error) => failed(&error),
             };
         }
-        run_program(|parts| self.consume(load, prepare, parts))
+        run_program(|parts| self.consume(source, load, prepare, parts))
     }
 
-    async fn consume<S, P, C>(
+    async fn consume<S, P, C, O>(
         self,
+        source: Option<O>,
         load: impl Fn(&S) -> anyhow::Result<(P, C)> + Send + Sync + 'static,
         prepare: impl FnOnce(&S, ModelSlot<P>) -> anyhow::Result<ModelSlot<P>>,
         parts: Supervisor,
@@ -154,13 +193,17 @@ impl Stream {
         S: Default + Serialize + DeserializeOwned + Send + Sync + 'static,
         P: Predictor,
         C: Codec<Input = P::Input, Output = P::Output>,
+        O: Source,
     {
         let shutdown = self.consumer.shutdown_signal(self.backfill.has_end())?;
         let mut config = self.config::<S>()?;
         if self.consumer.config.print(&config) {
             return Ok(());
         }
-        let broker = self.broker(&config)?;
+        let broker = match source {
+            Some(_) => Broker::Own(O::Transport::NAME),
+            None => self.broker(&config)?,
+        };
         self.refuse_what_is_without_effect(broker)?;
         let settings = Arc::new(std::mem::take(&mut config.model));
         let load = {
@@ -200,7 +243,19 @@ impl Stream {
             survey.conclude()?;
         }
         let settings = config.pipeline();
+        if let Some(source) = source {
+            let (transport, end) = source.connect(consumer.pulse().clone()).await?;
+            let stop = async {
+                tokio::select! {
+                    () = shutdown => {}
+                    () = end => {}
+                }
+            };
+            let pipeline = Pipeline::new(transport, model, codec, settings);
+            return crate::ended(&consumer.run(pipeline, stop).await?);
+        }
         match broker {
+            Broker::Own(_) => Ok(()),
             Broker::Stdin => {
                 let (lines, input) = stdin::Lines::start()?;
                 let left = lines.left();
@@ -278,6 +333,11 @@ impl Stream {
             broker != Broker::Stdin || !self.consumer.survey.create,
             "--create makes topics, and messages come over {name}: say --kafka HOST:PORT or --broker"
         );
+        anyhow::ensure!(
+            !matches!(broker, Broker::Own(_))
+                || (self.broker.is_none() && !self.consumer.survey.create),
+            "--broker and --create are for brokers that this program knows, and messages come over {name}"
+        );
         Ok(())
     }
 
@@ -342,7 +402,8 @@ impl Broker {
         config.declare(codec);
         let context = "the topics that the codec names";
         let results = match self {
-            Self::Stdin => return Ok(()),
+            // The pipeline asks the transport itself.
+            Self::Stdin | Self::Own(_) => return Ok(()),
             Self::Kafka => {
                 check_kafka(&mut config.kafka, &config.origins).context(context)?;
                 config.kafka.result_topics().next().is_some()
@@ -366,7 +427,7 @@ impl Broker {
         arguments: &SurveyArguments,
     ) {
         match self {
-            Self::Stdin => {}
+            Self::Stdin | Self::Own(_) => {}
             Self::Kafka => survey.kafka(&config.kafka, Role::Consumer, arguments).await,
             #[cfg(feature = "pubsub")]
             Self::Pubsub => survey.pubsub(&config.pubsub, Role::Consumer, arguments).await,
@@ -375,6 +436,7 @@ impl Broker {
 
     const fn name(self) -> &'static str {
         match self {
+            Self::Own(name) => name,
             Self::Stdin => stdin::Lines::NAME,
             Self::Kafka => transport_kafka::KafkaTransport::NAME,
             #[cfg(feature = "pubsub")]

@@ -77,6 +77,8 @@ struct Serving<P> {
     previous: Option<Arc<P>>,
     /// Batches that the current model still has to answer before its predecessor stands by no longer.
     on_probation: usize,
+    /// Batches on probation for which one of the two may yet be away before that is a failure.
+    patience: usize,
 }
 
 /// Why the model in service stays.
@@ -121,7 +123,7 @@ impl<P: Predictor> ModelSlot<P> {
     /// A slot with this model, which is on no probation: nothing stands behind it.
     pub fn new(model: P) -> Self {
         let current = Arc::new(model);
-        let serving = Serving { current, previous: None, on_probation: 0 };
+        let serving = Serving { current, previous: None, on_probation: 0, patience: 0 };
         Self(Arc::new(Slot {
             serving: RwLock::new(serving),
             swapping: Mutex::default(),
@@ -148,7 +150,8 @@ impl<P: Predictor> ModelSlot<P> {
     }
 
     /// Keeps a new model on probation for so many batches, 100 unless told otherwise: what it fails on is
-    /// answered by the one before it, where that can, and the slot goes back to that one.
+    /// answered by the one before it, where that can, and the slot goes back to that one. A model that
+    /// can't answer now fails when it was away for as many batches as that.
     ///
     /// # Panics
     /// As [`ModelSlot::with_check`].
@@ -206,7 +209,7 @@ impl<P: Predictor> ModelSlot<P> {
             let (from, file) = (self.identity(), path.display().to_string());
             let error = SwapError::Unreadable { from: named(&from), file: file.clone(), reason };
             tracing::error!("{error}");
-            self.0.history.add(from, None, ChangeKind::Refused(error.to_string()));
+            self.0.history.next().add(from, None, ChangeKind::Refused(error.to_string()));
             error
         })
     }
@@ -223,7 +226,7 @@ impl<P: Predictor> ModelSlot<P> {
             let error =
                 SwapError::Refused { from: named(&from), to: named(&to), reason: reason.clone() };
             tracing::error!("{error}");
-            self.0.history.add(from, Some(to), ChangeKind::Refused(reason));
+            self.0.history.next().add(from, Some(to), ChangeKind::Refused(reason));
             error
         })
     }
@@ -233,12 +236,15 @@ impl<P: Predictor> ModelSlot<P> {
         self.admit(&next)?;
         let to = next.identity();
         fail_point!(BeforeSwap);
+        // A model may be taken back before it is told that it serves.
+        let history = self.0.history.next();
         // The model before last is freed after the lock: batches wait for that one, and not for it.
         let (before, _before_last) = {
             let mut serving = self.0.serving.write().unwrap_or_else(PoisonError::into_inner);
             let before = std::mem::replace(&mut serving.current, next);
             let is_proven = serving.on_probation == 0 || serving.previous.is_none();
             serving.on_probation = self.0.probation;
+            serving.patience = self.0.probation;
             // One that is on probation itself is no predecessor to go back to.
             match is_proven {
                 true => (Arc::clone(&before), serving.previous.replace(before)),
@@ -247,8 +253,9 @@ impl<P: Predictor> ModelSlot<P> {
         };
         fail_point!(AfterSwap);
         let from = before.identity();
-        tracing::info!(from = %named(&from), to = %named(&to), "the model is exchanged");
-        self.0.history.add(Arc::clone(&from), Some(to), ChangeKind::Swapped);
+        let (was, is) = (named(&from), named(&to));
+        tracing::info!(from = was, to = is, sha256 = to.sha256, "the model is exchanged");
+        history.add(Arc::clone(&from), Some(to), ChangeKind::Swapped);
         Ok(from)
     }
 
@@ -288,6 +295,7 @@ impl<P: Predictor> ModelSlot<P> {
 
     /// Goes back from this model, if it still serves and there is one before it.
     fn go_back(&self, current: &Arc<P>, reason: &str) -> bool {
+        let history = self.0.history.next();
         let to = {
             let mut serving = self.0.serving.write().unwrap_or_else(PoisonError::into_inner);
             if !Arc::ptr_eq(&serving.current, current) {
@@ -300,7 +308,7 @@ impl<P: Predictor> ModelSlot<P> {
         };
         let from = current.identity();
         tracing::error!(from = %named(&from), to = %named(&to), reason, "the model is taken back");
-        self.0.history.add(from, Some(to), ChangeKind::RolledBack(reason.to_owned()));
+        history.add(from, Some(to), ChangeKind::RolledBack(reason.to_owned()));
         fail_point!(AfterRollback);
         true
     }
@@ -316,6 +324,23 @@ impl<P: Predictor> ModelSlot<P> {
         if Arc::ptr_eq(&serving.current, current) {
             serving.on_probation = serving.on_probation.saturating_sub(1);
         }
+    }
+
+    /// Takes note that for a batch of this model's probation one of the two was away, for this reason;
+    /// `false` once that has been so too often.
+    fn bears(&self, current: &Arc<P>, reason: &PredictError) -> bool {
+        let mut serving = self.0.serving.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&serving.current, current) {
+            return true;
+        }
+        let is_first = serving.patience == self.0.probation;
+        serving.patience = serving.patience.saturating_sub(1);
+        let bears = serving.patience > 0;
+        drop(serving);
+        if is_first {
+            tracing::warn!(%reason, "a model on probation, or the one before it, can't answer now");
+        }
+        bears
     }
 }
 
@@ -353,7 +378,7 @@ impl<P: Predictor> Predictor for ModelSlot<P> {
         let begun = Instant::now();
         let (served, model) = self.answer(batch)?;
         if let Some(candidate) = candidate {
-            candidate.offer(batch, &served.outputs, begun.elapsed());
+            candidate.offer(batch, &served, begun.elapsed());
         }
         if let Some(drift) = &self.0.drift {
             drift.observe(&*model, batch, &served);
@@ -388,11 +413,16 @@ impl<P: Predictor> ModelSlot<P> {
         // An input at fault is at fault for both; then the new model is no worse than the old one.
         match shielded(|| checked(&*previous, batch)) {
             Ok(Ok(served)) => {
-                // What has nothing to do with the input passes by; the predecessor answers until then.
-                if !matches!(failure, PredictError::Unavailable { .. }) {
+                // What has nothing to do with the input may pass by; the predecessor answers until then.
+                let is_away = matches!(failure, PredictError::Unavailable { .. });
+                if !(is_away && self.bears(&current, &failure)) {
                     self.go_back(&current, &failure.to_string());
                 }
                 Ok((served, previous))
+            }
+            // It may have the answer, and can't give it now.
+            Ok(Err(away @ PredictError::Unavailable { .. })) if self.bears(&current, &away) => {
+                Err(away)
             }
             Ok(Err(_)) | Err(_) => Err(failure),
         }

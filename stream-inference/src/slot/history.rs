@@ -59,9 +59,28 @@ impl ChangeKind {
 #[derive(Default)]
 pub(super) struct History(Mutex<VecDeque<Change>>);
 
+/// The history, held from before a change until it is told, see [`History::next`].
+pub(super) struct Next<'a>(MutexGuard<'a, VecDeque<Change>>);
+
 impl History {
+    /// For the next change: others wait, and so all are told in the order in which they happen.
+    pub(super) fn next(&self) -> Next<'_> {
+        Next(self.locked())
+    }
+
+    pub(super) fn changes(&self) -> Vec<Change> {
+        self.locked().iter().cloned().collect()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, VecDeque<Change>> {
+        // What is under the lock is whole at any time.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Next<'_> {
     pub(super) fn add(
-        &self,
+        mut self,
         from: Arc<ModelIdentity>,
         to: Option<Arc<ModelIdentity>>,
         kind: ChangeKind,
@@ -71,20 +90,10 @@ impl History {
             served_by(&from).set(0);
             served_by(to).set(1);
         }
-        let mut changes = self.locked();
-        if changes.len() == REMEMBERED {
-            changes.pop_front();
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
         }
-        changes.push_back(Change { at: Timestamp::now(), from, to, kind });
-    }
-
-    pub(super) fn changes(&self) -> Vec<Change> {
-        self.locked().iter().cloned().collect()
-    }
-
-    fn locked(&self) -> MutexGuard<'_, VecDeque<Change>> {
-        // Nothing under the lock panics.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.push_back(Change { at: Timestamp::now(), from, to, kind });
     }
 }
 

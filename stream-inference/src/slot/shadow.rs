@@ -14,7 +14,7 @@ use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use super::{ModelSlot, SwapError, named, shielded};
 use crate::{
     names,
-    predict::{ModelIdentity, Predictor, checked},
+    predict::{ModelIdentity, Predictor, Served, checked},
 };
 
 /// Inputs that a candidate is given at once: between two pieces it looks whether messages wait.
@@ -25,8 +25,10 @@ const WAITING: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Inputs that are kept because the two models differ on them.
 const KEPT: usize = 24;
-/// Pairs of classes that are counted apart.
+/// Pairs of classes that are counted apart, so that memory and series have an end whatever names classes.
 const PAIRS: usize = 1_000;
+/// Both classes of any other pair.
+const OTHER: &str = "(other)";
 
 type Class<P> = dyn Fn(&<P as Predictor>::Output) -> String + Send + Sync;
 
@@ -52,7 +54,7 @@ impl<P: Predictor<Input: Clone>> Shadow<P> {
     }
 }
 
-/// How a candidate did so far.
+/// How a candidate did so far, beside the model that serves: another begins anew.
 #[derive(Clone, Debug)]
 pub struct ShadowReport<I> {
     /// Who it is.
@@ -67,7 +69,8 @@ pub struct ShadowReport<I> {
     pub skipped: u64,
     /// What both took for what was compared: the model in service, and the candidate.
     pub took: [Duration; 2],
-    /// How often the model in service said the first and the candidate the second.
+    /// How often the model in service said the first and the candidate the second; beyond the first 1,000
+    /// pairs both are `(other)`.
     pub disagreements: BTreeMap<[String; 2], u64>,
     /// The latest inputs on which they differ, the oldest first.
     pub differences: Vec<Arc<Difference<I>>>,
@@ -105,6 +108,7 @@ impl<P: Predictor<Input: Clone>> ModelSlot<P> {
     /// # Errors
     /// [`SwapError::Refused`].
     pub fn shadow(&self, candidate: P, shadow: Shadow<P>) -> Result<(), SwapError> {
+        let _one_at_a_time = self.0.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         self.admit(&candidate)?;
         let (serving, to) = (self.identity(), candidate.identity());
         tracing::info!(serving = %named(&serving), candidate = %named(&to), "a candidate is compared");
@@ -125,7 +129,7 @@ impl<P: Predictor> ModelSlot<P> {
             failed: tally.failed,
             skipped: tally.skipped,
             took: tally.took,
-            disagreements: tally.disagreements.clone(),
+            disagreements: tally.disagreements(),
             differences: tally.differences.iter().cloned().collect(),
         })
     }
@@ -170,8 +174,9 @@ pub(super) struct Candidate<P: Predictor> {
 
 struct Job<I> {
     inputs: Vec<I>,
-    /// What the model in service said of each.
+    /// What the model in service said of each, and which that was.
     served: Vec<String>,
+    beside: Arc<ModelIdentity>,
     took: Duration,
 }
 
@@ -188,15 +193,34 @@ struct Desk<I> {
     time_ratio: Gauge,
 }
 
-struct Tally<I> {
+pub(super) struct Tally<I> {
     waiting: usize,
+    /// The model that what follows is compared with.
+    beside: Option<Arc<ModelIdentity>>,
     compared: u64,
     agreed: u64,
     failed: u64,
     skipped: u64,
     took: [Duration; 2],
+    /// Has pairs that were counted beside an earlier model as well.
     disagreements: BTreeMap<[String; 2], u64>,
     differences: VecDeque<Arc<Difference<I>>>,
+}
+
+impl<I> Default for Tally<I> {
+    fn default() -> Self {
+        Self {
+            waiting: 0,
+            beside: None,
+            compared: 0,
+            agreed: 0,
+            failed: 0,
+            skipped: 0,
+            took: [Duration::ZERO; 2],
+            disagreements: BTreeMap::new(),
+            differences: VecDeque::new(),
+        }
+    }
 }
 
 impl<P: Predictor> Candidate<P> {
@@ -205,16 +229,7 @@ impl<P: Predictor> Candidate<P> {
         let desk = Arc::new(Desk {
             busy: Mutex::new(0),
             idle: Condvar::new(),
-            tally: Mutex::new(Tally {
-                waiting: 0,
-                compared: 0,
-                agreed: 0,
-                failed: 0,
-                skipped: 0,
-                took: [Duration::ZERO; 2],
-                disagreements: BTreeMap::new(),
-                differences: VecDeque::new(),
-            }),
+            tally: Mutex::default(),
             agreed: inputs("agreed"),
             failed: inputs("failed"),
             skipped: inputs("skipped"),
@@ -239,13 +254,13 @@ impl<P: Predictor> Candidate<P> {
     }
 
     /// Has a batch compared, if it is of the share and there is room.
-    pub(super) fn offer(&self, inputs: &[P::Input], outputs: &[P::Output], took: Duration) {
+    pub(super) fn offer(&self, inputs: &[P::Input], served: &Served<P::Output>, took: Duration) {
         let nth = self.batches.fetch_add(1, Ordering::Relaxed) as f64;
         if ((nth + 1.0) * self.shadow.share).floor() <= (nth * self.shadow.share).floor() {
             return;
         }
         {
-            let mut tally = self.desk.tally();
+            let mut tally = self.desk.tally_beside(&served.model);
             if tally.waiting == WAITING {
                 tally.skipped += inputs.len() as u64;
                 return self.desk.skipped.increment(inputs.len() as u64);
@@ -255,7 +270,8 @@ impl<P: Predictor> Candidate<P> {
         // Foreign code, and so without a lock; its panic is the candidate's affair, not the message's.
         let job = shielded(|| Job {
             inputs: (self.shadow.copy)(inputs),
-            served: outputs.iter().map(|output| (self.shadow.class)(output)).collect(),
+            served: served.outputs.iter().map(|output| (self.shadow.class)(output)).collect(),
+            beside: Arc::clone(&served.model),
             took,
         });
         // There is room, or no thread.
@@ -282,7 +298,7 @@ impl<I> Desk<I> {
         class: &Class<P>,
         jobs: &Receiver<Job<I>>,
     ) {
-        for Job { inputs, served, took } in jobs {
+        for Job { inputs, served, beside, took } in jobs {
             self.tally().waiting -= 1;
             let mut left = inputs.len();
             let each = took.as_secs_f64() / left.max(1) as f64;
@@ -290,7 +306,7 @@ impl<I> Desk<I> {
             let mut served = served.into_iter();
             while left > 0 {
                 if !self.is_idle_within(PATIENCE) {
-                    self.tally().skipped += left as u64;
+                    self.tally_beside(&beside).skipped += left as u64;
                     self.skipped.increment(left as u64);
                     break;
                 }
@@ -305,10 +321,10 @@ impl<I> Desk<I> {
                 let spent = [served_in, begun.elapsed()];
                 let served: Vec<String> = served.by_ref().take(piece.len()).collect();
                 match answered.and_then(|answered: Result<_, String>| answered) {
-                    Ok(found) => self.add(piece, served, found, spent),
+                    Ok(found) => self.add(&beside, piece, served, found, spent),
                     Err(reason) => {
                         tracing::debug!(reason, "the candidate fails");
-                        self.tally().failed += piece.len() as u64;
+                        self.tally_beside(&beside).failed += piece.len() as u64;
                         self.failed.increment(piece.len() as u64);
                     }
                 }
@@ -316,13 +332,22 @@ impl<I> Desk<I> {
         }
     }
 
-    fn add(&self, inputs: Vec<I>, served: Vec<String>, found: Vec<String>, took: [Duration; 2]) {
-        let mut tally = self.tally();
+    fn add(
+        &self,
+        beside: &Arc<ModelIdentity>,
+        inputs: Vec<I>,
+        served: Vec<String>,
+        found: Vec<String>,
+        took: [Duration; 2],
+    ) {
+        let mut tally = self.tally_beside(beside);
         let before = tally.agreed;
         tally.add(inputs, served, found, took);
         self.agreed.increment(tally.agreed - before);
         let [served, candidate] = tally.took.map(|took| took.as_secs_f64());
-        self.time_ratio.set(candidate / served);
+        if served > 0.0 {
+            self.time_ratio.set(candidate / served);
+        }
     }
 
     fn is_idle_within(&self, patience: Duration) -> bool {
@@ -335,6 +360,15 @@ impl<I> Desk<I> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The tally beside this model: where it was another before, it begins anew.
+    fn tally_beside(&self, model: &Arc<ModelIdentity>) -> MutexGuard<'_, Tally<I>> {
+        let mut tally = self.tally();
+        if tally.beside.as_ref() != Some(model) {
+            tally.begin(Arc::clone(model));
+        }
+        tally
+    }
+
     fn tally(&self) -> MutexGuard<'_, Tally<I>> {
         // Nothing under the lock panics.
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
@@ -342,7 +376,19 @@ impl<I> Desk<I> {
 }
 
 impl<I> Tally<I> {
-    fn add(
+    fn begin(&mut self, beside: Arc<ModelIdentity>) {
+        let (waiting, mut known) = (self.waiting, std::mem::take(&mut self.disagreements));
+        // Their series are there for good, and so they go on to count among those that may be.
+        known.values_mut().for_each(|inputs| *inputs = 0);
+        *self = Self { waiting, beside: Some(beside), disagreements: known, ..Self::default() };
+    }
+
+    pub(super) fn disagreements(&self) -> BTreeMap<[String; 2], u64> {
+        let counted = self.disagreements.iter().filter(|(_, inputs)| **inputs > 0);
+        counted.map(|(pair, inputs)| (pair.clone(), *inputs)).collect()
+    }
+
+    pub(super) fn add(
         &mut self,
         inputs: Vec<I>,
         served: Vec<String>,
@@ -357,18 +403,20 @@ impl<I> Tally<I> {
                 agreed += 1;
                 continue;
             }
-            let pair = [served.clone(), candidate.clone()];
-            if self.disagreements.len() < PAIRS || self.disagreements.contains_key(&pair) {
-                *self.disagreements.entry(pair).or_default() += 1;
+            let mut pair = [served.clone(), candidate.clone()];
+            if self.disagreements.len() >= PAIRS && !self.disagreements.contains_key(&pair) {
+                pair = [OTHER.to_owned(), OTHER.to_owned()];
             }
+            let [first, second] = pair.clone();
+            counter!(
+                names::metric("shadow_disagreements_total"),
+                "served" => first, "candidate" => second
+            )
+            .increment(1);
+            *self.disagreements.entry(pair).or_default() += 1;
             if self.differences.len() == KEPT {
                 self.differences.pop_front();
             }
-            counter!(
-                names::metric("shadow_disagreements_total"),
-                "served" => served.clone(), "candidate" => candidate.clone()
-            )
-            .increment(1);
             self.differences.push_back(Arc::new(Difference { input, served, candidate }));
         }
         self.agreed += agreed;

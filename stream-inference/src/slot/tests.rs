@@ -1,6 +1,7 @@
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::Duration,
 };
 
 use super::*;
@@ -156,7 +157,7 @@ fn a_model_that_was_on_probation_itself_is_not_gone_back_to() {
 
 /// Waits for what the candidate's thread does.
 fn until(mut is_so: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while !is_so() {
         assert!(std::time::Instant::now() < deadline, "it does not come");
         thread::yield_now();
@@ -373,4 +374,73 @@ async fn two_consumers_of_a_group_that_exchange_their_models_at_different_times_
         answered[n] += 1;
     }
     assert_eq!(answered, [1; MESSAGES]);
+}
+
+#[test]
+fn a_model_that_is_away_for_as_long_as_its_probation_is_taken_back() {
+    let slot = ModelSlot::new(model("1", doubles)).with_probation(3);
+    slot.swap(model("2", |_| Err(PredictError::unavailable("its store is away")))).unwrap();
+    for batch in 1..=4 {
+        assert_eq!(&*slot.serve(&[6.0]).unwrap().model.version, "1");
+        assert_eq!(slot.identity().version, if batch < 3 { "2" } else { "1" }, "{batch}");
+    }
+    assert!(matches!(&kinds(&slot)[..], [ChangeKind::Swapped, ChangeKind::RolledBack(_)]));
+}
+
+#[test]
+fn what_a_new_model_fails_on_waits_for_a_predecessor_that_is_away_and_not_for_ever() {
+    let away = |_| Err(PredictError::unavailable("its store is away"));
+    let slot = ModelSlot::new(model("1", away)).with_probation(2);
+    slot.swap(model("2", |_| Err("no".to_owned().into()))).unwrap();
+    let is_away = |failure| matches!(failure, PredictError::Unavailable { .. });
+    assert!(is_away(slot.serve(&[1.0]).unwrap_err()));
+    assert_eq!(slot.serve(&[1.0]).unwrap_err(), PredictError::from("no".to_owned()));
+}
+
+#[test]
+fn changes_are_told_in_the_order_in_which_they_happen_however_soon_a_model_is_taken_back() {
+    let slot = ModelSlot::new(model("1", doubles));
+    let is_over = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while is_over.load(Ordering::Relaxed) == 0 {
+                    slot.predict(&[6.0]).unwrap();
+                }
+            });
+        }
+        let is_so = (0..2_000).all(|_| {
+            slot.swap(model("2", |_| Err("no".to_owned().into()))).unwrap();
+            until(|| slot.changes_so_far().len() >= 2 && slot.identity().version == "1");
+            until(|| kinds(&slot).iter().any(|kind| matches!(kind, ChangeKind::RolledBack(_))));
+            matches!(kinds(&slot)[..], [.., ChangeKind::Swapped, ChangeKind::RolledBack(_)])
+        });
+        is_over.store(1, Ordering::Relaxed);
+        assert!(is_so, "{:?}", kinds(&slot));
+    });
+}
+
+#[test]
+fn a_candidate_is_compared_with_the_model_that_serves_and_not_with_those_before_it() {
+    let slot = ModelSlot::new(model("1", doubles));
+    slot.shadow(model("3", |x| Ok(20.0 * x)), by_size().with_share(1.0)).unwrap();
+    slot.predict(&[1.0; 70]).unwrap();
+    until(|| slot.shadow_report().unwrap().compared == 70);
+    assert_eq!(slot.shadow_report().unwrap().agreement(), Some(0.0));
+    slot.swap(model("2", |x| Ok(20.0 * x))).unwrap();
+    slot.predict(&[1.0; 5]).unwrap();
+    until(|| slot.shadow_report().unwrap().compared == 5);
+    let report = slot.shadow_report().unwrap();
+    assert_eq!(report.agreement(), Some(1.0));
+    assert!(report.disagreements.is_empty() && report.differences.is_empty());
+}
+
+#[test]
+fn pairs_of_classes_beyond_the_first_thousand_are_counted_as_one() {
+    let mut tally = shadow::Tally::<u32>::default();
+    for n in 0..3_000 {
+        tally.add(vec![n], vec![n.to_string()], vec!["none".to_owned()], [Duration::ZERO; 2]);
+    }
+    let counted = tally.disagreements();
+    assert_eq!((counted.len(), counted.values().sum()), (1_001, 3_000_u64));
 }

@@ -12,7 +12,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{ModelSlot, Slot};
+use super::{ModelSlot, Slot, shielded};
 use crate::{Part, Supervisor, hex, predict::Predictor};
 
 /// Looks after a file until it is dropped, see [`ModelSlot::watch`].
@@ -31,8 +31,8 @@ impl<P: Predictor> ModelSlot<P> {
     /// What is there now is taken as well, unless the identity of the model in service has its SHA-256, as
     /// [`ModelIdentity::of_file`](crate::predict::ModelIdentity::of_file) makes it.
     ///
-    /// What can't be loaded, or is refused, is said once in the log, and the model in service goes on. The
-    /// thread is among the program's `parts`.
+    /// What can't be loaded, or is refused, is said once in the log, and so is that there is no file; the
+    /// model in service goes on. The thread is among the program's `parts`.
     ///
     /// # Errors
     /// When the system starts no thread.
@@ -64,14 +64,20 @@ struct Seen {
     taken: Option<Content>,
     /// What was there at the last look.
     last: Option<Content>,
+    /// It was said that there is none.
+    is_missing: bool,
 }
 
 impl Seen {
     fn of<P: Predictor>(slot: &ModelSlot<P>, path: &Path) -> Self {
-        let found = content(path).ok();
-        let is_serving = |content: &Content| hex(content) == slot.identity().sha256;
-        Self { taken: found.filter(is_serving), last: None }
+        let taken = content(path).ok().filter(|found| is_serving(slot, found));
+        Self { taken, last: None, is_missing: false }
     }
+}
+
+/// Whether the model in service was made of this.
+fn is_serving<P: Predictor>(slot: &ModelSlot<P>, content: &Content) -> bool {
+    hex(content) == slot.identity().sha256
 }
 
 /// Looks once; `false` where the slot is gone.
@@ -85,17 +91,33 @@ fn look<P: Predictor>(
     let found = match content(path) {
         Ok(found) => found,
         Err(error) => {
-            tracing::debug!(path = %path.display(), %error, "the model's file can't be read now");
+            // A path that is wrong must not look like a file that does not change.
+            if !std::mem::replace(&mut seen.is_missing, true) {
+                let path = path.display();
+                tracing::warn!(%path, %error, "there is no new model to read; it is looked for again");
+            }
             return true;
         }
     };
+    seen.is_missing = false;
     let is_settled = seen.last.replace(found) == Some(found);
     if !is_settled || seen.taken == Some(found) {
         return true;
     }
+    // It would take the place of the model to go back to.
+    if is_serving(&slot, &found) {
+        seen.taken = Some(found);
+        return true;
+    }
+    let loaded = shielded(|| load(path)).and_then(|loaded| loaded);
+    // What was loaded may be half of what is being written now: whole or not, it is another content.
+    if content(path).ok() != Some(found) {
+        seen.last = None;
+        return true;
+    }
     seen.taken = Some(found);
     // A refusal is in the log and the history already.
-    drop(slot.swap_file(path, load));
+    drop(slot.swap_file(path, |_| loaded));
     true
 }
 
@@ -172,8 +194,46 @@ mod tests {
         fs::write(&path, "4").unwrap();
         assert!(look() && look());
         assert_eq!(answers(), 4.0);
+        // What serves again after a rollback is not put in once more when its file is back.
+        slot.roll_back("a whim").unwrap();
+        fs::write(&path, "2").unwrap();
+        assert!(look() && look());
+        assert_eq!((answers(), slot.changes_so_far().len()), (2.0, 4));
         drop(slot);
         assert!(!look());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_changes_or_vanishes_while_it_is_read_is_taken_once_it_is_settled_again() {
+        let folder = std::env::temp_dir().join(format!("slot-moving-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("model");
+        fs::write(&path, "2").unwrap();
+        let slot = ModelSlot::new(load(&path).unwrap());
+        let weak = Arc::downgrade(&slot.0);
+        let mut seen = Seen::of(&slot, &path);
+        fs::write(&path, "3").unwrap();
+        // Half of the next one is a model, too.
+        let overwritten = |path: &Path| {
+            fs::write(path, "3.5").unwrap();
+            let half = load(path);
+            fs::write(path, "3.52").unwrap();
+            half
+        };
+        assert!(look(&weak, &path, &load, &mut seen));
+        assert!(look(&weak, &path, &overwritten, &mut seen));
+        assert_eq!((slot.predict(&[1.0]).unwrap(), slot.changes_so_far().len()), (vec![2.0], 0));
+        let removed = |path: &Path| {
+            fs::remove_file(path).unwrap();
+            load(path)
+        };
+        assert!(look(&weak, &path, &load, &mut seen));
+        assert!(look(&weak, &path, &removed, &mut seen));
+        assert!(look(&weak, &path, &load, &mut seen));
+        fs::write(&path, "3.52").unwrap();
+        assert!(look(&weak, &path, &load, &mut seen) && look(&weak, &path, &load, &mut seen));
+        assert_eq!((slot.predict(&[1.0]).unwrap(), slot.changes_so_far().len()), (vec![3.52], 1));
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -34,7 +34,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fs, io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use metrics::{describe_gauge, gauge};
@@ -180,14 +180,12 @@ impl Baseline {
     /// If the file can't be read, or is none.
     pub fn load(path: &Path) -> io::Result<Self> {
         let baseline: Self = serde_json::from_slice(&fs::read(path)?)?;
-        let odd = |(name, expected): (&String, &Expected)| match expected {
-            Expected::Numbers { edges, counts }
-                if edges.len() != counts.len() + 1 || !edges.is_sorted() || counts.is_empty() =>
-            {
+        let odd = |(name, expected): (&String, &Expected)| match expected.is_whole() {
+            true => Ok(()),
+            false => {
                 let odd = format!("{name}: expected ascending edges, one more than counts");
                 Err(io::Error::new(io::ErrorKind::InvalidData, odd))
             }
-            _ => Ok(()),
         };
         baseline.0.iter().try_for_each(odd)?;
         Ok(baseline)
@@ -195,23 +193,40 @@ impl Baseline {
 }
 
 impl Expected {
-    /// Bins of equal share; fewer where values repeat.
+    /// Bins of equal share; fewer where values repeat, and one that repeats much has a bin of its own.
     pub fn of_numbers(mut values: Vec<f64>) -> Self {
         values.retain(|value| value.is_finite());
         values.sort_by(f64::total_cmp);
         let Some(last) = values.len().checked_sub(1) else {
             return Self::Numbers { edges: vec![0.0, 0.0], counts: vec![0] };
         };
-        let mut edges: Vec<f64> = (0..=BINS).map(|n| values[n * last / BINS]).collect();
+        let quantiles: Vec<f64> = (0..=BINS).map(|n| values[n * last / BINS]).collect();
+        let mut edges = quantiles.clone();
         edges.dedup();
-        if edges.len() == 1 {
-            edges.push(edges[0]);
+        for pair in quantiles.windows(2).filter(|pair| pair[0] == pair[1] && pair[0] < values[last])
+        {
+            edges.push(values[values.partition_point(|value| *value <= pair[0])]);
+        }
+        edges.sort_by(f64::total_cmp);
+        edges.dedup();
+        if quantiles[BINS - 1] == values[last] {
+            edges.push(values[last]);
         }
         let mut counts = vec![0; edges.len() - 1];
         for value in values {
             counts[bin(&edges, value).0] += 1;
         }
         Self::Numbers { edges, counts }
+    }
+
+    /// Whether a number has a bin; classes always have.
+    fn is_whole(&self) -> bool {
+        match self {
+            Self::Classes(_) => true,
+            Self::Numbers { edges, counts } => {
+                edges.len() == counts.len() + 1 && edges.is_sorted() && !counts.is_empty()
+            }
+        }
     }
 }
 
@@ -237,21 +252,25 @@ pub struct Drift<P: Predictor> {
 /// What is known of one model's answers.
 struct Watched {
     model: Arc<ModelIdentity>,
-    columns: Vec<Column>,
-    /// The bin of each measure and whether the input is unusual, the oldest first.
-    seen: VecDeque<(Box<[u16]>, bool)>,
+    columns: Arc<[Column]>,
+    /// How many of the window are in each bin of each column.
+    found: Vec<Vec<u64>>,
+    /// The oldest first.
+    seen: VecDeque<Row>,
     unusual: usize,
     since_told: usize,
 }
+
+/// The bin of each column, and whether the input is unusual.
+type Row = (Box<[u32]>, bool);
 
 /// One measure that has a baseline.
 struct Column {
     /// Which of the measures.
     measure: usize,
-    classes: BTreeMap<String, u16>,
+    classes: BTreeMap<String, u32>,
     edges: Vec<f64>,
     expected: Vec<u64>,
-    found: Vec<u64>,
 }
 
 /// How far the latest answers are from the baseline.
@@ -294,101 +313,134 @@ impl<P: Predictor> Drift<P> {
     /// How far the latest answers are from the baseline; `None` before there are 1,000, and for a model
     /// without a baseline.
     pub fn report(&self) -> Option<DriftReport> {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.as_ref().and_then(|watched| watched.report(&self.measures))
+        self.watched().as_ref().and_then(|watched| watched.report(&self.measures))
     }
 
     /// Takes note of a batch.
     pub(crate) fn observe(&self, model: &P, inputs: &[P::Input], served: &Served<P::Output>) {
-        // Foreign code, whose panic is not to cost an answer.
-        let found = crate::slot::shielded(|| {
-            let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-            let watched = match &mut *watched {
-                Some(watched) if watched.model == served.model => watched,
-                place => place.insert(self.watch(model, Arc::clone(&served.model))),
-            };
-            for (input, output) in inputs.iter().zip(&served.outputs) {
-                watched.add(&self.measures, input, output, self.window);
+        // Foreign code, and so without the lock; its panic is not to cost an answer.
+        let measured = crate::slot::shielded(|| {
+            let columns = self.columns(model, &served.model);
+            if columns.is_empty() {
+                return;
             }
-            watched.since_told += inputs.len();
-            if watched.since_told * STEPS >= self.window {
-                watched.since_told = 0;
-                watched.tell(&self.measures);
+            let pairs = inputs.iter().zip(&served.outputs);
+            let rows: Vec<Row> =
+                pairs.map(|(input, output)| row(&self.measures, &columns, input, output)).collect();
+            let mut watched = self.watched();
+            // Another model may have begun its window meanwhile.
+            if let Some(watched) = &mut *watched
+                && Arc::ptr_eq(&watched.columns, &columns)
+            {
+                watched.since_told += rows.len();
+                rows.into_iter().for_each(|row| watched.add(row, self.window));
+                if watched.since_told * STEPS >= self.window {
+                    watched.since_told = 0;
+                    watched.tell(&self.measures);
+                }
             }
         });
-        if let Err(reason) = found {
+        if let Err(reason) = measured {
             tracing::warn!(reason, "a measure of drift failed; its batch is not counted");
         }
     }
 
-    fn watch(&self, model: &P, identity: Arc<ModelIdentity>) -> Watched {
+    /// What is compared of this model's answers; begins a window where they are the first.
+    fn columns(&self, model: &P, identity: &Arc<ModelIdentity>) -> Arc<[Column]> {
+        let known = |watched: &Option<Watched>| {
+            let of_it = watched.as_ref().filter(|watched| watched.model == *identity);
+            of_it.map(|watched| Arc::clone(&watched.columns))
+        };
+        if let Some(columns) = known(&self.watched()) {
+            return columns;
+        }
+        let columns = self.begin(model);
+        let mut watched = self.watched();
+        if let Some(columns) = known(&watched) {
+            return columns;
+        }
+        if let Some(before) = &*watched {
+            before.forget(&self.measures);
+        }
+        *watched = Some(Watched {
+            model: Arc::clone(identity),
+            found: columns.iter().map(|column| vec![0; column.expected.len()]).collect(),
+            columns: Arc::clone(&columns),
+            seen: VecDeque::new(),
+            unusual: 0,
+            since_told: 0,
+        });
+        columns
+    }
+
+    fn begin(&self, model: &P) -> Arc<[Column]> {
         let baseline = (self.baseline)(model).unwrap_or_default();
-        let column = |(measure, (name, _)): (usize, &(String, Measure<P>))| {
-            let empty = Column {
-                measure,
-                classes: BTreeMap::new(),
-                edges: Vec::new(),
-                expected: Vec::new(),
-                found: Vec::new(),
-            };
-            match baseline.0.get(name)? {
-                Expected::Classes(counts) => {
+        let column = |(measure, (name, of)): (usize, &(String, Measure<P>))| {
+            let column = |classes, edges, expected| Column { measure, classes, edges, expected };
+            match (of, baseline.0.get(name)?) {
+                (Measure::Class(_), Expected::Classes(counts)) => {
                     let classes = counts.keys().cloned().zip(0..).collect();
                     // The last is any other class.
-                    let expected: Vec<u64> = counts.values().copied().chain([0]).collect();
-                    Some(Column { classes, found: vec![0; expected.len()], expected, ..empty })
+                    let expected = counts.values().copied().chain([0]).collect();
+                    Some(column(classes, Vec::new(), expected))
                 }
-                Expected::Numbers { edges, counts } => Some(Column {
-                    edges: edges.clone(),
-                    expected: counts.clone(),
-                    found: vec![0; counts.len()],
-                    ..empty
-                }),
+                (Measure::Number(_), expected @ Expected::Numbers { edges, counts })
+                    if expected.is_whole() =>
+                {
+                    Some(column(BTreeMap::new(), edges.clone(), counts.clone()))
+                }
+                _ => {
+                    let reason = "the baseline has another kind of it, or no bins";
+                    tracing::warn!(measure = name, reason, "a measure of drift is left out");
+                    None
+                }
             }
         };
-        let columns = self.measures.0.iter().enumerate().filter_map(column).collect();
-        let seen = VecDeque::with_capacity(self.window);
-        Watched { model: identity, columns, seen, unusual: 0, since_told: 0 }
+        self.measures.0.iter().enumerate().filter_map(column).collect()
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Option<Watched>> {
+        // Nothing under the lock panics.
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Watched {
-    fn add<P: Predictor + ?Sized>(
-        &mut self,
-        measures: &Measures<P>,
-        input: &P::Input,
-        output: &P::Output,
-        window: usize,
-    ) {
-        if self.columns.is_empty() {
-            return;
+fn row<P: Predictor + ?Sized>(
+    measures: &Measures<P>,
+    columns: &[Column],
+    input: &P::Input,
+    output: &P::Output,
+) -> Row {
+    let mut is_unusual = false;
+    let place = |column: &Column| match &measures.0[column.measure].1 {
+        Measure::Class(of) => {
+            let other = column.classes.len() as u32;
+            column.classes.get(&of(input, output)).copied().unwrap_or(other)
         }
-        let mut is_unusual = false;
-        let place = |column: &Column| match &measures.0[column.measure].1 {
-            Measure::Class(of) => {
-                let other = column.classes.len() as u16;
-                column.classes.get(&of(input, output)).copied().unwrap_or(other)
-            }
-            Measure::Number(of) => {
-                let (at, is_outside) = bin(&column.edges, of(input, output));
-                is_unusual |= is_outside;
-                at as u16
-            }
-        };
-        let bins: Box<[u16]> = self.columns.iter().map(place).collect();
+        Measure::Number(of) => {
+            let (at, is_outside) = bin(&column.edges, of(input, output));
+            is_unusual |= is_outside;
+            at as u32
+        }
+    };
+    (columns.iter().map(place).collect(), is_unusual)
+}
+
+impl Watched {
+    fn add(&mut self, row: Row, window: usize) {
         if self.seen.len() == window
             && let Some((gone, was_unusual)) = self.seen.pop_front()
         {
-            for (column, bin) in self.columns.iter_mut().zip(gone) {
-                column.found[usize::from(bin)] -= 1;
+            for (found, bin) in self.found.iter_mut().zip(gone) {
+                found[bin as usize] -= 1;
             }
             self.unusual -= usize::from(was_unusual);
         }
-        for (column, bin) in self.columns.iter_mut().zip(&bins) {
-            column.found[usize::from(*bin)] += 1;
+        for (found, bin) in self.found.iter_mut().zip(&row.0) {
+            found[*bin as usize] += 1;
         }
-        self.unusual += usize::from(is_unusual);
-        self.seen.push_back((bins, is_unusual));
+        self.unusual += usize::from(row.1);
+        self.seen.push_back(row);
     }
 
     fn report<P: Predictor + ?Sized>(&self, measures: &Measures<P>) -> Option<DriftReport> {
@@ -396,14 +448,14 @@ impl Watched {
         if inputs < LEAST {
             return None;
         }
-        let index = |column: &Column| {
+        let index = |(column, found): (&Column, &Vec<u64>)| {
             let name = measures.0[column.measure].0.clone();
-            (name, stability_index(&column.expected, &column.found))
+            (name, stability_index(&column.expected, found))
         };
         Some(DriftReport {
             model: Arc::clone(&self.model),
             inputs,
-            indexes: self.columns.iter().map(index).collect(),
+            indexes: self.columns.iter().zip(&self.found).map(index).collect(),
             unusual: self.unusual as f64 / inputs as f64,
         })
     }
@@ -414,6 +466,18 @@ impl Watched {
             gauge!(names::metric("drift_index"), "measure" => name).set(index);
         }
         gauge!(names::metric("unusual_inputs")).set(report.unusual);
+    }
+
+    /// What was told of a model that another follows is true no longer, and must not go on to alarm.
+    fn forget<P: Predictor + ?Sized>(&self, measures: &Measures<P>) {
+        if self.seen.len() < LEAST {
+            return;
+        }
+        for column in &*self.columns {
+            let name = measures.0[column.measure].0.clone();
+            gauge!(names::metric("drift_index"), "measure" => name).set(f64::NAN);
+        }
+        gauge!(names::metric("unusual_inputs")).set(f64::NAN);
     }
 }
 

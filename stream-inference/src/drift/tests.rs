@@ -102,6 +102,73 @@ fn another_model_begins_a_window_of_its_own_and_one_without_a_baseline_has_no_re
 }
 
 #[test]
+fn a_measure_runs_without_a_lock_and_a_batch_that_it_fails_on_is_not_counted_at_all() {
+    let place: std::sync::Arc<std::sync::OnceLock<ModelSlot<Model>>> = Default::default();
+    let looks = std::sync::Arc::clone(&place);
+    let measures = Measures::new().number("x", move |x: &f64, _: &u32| {
+        assert!(*x < 1.0, "on purpose");
+        looks.get().and_then(|slot| slot.drift()?.report()).map_or(*x, |report| report.unusual)
+    });
+    let baseline = Baseline::default().with("x", Expected::of_numbers(vec![0.0, 1.0]));
+    let drift = Drift::new(measures, move |_| Some(baseline.clone()));
+    let slot = place.get_or_init(|| ModelSlot::new(model()).with_drift(drift));
+    let (told, answered) = std::sync::mpsc::channel();
+    let asked = slot.clone();
+    std::thread::spawn(move || told.send(asked.predict(&[0.5; 1_000]).is_ok()));
+    assert_eq!(answered.recv_timeout(std::time::Duration::from_secs(30)), Ok(true));
+    assert_eq!(slot.predict(&[0.5, 2.0]).unwrap(), [5, 20]);
+    assert_eq!(report(slot).unwrap().inputs, 1_000);
+}
+
+#[test]
+fn a_baseline_of_another_kind_or_without_bins_is_left_out_and_the_others_are_compared() {
+    let measures = Measures::new()
+        .number("digit", |_: &f64, digit: &u32| f64::from(*digit))
+        .class("x", |x: &f64, _: &u32| x.to_string())
+        .number("none", |x: &f64, _: &u32| *x)
+        .number("good", |x: &f64, _: &u32| *x);
+    let none = Expected::Numbers { edges: Vec::new(), counts: Vec::new() };
+    let good = Expected::of_numbers(vec![0.0, 0.5, 1.0]);
+    let baseline = baseline().with("none", none).with("good", good);
+    let drift = Drift::new(measures, move |_| Some(baseline.clone()));
+    let slot = ModelSlot::new(model()).with_drift(drift);
+    slot.predict(&[0.5; 1_000]).unwrap();
+    let names: Vec<_> = report(&slot).unwrap().indexes.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["good"]);
+}
+
+#[test]
+fn classes_may_be_more_than_fit_into_two_bytes() {
+    let classes = (0..70_000).map(|n| (n.to_string(), 1)).collect();
+    let baseline = Baseline::default().with("x", Expected::Classes(classes));
+    let measures = Measures::new().class("x", |x: &f64, _: &u32| x.to_string());
+    let drift = Drift::new(measures, move |_| Some(baseline.clone())).with_window(70_000);
+    let slot = ModelSlot::new(model()).with_drift(drift);
+    slot.predict(&(0..70_000).map(f64::from).collect::<Vec<_>>()).unwrap();
+    let (name, index) = report(&slot).unwrap().indexes.remove(0);
+    assert!(name == "x" && index < 1e-3, "{index}");
+}
+
+#[test]
+fn a_number_that_is_mostly_one_value_moves_where_it_is_so_no_longer() {
+    // The value may be the least, the largest, or between.
+    for often in [0.0, 1.0, 0.5] {
+        let mix = |share: usize| -> Vec<f64> {
+            let other = |n: usize| (n % 97) as f64 / 97.0 * 0.8 + 0.1;
+            (0..2_000).map(|n| if n % 20 < share { often } else { other(n) }).collect()
+        };
+        let baseline = Baseline::default().with("x", Expected::of_numbers(mix(19)));
+        let measures = || Measures::new().number("x", |x: &f64, _: &u32| *x);
+        let drift = Drift::new(measures(), move |_| Some(baseline.clone())).with_window(2_000);
+        let slot = ModelSlot::new(model()).with_drift(drift);
+        slot.predict(&mix(19)).unwrap();
+        assert!(report(&slot).unwrap().indexes[0].1 < 1e-9, "{often}");
+        slot.predict(&mix(5)).unwrap();
+        assert!(report(&slot).unwrap().is_large(), "{often}: {:?}", report(&slot));
+    }
+}
+
+#[test]
 fn the_index_is_that_of_the_books() {
     // (0.7 - 0.5) ln(0.7 / 0.5) + (0.3 - 0.5) ln(0.3 / 0.5)
     assert!((stability_index(&[50, 50], &[70, 30]) - 0.169_459_6).abs() < 1e-6);

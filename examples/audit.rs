@@ -33,7 +33,7 @@ const EXAMPLES: &str = "Examples:
       --from 2026-11-25T10:00:00Z --to 2026-11-25T11:00:00Z
   cargo run --release --example audit -- --config config.json \\
       --from 2026-11-25T10:00:00Z --to 2026-11-25T11:00:00Z --replay --json audit.json
-  cargo run --release --example audit -- --config config.json \
+  cargo run --release --example audit -- --config config.json \\
       --from 2026-11-25T10:00:00Z --to 2026-11-25T11:00:00Z --replay --model old.safetensors
 
 Results are read from --from to the present end, so wait until the window's messages are answered.

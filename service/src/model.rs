@@ -60,6 +60,8 @@ struct Controlled<P: Predictor> {
     name: String,
     load: Arc<Load<P>>,
     show: Option<Box<Show<P>>>,
+    /// The file that is looked after, and serves at the next start where it is there.
+    watched: Option<PathBuf>,
     _watch: Option<Watch>,
 }
 
@@ -93,6 +95,7 @@ impl ModelControl {
             name: slot.identity().name.clone(),
             load,
             show,
+            watched: config.watch.clone(),
             _watch: watch.transpose()?,
         }));
         #[cfg(unix)]
@@ -140,7 +143,8 @@ impl ModelControl {
         Some(format!("{}: {}", change.kind.name().replace('_', " "), change.kind.reason()?))
     }
 
-    /// Verifies a model and puts it into service: that of a file, or the configured one, loaded anew.
+    /// Verifies a model and puts it into service: that of a file, or without one what a process that starts
+    /// now would serve, the file that is watched, or else the configured model, loaded anew.
     ///
     /// # Errors
     /// [`SwapError`]; the model in service goes on.
@@ -212,6 +216,7 @@ impl<P: Predictor> Control for Controlled<P> {
     }
 
     fn load(&self, file: Option<&Path>) -> Result<Arc<ModelIdentity>, SwapError> {
+        let file = file.or(self.watched.as_deref().filter(|watched| watched.exists()));
         let load = |_: &Path| (self.load)(file);
         self.slot.swap_file(file.unwrap_or(Path::new("the configured model")), load)
     }
@@ -326,6 +331,40 @@ pub(crate) mod tests {
         assert_eq!(told, ["swapped", "rolled_back"]);
         assert_eq!(changes[1]["to"]["version"], "1");
         assert_eq!((&state["drift"], &state["candidate"]), (&Value::Null, &Value::Null));
+    }
+
+    #[tokio::test]
+    async fn what_is_loaded_anew_is_the_watched_file_where_there_is_one() {
+        let folder = std::env::temp_dir().join(format!("anew-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("model");
+        let config =
+            SlotConfig { watch: Some(path.clone()), watch_ms: 86_400_000, ..SlotConfig::default() };
+        let load = |file: Option<&Path>| Ok(model(file.map_or("configured", |_| "watched"), 2.0));
+        let parts = Supervisor::new();
+        let control = ModelControl::start(&slot(), &config, load, None, &parts).unwrap();
+        for (is_there, version) in [(false, "configured"), (true, "watched")] {
+            if is_there {
+                std::fs::write(&path, "2").unwrap();
+            }
+            control.load(None).await.unwrap();
+            assert_eq!(control.state()["model"]["version"], version);
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_index_of_a_model_that_serves_no_longer_does_not_go_on_to_alarm() {
+        let (recorder, metrics) = crate::Metrics::on_a_thread();
+        let slot = slot();
+        let told =
+            || metrics.text().lines().find_map(|l| l.strip_prefix(INDEX)?.parse::<f64>().ok());
+        const INDEX: &str = "fmnist_drift_index{measure=\"x\"} ";
+        metrics::with_local_recorder(&recorder, || slot.predict(&[7.0; 1_000]).unwrap());
+        assert!(told().is_some_and(|index| index > LARGE), "{:?}", told());
+        slot.swap(model("2", 2.0)).unwrap();
+        metrics::with_local_recorder(&recorder, || slot.predict(&[7.0; 10]).unwrap());
+        assert!(told().is_some_and(f64::is_nan), "{:?}", told());
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use crate::{Metrics, ModelControl, ProbesConfig, Serving, StartError, cut_off_st
 
 /// Answers an orchestrator and Prometheus on [`ProbesConfig::health_port`]; without one, nobody.
 ///
-/// It needs no token, publishes nothing and tells no more than numbers.
+/// It needs no token, publishes nothing and tells no more than numbers and, in its words, what went wrong.
 pub struct Probes {
     unready: watch::Sender<Unready>,
     model: watch::Sender<Option<ModelControl>>,

@@ -48,7 +48,8 @@ async fn classify(
                 ..PredictionRecord::new(index, prediction, model.labels(), TOP)
             })
             .collect(),
-        model: model.identity(),
+        // Another may serve by now.
+        model: predictions.first().map_or_else(|| model.identity(), |one| Arc::clone(&one.model)),
     };
     Ok(HttpResponse::Ok().json(place.infer(&model, images, answer).await?))
 }

@@ -148,6 +148,38 @@ async fn who_has_no_token_or_comes_from_a_foreign_page_exchanges_nothing() {
     }
 }
 
+/// Is exchanged for version 2.0 as soon as it has answered.
+struct Exchanged(Arc<Sneakers>);
+
+impl Predictor for Exchanged {
+    type Input = Image;
+    type Output = Prediction;
+
+    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
+        self.0.predict(images)
+    }
+
+    fn identity(&self) -> Arc<ModelIdentity> {
+        let identity = self.0.identity();
+        Arc::new(ModelIdentity { version: "2.0".to_owned(), ..ModelIdentity::clone(&identity) })
+    }
+}
+
+impl Infer for Exchanged {
+    fn labels(&self) -> &[String] {
+        self.0.labels()
+    }
+}
+
+#[actix_web::test]
+async fn a_picture_names_the_model_that_saw_it_and_not_the_one_that_serves_by_then() {
+    let exchanged = Arc::new(Exchanged(Sneakers::model()));
+    let world = World::with(ServerConfig::default(), |frontend| frontend.with_model(exchanged));
+    let request = multipart(&test_set().images[0].to_png()).uri("/classify");
+    let (status, body) = answer(world.call(request).await).await;
+    assert_eq!((status, &body["model"]["version"]), (StatusCode::OK, &json!("1.0")));
+}
+
 #[actix_web::test]
 async fn callers_find_the_model_under_the_name_that_it_began_with() {
     let operated = Operated::new().await;

@@ -112,7 +112,7 @@ fn a_measure_runs_without_a_lock_and_a_batch_that_it_fails_on_is_not_counted_at_
     let baseline = Baseline::default().with("x", Expected::of_numbers(vec![0.0, 1.0]));
     let drift = Drift::new(measures, move |_| Some(baseline.clone()));
     let slot = place.get_or_init(|| ModelSlot::new(model()).with_drift(drift));
-    let (told, answered) = std::sync::mpsc::channel();
+    let (told, answered) = std::sync::mpsc::sync_channel(1);
     let asked = slot.clone();
     std::thread::spawn(move || told.send(asked.predict(&[0.5; 1_000]).is_ok()));
     assert_eq!(answered.recv_timeout(std::time::Duration::from_secs(30)), Ok(true));

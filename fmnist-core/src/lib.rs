@@ -59,7 +59,8 @@ pub use image::Image;
 pub use stream_inference::fail_points;
 pub use stream_inference::predict::{PredictError, Predictor};
 pub use stream_inference::{
-    Batcher, Part, Supervisor, audit, batcher, codec, drift, fail_point, predict, slot, transport,
+    Batcher, Part, Supervisor, audit, batcher, codec, drift, fail_point, predict, settings, slot,
+    transport,
 };
 
 /// The loop from delivery to acknowledged result, and what [`message::Requests`] is told in its

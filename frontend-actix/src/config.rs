@@ -7,16 +7,9 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
-use fmnist_core::{
-    Engine,
-    pipeline::{BatchConfig, OnError, PipelineConfig, ResultsConfig},
-};
+use fmnist_core::pipeline::{BatchConfig, OnError, PipelineConfig, ResultsConfig};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use service::config::{
-    BATCHES, Document, Origins, PROBATION_BATCHES, PROBES, Range, WATCH_MS, check_kafka,
-    check_pubsub, emulator_from,
-};
+use service::config::{Document, Origins, check_kafka, check_pubsub, emulator_from};
 use sink_sql::DatabaseConfig;
 use transport_kafka::KafkaConfig;
 use transport_pubsub::PubSubConfig;
@@ -52,27 +45,6 @@ pub struct Config {
     pub origins: Origins,
 }
 
-/// What a number may be, beside those of any program.
-const RANGES: [Range; 17] = [
-    ("model.threads", 1..=1_024),
-    ("model.watch_ms", WATCH_MS),
-    ("model.probation_batches", PROBATION_BATCHES),
-    ("model.shadow_percent", 1..=100),
-    ("results.top_k", 0..=1_000),
-    ("results.max_result_bytes", 1..=1 << 30),
-    ("database.retention_days", 1..=36_500),
-    ("server.port", 0..=65_535),
-    ("server.max_body_bytes", 1..=1 << 30),
-    ("server.max_bodies_bytes", 1..=1 << 34),
-    ("server.max_requests_per_second", 1..=1_000_000),
-    ("server.max_inferences", 1..=65_536),
-    ("server.max_waiting", 0..=65_536),
-    ("server.max_wait_ms", 0..=60_000),
-    ("server.max_streams", 0..=100_000),
-    ("server.max_connections", 1..=1_000_000),
-    ("server.read_timeout_ms", 1..=600_000),
-];
-
 impl Document for Config {
     type Error = ConfigError;
 
@@ -85,10 +57,6 @@ impl Document for Config {
     /// What libraries, tests and benchmarks read.
     const RESERVED: &[&str] = &["DATA", "KERNEL", "LOG", "TEST_", "BENCH_"];
 
-    fn ranges() -> Vec<Range> {
-        [&RANGES[..], &BATCHES, &PROBES].concat()
-    }
-
     fn origins(&self) -> &Origins {
         &self.origins
     }
@@ -98,23 +66,13 @@ impl Document for Config {
     }
 
     fn settle(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
-        let Self { kafka, pubsub, model, database, data, origins, .. } = self;
+        let Self { kafka, pubsub, model, origins, .. } = self;
         emulator_from(variables, pubsub, origins)?;
         if let Some((name, kernel)) = variables.iter().find(|(name, _)| name == "FMNIST_KERNEL") {
             model.kernel = Some(kernel.parse().map_err(ConfigError::Kernel)?);
             origins.record("model.kernel", name);
         }
-        for text in [&mut model.model_version, &mut model.shadow, &mut database.url] {
-            drop(text.take_if(|text| text.is_empty()));
-        }
-        for path in [&mut data.path, &mut model.watch, &mut model.repository] {
-            drop(path.take_if(|path| path.as_os_str().is_empty()));
-        }
         check_pubsub(pubsub, origins)?;
-        model.engine.parse::<Engine>().map_err(|source| ConfigError::Engine {
-            origin: origins.of("model.engine").to_owned(),
-            source,
-        })?;
         check_kafka(kafka, origins)?;
         self.server.check()
     }
@@ -124,12 +82,6 @@ impl Document for Config {
         let kernel = self.model.kernel.map(|kernel| kernel.to_string());
         let beside = [("pubsub.emulator", emulator), ("model.kernel", kernel)];
         beside.into_iter().filter_map(|(key, text)| Some((key, text?))).collect()
-    }
-
-    fn value(&self) -> Value {
-        let mut value = service::config::plain(self);
-        value["database"]["url"] = self.database.shown_url().into();
-        value
     }
 }
 
@@ -145,16 +97,7 @@ impl Config {
 
     /// The JSON Schema of the file, draft 7, with the range of every number.
     #[cfg(feature = "schema")]
-    pub fn schema() -> Value {
-        let mut schema = fmnist_core::message::schema::read::<Self>();
-        let place = |key: &str| format!("/properties/{}", key.replace('.', "/properties/"));
-        for (key, range) in Self::ranges() {
-            let number = schema.pointer_mut(&place(key)).expect("every range has its key");
-            number["minimum"] = (*range.start()).into();
-            number["maximum"] = (*range.end()).into();
-        }
-        schema.pointer_mut(&place("model.engine")).expect("a key")["enum"] =
-            Engine::ALL.map(Engine::name).to_vec().into();
-        schema
+    pub fn schema() -> serde_json::Value {
+        fmnist_core::message::schema::read::<Self>()
     }
 }

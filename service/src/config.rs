@@ -11,7 +11,6 @@ mod layers;
 mod links;
 mod origins;
 mod probes;
-mod ranges;
 mod stream;
 mod unique;
 
@@ -20,7 +19,10 @@ use std::{error::Error, path::Path};
 use layers::Layers;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use stream_inference::names;
+use stream_inference::{
+    names,
+    settings::{HIDDEN, RULE},
+};
 
 pub use arguments::ConfigArguments;
 pub use brokers::check_kafka;
@@ -28,8 +30,7 @@ pub use brokers::check_kafka;
 pub use brokers::{check_pubsub, emulator_from};
 pub use error::ConfigError;
 pub use origins::Origins;
-pub use probes::ProbesConfig;
-pub use ranges::{BATCHES, PROBATION_BATCHES, PROBES, Range, WATCH_MS};
+pub use probes::{ProbesConfig, WriteTimeoutMs};
 pub use stream::{Config, NoSettings};
 
 /// A program's configuration: sections of keys, each with a default.
@@ -53,9 +54,6 @@ pub trait Document: Default + Serialize + DeserializeOwned {
     /// The section whose keys are the program's own, of any type that serde reads.
     const OWN: Option<&str> = None;
 
-    /// What numbers may be.
-    fn ranges() -> Vec<Range>;
-
     /// Where each value came from.
     fn origins(&self) -> &Origins;
 
@@ -72,11 +70,6 @@ pub trait Document: Default + Serialize + DeserializeOwned {
     /// Values that only variables have, with what would be their keys.
     fn beside(&self) -> Vec<(&'static str, String)> {
         Vec::new()
-    }
-
-    /// All of it as JSON, secrets hidden.
-    fn value(&self) -> Value {
-        plain(self)
     }
 
     /// Reads `file`, if one is given, and the process's environment.
@@ -111,7 +104,7 @@ pub trait Document: Default + Serialize + DeserializeOwned {
 
     /// The effective configuration as indented JSON, secrets hidden, for a log.
     fn shown(&self) -> String {
-        let mut value = self.value();
+        let mut value = plain(self);
         for (key, text) in self.beside() {
             let (section, key) = key.split_once('.').expect("every key has a section");
             value[section][key] = text.into();
@@ -121,13 +114,13 @@ pub trait Document: Default + Serialize + DeserializeOwned {
 
     /// The effective configuration as a file that means the same, secrets hidden.
     fn document(&self) -> String {
-        format!("{:#}", self.value())
+        format!("{:#}", plain(self))
     }
 
     /// A line for each key with its value, secrets hidden, and where it came from.
     fn explained(&self) -> String {
         let mut leaves = Vec::new();
-        layers::flatten(self.value(), &mut Vec::new(), &mut leaves);
+        layers::flatten(plain(self), &mut Vec::new(), &mut leaves);
         let leaves = leaves.into_iter().map(|(key, value)| (key.join("."), value.to_string()));
         let beside = self.beside().into_iter().map(|(key, text)| (key.to_owned(), text));
         let line = |(key, value): (String, String)| {
@@ -138,8 +131,8 @@ pub trait Document: Default + Serialize + DeserializeOwned {
     }
 }
 
-/// A document as JSON, secrets hidden by their names.
-pub fn plain(document: &impl Serialize) -> Value {
+/// A document as JSON, secrets hidden.
+fn plain(document: &impl Serialize) -> Value {
     let mut value = serde_json::to_value(document).expect("a configuration is plain data");
     hide_secrets(&mut value);
     value
@@ -156,11 +149,15 @@ fn read<D: Document>(
     }
     layers.add_variables(variables)?;
     let Layers { merged, origins, .. } = layers;
-    ranges::check(&D::ranges(), &merged, &origins)?;
     let mut config: D = serde_path_to_error::deserialize(merged).map_err(|error| {
         let key = error.path().to_string();
-        let origin = origins.of(&key).to_owned();
-        ConfigError::Value { origin, key, source: error.into_inner() }
+        // Lists are decided as a whole.
+        let origin = origins.of(key.split('[').next().unwrap_or_default()).to_owned();
+        let source = error.into_inner();
+        match source.to_string() {
+            rule if rule.starts_with(RULE) => ConfigError::Rule { origin, key, rule },
+            _ => ConfigError::Value { origin, key, source },
+        }
     })?;
     *config.origins_mut() = origins;
     Ok(config)
@@ -171,8 +168,9 @@ fn variable_prefix() -> String {
     format!("{}_", names::prefix().to_ascii_uppercase())
 }
 
-/// A name with one of these in it is a secret's. All that librdkafka redacts is covered, but for the
-/// user's name and the paths of keys.
+/// A name with one of these in it is a secret's where no field says so: in librdkafka's properties, of
+/// which all is covered that it redacts, but for the user's name and the paths of keys, and in a program's
+/// own section.
 const SECRET: [&str; 12] = [
     "password",
     "passphrase",
@@ -187,7 +185,6 @@ const SECRET: [&str; 12] = [
     "private_key",
     "dsn",
 ];
-const HIDDEN: &str = "(hidden)";
 
 fn hide_secrets(value: &mut Value) {
     match value {
@@ -214,7 +211,7 @@ fn without_user(text: &str) -> String {
     let hidden = || {
         let (scheme, rest) = text.split_once("://")?;
         let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
-        let (user, _) = authority.rsplit_once('@')?;
+        let (user, _) = authority.rsplit_once('@').filter(|(user, _)| !user.ends_with(HIDDEN))?;
         Some(format!("{scheme}://{HIDDEN}{}", &rest[user.len()..]))
     };
     hidden().unwrap_or_else(|| text.to_owned())

@@ -25,14 +25,14 @@ mod traces;
 
 pub use audit::{AuditArguments, Window, print_account, print_ids};
 pub use backfill::{Backfill, End};
-pub use config::{Config, ConfigArguments, ConfigError, ProbesConfig};
+pub use config::{Config, ConfigArguments, ConfigError, ProbesConfig, WriteTimeoutMs};
 pub use consume::{Consumer, ConsumerArguments, ended, watch};
 pub use health::{liveness, trouble};
 pub use http::{Serving, StartError, cut_off_stalled};
 pub use lines::{UNREAD, Unread, failed, print_line};
 pub use logs::{Logs, log_from_env};
 pub use metrics::{Metrics, STAGES};
-pub use model::{ModelControl, SlotConfig};
+pub use model::{ModelControl, ProbationBatches, SlotConfig, WatchMs};
 pub use outlet::{Outlet, stderr, stdout};
 pub use probes::Probes;
 pub use program::{finish, run_program};

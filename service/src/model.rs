@@ -14,8 +14,14 @@ use stream_inference::{
     Supervisor,
     drift::{LARGE, MODERATE},
     predict::{ModelIdentity, Predictor},
+    settings::{Whole, none_if_empty},
     slot::{Change, Difference, ModelSlot, ShadowReport, SwapError, Watch},
 };
+
+/// What [`SlotConfig::watch_ms`] may be.
+pub type WatchMs = Whole<100, 86_400_000>;
+/// What [`SlotConfig::probation_batches`] may be.
+pub type ProbationBatches = Whole<0, 1_000_000>;
 
 /// How the model is exchanged while messages run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,11 +30,14 @@ use stream_inference::{
 pub struct SlotConfig {
     /// A file that is looked at for a new model; without it, none. It is taken by its content, once that
     /// is the same at two looks.
+    #[serde(deserialize_with = "none_if_empty")]
     pub watch: Option<PathBuf>,
     /// How often, in milliseconds.
+    #[serde(with = "WatchMs")]
     pub watch_ms: u64,
     /// Batches during which the model before a new one stands by, answers what that one fails on, and then
     /// takes its place again.
+    #[serde(with = "ProbationBatches")]
     pub probation_batches: usize,
 }
 

@@ -345,7 +345,7 @@ impl Stream {
     fn config<S: Default + Serialize + DeserializeOwned>(&self) -> Result<Config<S>, ConfigError> {
         let mut config: Config<S> = self.consumer.config.read()?;
         self.kafka.apply(&mut config.kafka, &mut config.origins);
-        check_kafka(&mut config.kafka, &config.origins)?;
+        check_kafka(&config.kafka, &config.origins)?;
         Ok(config)
     }
 
@@ -405,12 +405,12 @@ impl Broker {
             // The pipeline asks the transport itself.
             Self::Stdin | Self::Own(_) => return Ok(()),
             Self::Kafka => {
-                check_kafka(&mut config.kafka, &config.origins).context(context)?;
+                check_kafka(&config.kafka, &config.origins).context(context)?;
                 config.kafka.result_topics().next().is_some()
             }
             #[cfg(feature = "pubsub")]
             Self::Pubsub => {
-                let pubsub = &mut config.pubsub;
+                let pubsub = &config.pubsub;
                 crate::config::check_pubsub(pubsub, &config.origins).context(context)?;
                 pubsub.results_topic.is_some() || !pubsub.routes.is_empty()
             }

@@ -1,4 +1,5 @@
-use serde::{Deserialize, Serialize};
+use fmnist_core::settings::{WholeOrNull, none_if_empty};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The database of results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -7,8 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct DatabaseConfig {
     /// `sqlite:results.db`, a file that is made where it is missing, or
     /// `postgres://user:password@host/name`; without it results are not kept.
+    #[serde(deserialize_with = "none_if_empty", serialize_with = "hide_password")]
     pub url: Option<String>,
     /// Results older than this are deleted; without it none are.
+    #[serde(with = "WholeOrNull::<1, 36_500>")]
     pub retention_days: Option<u32>,
     /// Whether images that messages carry are kept beside their predictions, 784 bytes each.
     pub keep_pictures: bool,
@@ -28,6 +31,10 @@ impl DatabaseConfig {
     pub fn shown_url(&self) -> Option<String> {
         self.url.as_deref().map(shown)
     }
+}
+
+fn hide_password<S: Serializer>(url: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    url.as_deref().map(shown).serialize(to)
 }
 
 pub(crate) fn shown(url: &str) -> String {

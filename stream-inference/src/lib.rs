@@ -69,6 +69,7 @@ pub mod names;
 pub mod pipeline;
 pub mod predict;
 pub mod replay;
+pub mod settings;
 pub mod slot;
 mod supervisor;
 #[cfg(feature = "testing")]

@@ -7,6 +7,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use stream_inference::settings::{RULE, none_if_empty};
 
 /// The `kafka` section of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,21 +21,47 @@ pub struct KafkaConfig {
     /// Where messages come from.
     pub topic: String,
     /// Where results go; `null` or empty for none, then a sink must record them.
+    #[serde(deserialize_with = "none_if_empty")]
     pub results_topic: Option<String>,
     /// Topics that results may go to besides, where the codec chooses one for each.
     pub routes: Vec<String>,
     /// Where messages go that cannot be answered.
     pub dead_letter_topic: String,
     /// Where a new group starts: `earliest` or `latest`.
-    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["earliest", "latest"])))]
-    pub auto_offset_reset: String,
+    pub auto_offset_reset: KafkaOffsetReset,
     /// `at_least_once` or `exactly_once`.
     pub guarantee: KafkaGuarantee,
     /// Static membership: a name that is unique in the group and survives restarts.
+    #[serde(deserialize_with = "none_if_empty")]
     pub group_instance_id: Option<String>,
     /// librdkafka properties by their own dotted names, applied last. Those that have a key here, and
     /// those that the delivery promise rests on, are refused.
     pub properties: BTreeMap<String, String>,
+}
+
+/// See [`KafkaConfig::auto_offset_reset`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("enum" = ["earliest", "latest"])))]
+#[serde(try_from = "String", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum KafkaOffsetReset {
+    /// At the oldest message that is there.
+    Earliest,
+    /// At the first message that comes from now on.
+    Latest,
+}
+
+impl TryFrom<String> for KafkaOffsetReset {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        match name.as_str() {
+            "earliest" => Ok(Self::Earliest),
+            "latest" => Ok(Self::Latest),
+            _ => Err(format!("{RULE}earliest or latest, found {name:?}")),
+        }
+    }
 }
 
 /// See [`KafkaConfig::guarantee`].
@@ -59,7 +86,7 @@ impl Default for KafkaConfig {
             results_topic: Some("INFERENCE-RESULTS".to_owned()),
             routes: Vec::new(),
             dead_letter_topic: "INFERENCE-DEAD-LETTERS".to_owned(),
-            auto_offset_reset: "earliest".to_owned(),
+            auto_offset_reset: KafkaOffsetReset::Earliest,
             guarantee: KafkaGuarantee::AtLeastOnce,
             group_instance_id: None,
             properties: BTreeMap::new(),
@@ -68,9 +95,9 @@ impl Default for KafkaConfig {
 }
 
 impl KafkaConfig {
-    /// Where results go; an empty name means none, too.
+    /// Where results go.
     pub fn results_topic(&self) -> Option<&str> {
-        self.results_topic.as_deref().filter(|topic| !topic.is_empty())
+        self.results_topic.as_deref()
     }
 
     /// Where results go, with and without a topic of their own: the results topic, where there is one,
@@ -95,7 +122,7 @@ impl KafkaConfig {
 
     /// Whether a group without offsets leaves out what is there already.
     pub(crate) fn begins_at_the_end(&self) -> bool {
-        matches!(&*self.auto_offset_reset, "latest" | "largest" | "end")
+        self.auto_offset_reset == KafkaOffsetReset::Latest
     }
 
     pub(crate) fn is_exactly_once(&self) -> bool {

@@ -36,7 +36,9 @@ impl KafkaConfig {
         self.check_group_protocol()?;
         client
             .set("group.id", &self.group_id)
-            .set("auto.offset.reset", &self.auto_offset_reset)
+            // Where it begins at the end, the group gets its place before it is joined. A partition without
+            // one is new then, or what the group had not read of it has expired: the end would skip messages.
+            .set("auto.offset.reset", "earliest")
             .set("enable.auto.commit", (!self.is_exactly_once()).to_string())
             .set("isolation.level", "read_committed")
             .set("auto.commit.interval.ms", "1000")
@@ -51,13 +53,7 @@ impl KafkaConfig {
         if let Some(id) = &self.group_instance_id {
             client.set("group.instance.id", id);
         }
-        let mut client = self.with_properties(client)?;
-        if self.begins_at_the_end() {
-            // The group gets its place before it is joined. A partition without one is new then, or
-            // what the group had not read of it has expired: the end would skip messages.
-            client.set("auto.offset.reset", "earliest");
-        }
-        Ok(client)
+        self.with_properties(client)
     }
 
     /// A consumer outside of any group, for readers that commit nothing.

@@ -129,6 +129,14 @@ pub enum KafkaSetupError {
         /// The key of the output.
         key: &'static str,
     },
+    /// A value that its key can't have.
+    #[error("{key} {rule}")]
+    Rule {
+        /// The key.
+        key: &'static str,
+        /// What it has to be, and what was found.
+        rule: String,
+    },
     /// A route is no topic of its own.
     #[error("kafka.routes: {topic:?} {problem}; remove it")]
     Route {

@@ -47,7 +47,7 @@ mod token;
 mod transport;
 mod wire;
 
-pub use config::{KafkaConfig, KafkaGuarantee};
+pub use config::{KafkaConfig, KafkaGuarantee, KafkaOffsetReset};
 pub use error::KafkaSetupError;
 pub use history::{
     KafkaHistory, KafkaRecord, KafkaSpan, KafkaStart, group_lag, set_group_start, topic_spans,

@@ -3,6 +3,7 @@
 use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use stream_inference::settings::{RULE, none_if_empty};
 
 use crate::PubSubError;
 
@@ -12,6 +13,7 @@ use crate::PubSubError;
 #[serde(default, deny_unknown_fields)]
 pub struct PubSubConfig {
     /// A service account's key file; without, the application default credentials are used.
+    #[serde(deserialize_with = "none_if_empty")]
     pub key_file: Option<PathBuf>,
     /// The Google Cloud project; any name of three characters or more on the emulator.
     pub project_id: String,
@@ -20,10 +22,12 @@ pub struct PubSubConfig {
     /// What the subscription is attached to, and where producers publish.
     pub topic: String,
     /// Where results go; `null` where only a sink records them.
+    #[serde(deserialize_with = "none_if_empty")]
     pub results_topic: Option<String>,
     /// Topics that results may go to besides, where the codec chooses one for each.
     pub routes: Vec<String>,
     /// Where a stand-alone page reads results; each message is shown to one reader only.
+    #[serde(deserialize_with = "none_if_empty")]
     pub results_subscription_id: Option<String>,
     /// Where messages go that can't be answered. It needs a subscription, or they are lost.
     pub dead_letter_topic: String,
@@ -55,7 +59,7 @@ impl Default for PubSubConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(extend("enum" = ["at_least_once"])))]
-#[serde(try_from = "String", into = "&'static str")]
+#[serde(try_from = "String", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PubSubGuarantee {
     /// A message is acknowledged after its result is confirmed; a crash repeats some results.
@@ -75,14 +79,6 @@ impl TryFrom<String> for PubSubGuarantee {
                 by id, or Kafka")
             }
             _ => Err("pubsub.guarantee: expected at_least_once"),
-        }
-    }
-}
-
-impl From<PubSubGuarantee> for &'static str {
-    fn from(guarantee: PubSubGuarantee) -> Self {
-        match guarantee {
-            PubSubGuarantee::AtLeastOnce => "at_least_once",
         }
     }
 }
@@ -108,15 +104,43 @@ impl PubSubConfig {
         self.results_topic.iter().chain(&self.routes)
     }
 
-    /// Whether the settings go together, which needs no server: what is no result must not be read as
-    /// one, nor the reverse.
+    /// Whether the settings go together, which needs no server: names that Pub/Sub takes, nothing that is
+    /// read and written, no subscription with two readers, and what is no result is not read as one, nor
+    /// the reverse.
     ///
     /// # Errors
-    /// Names the route that is no topic of its own.
+    /// Names the key, and what is wrong with its value.
     pub fn check(&self) -> Result<(), PubSubError> {
+        const EXPECTED: &str = "up to 255 letters, digits and -._~+%, a letter first";
+        const SHARED: &str =
+            "each message would be seen by the consumer or by the page, and not by the other";
+        const READ_AGAIN: &str = "what the consumer writes there it would read again, for ever";
+        let topic = ("pubsub.topic", Some(&self.topic));
+        let subscription = ("pubsub.subscription_id", Some(&self.subscription_id));
+        let outputs = [
+            ("pubsub.results_topic", self.results_topic.as_ref()),
+            ("pubsub.dead_letter_topic", Some(&self.dead_letter_topic)),
+        ];
+        let results = ("pubsub.results_subscription_id", self.results_subscription_id.as_ref());
+        let routes = self.routes.iter().map(|route| ("pubsub.routes", Some(route)));
+        for (key, name) in [topic, subscription, results].into_iter().chain(outputs).chain(routes) {
+            if let Some(name) = name.filter(|name| !is_name(name)) {
+                let rule = format!("{RULE}{EXPECTED}, found {name:?}");
+                return Err(PubSubError::Rule { key, rule });
+            }
+        }
+        let pairs = [
+            (subscription, results, SHARED),
+            (topic, outputs[0], READ_AGAIN),
+            (topic, outputs[1], READ_AGAIN),
+        ];
+        for ((key, name), (other, found), reason) in pairs {
+            if let Some(found) = found.filter(|found| Some(*found) == name) {
+                return Err(PubSubError::Same { key, other, found: found.clone(), reason });
+            }
+        }
         for (index, route) in self.routes.iter().enumerate() {
             let problem = match Some(route) {
-                Some(route) if route.is_empty() => "is no name",
                 // The consumer would read it again, for ever.
                 Some(route) if *route == self.topic => "is pubsub.topic already",
                 route if route == self.results_topic.as_ref() => "is pubsub.results_topic already",
@@ -138,6 +162,14 @@ impl PubSubConfig {
     pub fn subscription_name(&self, subscription: &str) -> String {
         format!("projects/{}/subscriptions/{subscription}", self.project_id)
     }
+}
+
+/// As Pub/Sub's documents say of topics and subscriptions.
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+%".contains(&byte);
+    name.len() <= 255
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.bytes().all(allowed)
 }
 
 /// The value of an environment variable; one that is empty counts as not set.
@@ -241,6 +273,44 @@ mod tests {
     }
 
     #[test]
+    fn names_that_pubsub_does_not_take_are_refused_with_their_key() {
+        for id in ["", "1st", "a b", "projects/p/subscriptions/s", &"s".repeat(256)] {
+            let subscription_id = id.to_owned();
+            let config = PubSubConfig { subscription_id, ..PubSubConfig::default() };
+            let error = config.check().expect_err("refused").to_string();
+            let rule = "pubsub.subscription_id has to be up to 255 letters, digits and -._~+%";
+            assert_eq!(error, format!("{rule}, a letter first, found {id:?}"));
+        }
+    }
+
+    #[test]
+    fn what_would_be_read_twice_is_refused_with_both_keys() {
+        let default = PubSubConfig::default;
+        let results_subscription_id = Some(default().subscription_id);
+        let circle = "what the consumer writes there it would read again, for ever";
+        for (config, keys, reason) in [
+            (
+                PubSubConfig { results_subscription_id, ..default() },
+                "pubsub.subscription_id and pubsub.results_subscription_id are both",
+                "seen by the consumer or by the page, and not by the other",
+            ),
+            (
+                PubSubConfig { results_topic: Some(default().topic), ..default() },
+                "pubsub.topic and pubsub.results_topic are both",
+                circle,
+            ),
+            (
+                PubSubConfig { dead_letter_topic: default().topic, ..default() },
+                "pubsub.topic and pubsub.dead_letter_topic are both",
+                circle,
+            ),
+        ] {
+            let error = config.check().expect_err("refused").to_string();
+            assert!(error.starts_with(keys) && error.ends_with(reason), "{error}");
+        }
+    }
+
+    #[test]
     fn a_route_is_a_topic_of_its_own() {
         let with = |routes: [&str; 2]| PubSubConfig {
             routes: routes.map(str::to_owned).into(),
@@ -255,7 +325,10 @@ mod tests {
             (["A", "MODEL-INFERENCE-RESULTS"], "is pubsub.results_topic already"),
             (["MODEL-INFERENCE-DEAD-LETTERS", "A"], "is pubsub.dead_letter_topic already"),
             (["A", "A"], "pubsub.routes: \"A\" stands there twice; remove it"),
-            (["A", ""], "\"\" is no name"),
+            (
+                ["A", ""],
+                "pubsub.routes has to be up to 255 letters, digits and -._~+%, a letter first",
+            ),
         ] {
             let error = with(routes).check().expect_err("refused").to_string();
             assert!(error.contains(problem), "{error}");

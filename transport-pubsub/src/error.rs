@@ -22,6 +22,26 @@ pub enum PubSubError {
         "no Google Cloud project: set pubsub.project_id, PUBSUB_PROJECT_ID or GOOGLE_CLOUD_PROJECT"
     )]
     NoProject,
+    /// A value that its key can't have.
+    #[error("{key} {rule}")]
+    Rule {
+        /// The key.
+        key: &'static str,
+        /// What it has to be, and what was found.
+        rule: String,
+    },
+    /// Two keys that must differ.
+    #[error("{key} and {other} are both {found:?}: {reason}")]
+    Same {
+        /// A key.
+        key: &'static str,
+        /// Another.
+        other: &'static str,
+        /// Their value.
+        found: String,
+        /// What would come of it.
+        reason: &'static str,
+    },
     /// A route is no topic of its own.
     #[error("pubsub.routes: {topic:?} {problem}; remove it")]
     Route {

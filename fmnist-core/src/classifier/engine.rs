@@ -3,11 +3,16 @@ use std::{fmt, str::FromStr};
 #[cfg(feature = "burn")]
 use burn::tensor::Device;
 
+use serde::{Deserialize, Serialize};
+
 use super::ClassifyError;
 use crate::engine::Precision;
 
 /// What computes; every engine gives the same classes, but for [`Engine::Int8`] on an image between two.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("enum" = Self::ALL.map(Self::name))))]
+#[serde(try_from = "String", into = "&'static str")]
 #[non_exhaustive]
 pub enum Engine {
     /// This library's own, see [`engine`](crate::engine): several times as fast as the others.
@@ -86,5 +91,19 @@ impl FromStr for Engine {
             .into_iter()
             .find(|engine| engine.name() == name)
             .ok_or_else(|| ClassifyError::UnknownEngine { name: name.to_owned() })
+    }
+}
+
+impl TryFrom<String> for Engine {
+    type Error = ClassifyError;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        name.parse()
+    }
+}
+
+impl From<Engine> for &'static str {
+    fn from(engine: Engine) -> Self {
+        engine.name()
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     classifier::{Infer, Prediction},
     codec::{self, Answer, Codec, Message},
     image::Image,
+    settings::Whole,
     transport::{Outbound, Rejection, Stage},
 };
 
@@ -22,8 +23,10 @@ const TOP_CLASS_BYTES: usize = 224;
 #[serde(default, deny_unknown_fields)]
 pub struct ResultsConfig {
     /// How many of the most probable classes each prediction lists; 0 leaves the list out.
+    #[serde(with = "Whole::<0, 1_000>")]
     pub top_k: usize,
     /// A result above this many bytes is split into parts.
+    #[serde(with = "Whole::<1, { 1 << 30 }>")]
     pub max_result_bytes: usize,
 }
 

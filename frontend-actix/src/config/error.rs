@@ -1,4 +1,4 @@
-use fmnist_core::{ClassifyError, engine::UnknownKernel};
+use fmnist_core::engine::UnknownKernel;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -10,14 +10,6 @@ pub enum ConfigError {
     /// `FMNIST_KERNEL` is wrong.
     #[error("FMNIST_KERNEL cannot be used; without it the best kernel is chosen")]
     Kernel(#[source] UnknownKernel),
-    /// No engine has that name.
-    #[error("{origin}: model.engine cannot be used")]
-    Engine {
-        /// The file or the environment variable.
-        origin: String,
-        /// The names that there are.
-        source: ClassifyError,
-    },
     /// Reachable from other machines, and nothing asks who calls.
     #[error(
         "server.bind is {bind}, which other machines reach: set server.api_token (or \

@@ -1,8 +1,12 @@
 use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use fmnist_core::{Classifier, ClassifyError, Engine, engine::Kernel};
+use fmnist_core::{
+    Classifier, ClassifyError, Engine,
+    engine::Kernel,
+    settings::{self, Whole, WholeOrNull, none_if_empty},
+};
 use serde::{Deserialize, Serialize};
-use service::{ProbesConfig, SlotConfig};
+use service::{ProbationBatches, ProbesConfig, SlotConfig, WatchMs, WriteTimeoutMs};
 
 use super::ConfigError;
 use crate::legacy;
@@ -15,35 +19,48 @@ pub struct ServerConfig {
     /// The address to listen on; other than loopback it needs [`ServerConfig::api_token`].
     pub bind: IpAddr,
     /// The port; 0 takes a free one.
+    #[serde(with = "Whole::<0, 65_535>")]
     pub port: u16,
     /// Where a consumer, which has no page, answers `/livez`, `/readyz` and `/metrics`, without a
     /// token; 0 takes a free port.
+    #[serde(with = "WholeOrNull::<0, 65_535>")]
     pub health_port: Option<u16>,
     /// What callers have to show, as `Authorization: Bearer` or the page's cookie.
+    #[serde(serialize_with = "settings::hidden")]
     pub api_token: Option<String>,
     /// Names under which a reverse proxy with TLS serves this, beside this computer's own; they need
     /// [`ServerConfig::api_token`].
     pub hosts: Vec<String>,
     /// Largest request body, in bytes.
+    #[serde(with = "Whole::<1, { 1 << 30 }>")]
     pub max_body_bytes: usize,
     /// Bodies of requests in memory at once, in bytes, and as much of large answers.
+    #[serde(with = "Whole::<1, { 1 << 34 }>")]
     pub max_bodies_bytes: usize,
     /// Requests that publish, classify or sign in, a second; as many may come at once.
+    #[serde(with = "Whole::<1, 1_000_000>")]
     pub max_requests_per_second: u32,
     /// Requests whose pictures are read at once; without it, one for each core.
+    #[serde(with = "WholeOrNull::<1, 65_536>")]
     pub max_inferences: Option<NonZeroUsize>,
     /// Requests that wait beside those for their turn or for their share of a batch.
+    #[serde(with = "Whole::<0, 65_536>")]
     pub max_waiting: usize,
     /// How long a request waits for its turn, and for the images before its own, in milliseconds; no
     /// longer than `batch.latency_budget_ms`, where that is set.
+    #[serde(with = "Whole::<0, 60_000>")]
     pub max_wait_ms: u64,
     /// Streams of results, and so pages, that are open at once.
+    #[serde(with = "Whole::<0, 100_000>")]
     pub max_streams: usize,
     /// Connections at once; further ones wait until one ends.
+    #[serde(with = "Whole::<1, 1_000_000>")]
     pub max_connections: usize,
     /// How long a client may take to send a body, in milliseconds; a head has 5 s at most.
+    #[serde(with = "Whole::<1, 600_000>")]
     pub read_timeout_ms: u64,
     /// How long a client may take nothing of its answer, in milliseconds, before it is cut off.
+    #[serde(with = "WriteTimeoutMs")]
     pub write_timeout_ms: u64,
 }
 
@@ -122,22 +139,30 @@ pub struct ModelConfig {
     /// A built-in model or the path of a weights file; `model.h5` means `notebook`.
     pub model_name: String,
     /// The version that is expected; another is loaded with a warning.
+    #[serde(deserialize_with = "none_if_empty")]
     pub model_version: Option<String>,
     /// `fused`, `int8`, `flex` or `ndarray`.
-    pub engine: String,
+    pub engine: Engine,
     /// Threads that compute; without it, one for each physical core within the process's quota.
+    #[serde(with = "WholeOrNull::<1, 1_024>")]
     pub threads: Option<NonZeroUsize>,
     /// A weights file that is looked at for a new model; without it, none.
+    #[serde(deserialize_with = "none_if_empty")]
     pub watch: Option<PathBuf>,
     /// How often, in milliseconds.
+    #[serde(with = "WatchMs")]
     pub watch_ms: u64,
     /// Batches during which the model before a new one stands by.
+    #[serde(with = "ProbationBatches")]
     pub probation_batches: usize,
     /// The folder of weights files that `POST /v2/repository/models/{name}/load` may name.
+    #[serde(deserialize_with = "none_if_empty")]
     pub repository: Option<PathBuf>,
     /// A candidate that is compared behind the model in service: a built-in model or a weights file.
+    #[serde(deserialize_with = "none_if_empty")]
     pub shadow: Option<String>,
     /// How many of a hundred batches the candidate is given.
+    #[serde(with = "Whole::<1, 100>")]
     pub shadow_percent: u8,
     /// The kernel of `fused` that the variable `FMNIST_KERNEL` names, else the best.
     #[serde(skip)]
@@ -149,7 +174,7 @@ impl Default for ModelConfig {
         Self {
             model_name: "base".to_owned(),
             model_version: None,
-            engine: Engine::default().to_string(),
+            engine: Engine::default(),
             threads: None,
             watch: None,
             watch_ms: SlotConfig::default().watch_ms,
@@ -166,7 +191,7 @@ impl ModelConfig {
     /// Loads the model.
     ///
     /// # Errors
-    /// When there is no such model or engine, each with the names that there are.
+    /// When there is no such model, with the names that there are, or no such engine in this build.
     pub fn classifier(&self) -> Result<Classifier, ClassifyError> {
         let classifier = self.open(&self.model_name)?;
         let found = &classifier.identity().version;
@@ -182,9 +207,8 @@ impl ModelConfig {
     /// # Errors
     /// As [`ModelConfig::classifier`].
     pub fn open(&self, name: &str) -> Result<Classifier, ClassifyError> {
-        let engine = self.engine.parse()?;
         let name = legacy::model_name(name);
-        let mut classifier = Classifier::open(name)?.with_engine(engine)?;
+        let mut classifier = Classifier::open(name)?.with_engine(self.engine)?;
         if let Some(kernel) = self.kernel {
             classifier = classifier.with_kernel(kernel)?;
         }
@@ -207,5 +231,6 @@ impl ModelConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// The folder of the official files; without it the usual places are searched.
+    #[serde(deserialize_with = "none_if_empty")]
     pub path: Option<PathBuf>,
 }

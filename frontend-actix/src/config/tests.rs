@@ -4,6 +4,7 @@ mod shown;
 
 use std::{fs, path::PathBuf};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
@@ -30,6 +31,23 @@ fn refusal(text: &str, pairs: &[(&str, &str)]) -> String {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }
+}
+
+/// The numbers of the schema: each with its key, dotted, and the least and the most that it may be.
+fn numbers() -> Vec<(String, Value, Value)> {
+    let schema = Config::schema();
+    let members = |schema: &Value| schema["properties"].as_object().unwrap().clone();
+    let mut numbers = Vec::new();
+    for (section, schema) in members(&schema) {
+        for (name, schema) in members(&schema) {
+            let types = &schema["type"];
+            if types == "integer" || types[0] == "integer" {
+                let [least, most] = ["minimum", "maximum"].map(|bound| schema[bound].clone());
+                numbers.push((format!("{section}.{name}"), least, most));
+            }
+        }
+    }
+    numbers
 }
 
 /// Every key, dotted, with its default.

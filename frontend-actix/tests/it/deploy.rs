@@ -27,7 +27,8 @@ fn the_scaler_watches_the_group_and_topic_that_the_consumer_reads() {
     assert_eq!(trigger["bootstrapServers"], kafka.bootstrap_servers.as_str());
     assert_eq!(trigger["consumerGroup"], kafka.group_id.as_str());
     assert_eq!(trigger["topic"], kafka.topic.as_str());
-    assert_eq!(trigger["offsetResetPolicy"], kafka.auto_offset_reset.as_str());
+    let reset = serde_json::to_value(kafka.auto_offset_reset).unwrap();
+    assert_eq!(trigger["offsetResetPolicy"], reset);
 }
 
 #[test]

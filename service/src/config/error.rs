@@ -1,4 +1,4 @@
-use std::{io, ops::RangeInclusive, path::PathBuf};
+use std::{io, path::PathBuf};
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum ConfigError {
         /// The key, dotted.
         key: String,
     },
-    /// A value of the wrong type or name.
+    /// A value of the wrong type.
     #[error("{origin}: {key} cannot be used")]
     Value {
         /// The file or the environment variable.
@@ -56,45 +56,15 @@ pub enum ConfigError {
         /// What was expected and found.
         source: serde_json::Error,
     },
-    /// A number that is too small, too large or has a fraction.
-    #[error(
-        "{origin}: {key} has to be a whole number from {} to {}, found {found}",
-        range.start(),
-        range.end()
-    )]
-    Range {
+    /// A value that is none of those that its key may have.
+    #[error("{origin}: {key} {rule}")]
+    Rule {
         /// The file or the environment variable.
         origin: String,
         /// The key, dotted.
-        key: &'static str,
-        /// The number.
-        found: String,
-        /// What it may be.
-        range: RangeInclusive<u64>,
-    },
-    /// A name or a choice that its broker does not take.
-    #[error("{origin}: {key} has to be {expected}, found {found:?}")]
-    Name {
-        /// The file or the environment variable.
-        origin: String,
-        /// The key, dotted.
-        key: &'static str,
-        /// What it may be.
-        expected: &'static str,
-        /// The value.
-        found: String,
-    },
-    /// Two keys that must differ.
-    #[error("{key} and {other} are both {found:?}: {reason}")]
-    Same {
-        /// A key, dotted.
-        key: &'static str,
-        /// Another.
-        other: &'static str,
-        /// Their value.
-        found: String,
-        /// What would come of it.
-        reason: &'static str,
+        key: String,
+        /// What it has to be, and what was found.
+        rule: String,
     },
     /// Settings of Kafka that exclude one another, or that the delivery promise rests on.
     #[error(transparent)]
@@ -111,7 +81,7 @@ pub enum ConfigError {
         /// The value.
         found: String,
     },
-    /// `PUBSUB_EMULATOR_HOST` is no address.
+    /// Settings of Pub/Sub that exclude one another, or `PUBSUB_EMULATOR_HOST` is no address.
     #[cfg(feature = "pubsub")]
     #[error(transparent)]
     PubSub(#[from] transport_pubsub::PubSubError),

@@ -22,8 +22,10 @@ impl Layers {
             well_known: D::WELL_KNOWN,
             reserved: D::RESERVED,
             own: D::OWN,
-            fits: |merged| serde_json::from_value::<D>(merged.clone()).is_ok(),
-            numbers: D::ranges().into_iter().map(|(key, _)| key).collect(),
+            refused: |merged| {
+                let read = serde_path_to_error::deserialize::<_, D>(merged.clone());
+                read.err().map(|error| error.path().to_string())
+            },
         };
         Self { merged: defaults.clone(), defaults, traits, origins: Origins::default() }
     }
@@ -90,7 +92,6 @@ impl Layers {
         let dotted = key.join(".");
         let example = key.iter().try_fold(&self.defaults, |value, name| value.get(name));
         let expected = match example {
-            Some(Value::Null) if self.traits.numbers.contains(&&*dotted) => Some("a number"),
             // An empty variable is none, so that there has to be another way to say that there is no topic.
             Some(_) if text == "null" && self.traits.nullable.contains(&&*dotted) => Some("JSON"),
             Some(Value::Number(_)) => Some("a number"),
@@ -99,6 +100,9 @@ impl Layers {
             Some(Value::Object(_)) => Some("JSON"),
             _ => None,
         };
+        // What a key without a default is, and one of an own section, only its type tells.
+        let is_own = self.traits.own == Some(&*key[0]);
+        let is_untold = is_own || matches!(example, Some(Value::Null));
         let value = match expected {
             None => Value::from(text),
             Some(expected) => {
@@ -118,9 +122,8 @@ impl Layers {
             }
         };
         self.put(variable, key, value)?;
-        // Of an own section's key without a default only its type tells what it is.
-        if self.traits.own == Some(&*key[0])
-            && !(self.traits.fits)(&self.merged)
+        if is_untold
+            && (self.traits.refused)(&self.merged).is_some_and(|at| is_own || at == dotted)
             && let Ok(value) = unique::read(text, &dotted)
         {
             self.put(variable, key, value)?;
@@ -173,10 +176,8 @@ struct Traits {
     well_known: &'static [(&'static str, &'static str)],
     reserved: &'static [&'static str],
     own: Option<&'static str>,
-    /// Whether this is such a document.
-    fits: fn(&Value) -> bool,
-    /// Where a number has no default, only this tells.
-    numbers: Vec<&'static str>,
+    /// The key for which this is no such document.
+    refused: fn(&Value) -> Option<String>,
 }
 
 /// Names with commas between them.

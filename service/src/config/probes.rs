@@ -1,6 +1,10 @@
 use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use stream_inference::settings::{Whole, WholeOrNull};
+
+/// What [`ProbesConfig::write_timeout_ms`] may be.
+pub type WriteTimeoutMs = Whole<1, 600_000>;
 
 /// Where a program without a page answers an orchestrator and Prometheus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,8 +15,10 @@ pub struct ProbesConfig {
     pub bind: IpAddr,
     /// The port of `/livez`, `/readyz` and `/metrics`, which ask for no token and publish nothing; 0
     /// takes a free one, and without one nothing listens.
+    #[serde(with = "WholeOrNull::<0, 65_535>")]
     pub health_port: Option<u16>,
     /// How long a client may take nothing of its answer, in milliseconds, before it is cut off.
+    #[serde(with = "WriteTimeoutMs")]
     pub write_timeout_ms: u64,
 }
 

@@ -4,10 +4,7 @@ use stream_inference::{
     pipeline::{BatchConfig, OnError, PipelineConfig},
 };
 
-use super::{
-    BATCHES, ConfigError, Document, Origins, PROBATION_BATCHES, PROBES, ProbesConfig, Range,
-    WATCH_MS,
-};
+use super::{ConfigError, Document, Origins, ProbesConfig};
 use crate::SlotConfig;
 
 /// What any program that answers a stream can be told; `model` is a section of the program's own.
@@ -100,11 +97,6 @@ impl<S: Default + Serialize + serde::de::DeserializeOwned> Document for Config<S
 
     const OWN: Option<&str> = Some("model");
 
-    fn ranges() -> Vec<Range> {
-        let slot = [("slot.watch_ms", WATCH_MS), ("slot.probation_batches", PROBATION_BATCHES)];
-        [&BATCHES[..], &PROBES, &slot].concat()
-    }
-
     fn origins(&self) -> &Origins {
         &self.origins
     }
@@ -118,12 +110,11 @@ impl<S: Default + Serialize + serde::de::DeserializeOwned> Document for Config<S
         expect(unused_variables, reason = "they name its emulator")
     )]
     fn settle(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
-        drop(self.slot.watch.take_if(|path| path.as_os_str().is_empty()));
-        super::check_kafka(&mut self.kafka, &self.origins)?;
+        super::check_kafka(&self.kafka, &self.origins)?;
         #[cfg(feature = "pubsub")]
         {
             super::emulator_from(variables, &mut self.pubsub, &mut self.origins)?;
-            super::check_pubsub(&mut self.pubsub, &self.origins)?;
+            super::check_pubsub(&self.pubsub, &self.origins)?;
         }
         Ok(())
     }

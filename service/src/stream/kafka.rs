@@ -55,6 +55,7 @@ impl Kafka {
         ] {
             if said.is_some() {
                 set(key, slot.get_or_insert_default(), said);
+                drop(slot.take_if(|said| said.is_empty()));
             }
         }
         if self.exactly_once {

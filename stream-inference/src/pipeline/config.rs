@@ -1,21 +1,27 @@
 use serde::{Deserialize, Serialize};
 
+use crate::settings::{Whole, WholeOrNull};
+
 /// How messages are gathered into batches, and how much may be in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchConfig {
     /// Inputs in one inference call at most.
-    #[serde(rename = "max_images", alias = "max_inputs")]
+    #[serde(rename = "max_images", alias = "max_inputs", with = "Whole::<1, 65_536>")]
     pub max_inputs: usize,
     /// Messages in flight at most.
+    #[serde(with = "Whole::<1, 1_000_000>")]
     pub max_messages: usize,
     /// Bytes in flight at most: keys, headers, payloads and the inputs that they carry, unpacked.
+    #[serde(with = "Whole::<1, { 1 << 32 }>")]
     pub max_bytes: usize,
     /// How long a busy pipeline may hold an incomplete batch, in milliseconds.
+    #[serde(with = "Whole::<0, 60_000>")]
     pub max_wait_ms: u64,
     /// What an input may wait for its answer, in milliseconds: smaller batches while fewer messages
     /// wait than a batch has inputs. Not promised where the load is above what the model can do.
+    #[serde(with = "WholeOrNull::<1, 60_000>")]
     pub latency_budget_ms: Option<u64>,
 }
 
@@ -39,15 +45,19 @@ pub struct OnError {
     /// The action.
     pub action: OnErrorAction,
     /// With `retry`: failures of a message before it is dead-lettered.
+    #[serde(with = "Whole::<1, 1_000>")]
     pub attempts: u32,
     /// How often the process may end without a farewell (out of memory, aborted, killed) while a
     /// message alone is in flight, before that message is dead-lettered at the stage it was in.
     /// Counted on Kafka; 0 gives none up.
+    #[serde(with = "Whole::<0, 1_000>")]
     pub crashes: u32,
     /// Stops the pipeline at so many refusals without an answer in between, the last of them not
     /// acknowledged: then it is hardly the messages that are bad. None where nothing is said.
+    #[serde(with = "WholeOrNull::<1, 1_000_000>")]
     pub max_consecutive: Option<u32>,
     /// The wait before a message is handed back to be delivered again, in milliseconds.
+    #[serde(with = "Whole::<0, 600_000>")]
     pub backoff_ms: u64,
 }
 

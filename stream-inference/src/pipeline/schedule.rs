@@ -102,7 +102,7 @@ impl<S: ExactSizeIterator> Schedule<S> {
     pub(crate) fn next_batch(&mut self, max_inputs: usize) -> Option<Batch<S::Item>> {
         let (mut batch, mut room) = self.begin(max_inputs)?;
         // A batch of one input can't be shared, so what is owed adds up over batches.
-        let owed = self.owed + max_inputs.max(1);
+        let owed = self.owed + max_inputs;
         let reserved = if self.large.is_empty() { 0 } else { (owed / LARGE_SHARE).min(room) };
         room -= batch.take(&mut self.small, room - reserved);
         let taken = batch.take(&mut self.large, room);
@@ -135,7 +135,7 @@ impl<S: ExactSizeIterator> Schedule<S> {
     /// An empty batch, and the room in it, which is filled from now on.
     fn begin(&mut self, max_inputs: usize) -> Option<(Batch<S::Item>, usize)> {
         let first = self.small.front().or(self.large.front())?;
-        let room = max_inputs.max(1).min(self.inputs);
+        let room = max_inputs.min(self.inputs);
         let (inputs, since) = (Vec::with_capacity(room), first.decoded);
         Some((Batch { inputs, since, shares: Vec::new(), short: Vec::new() }, room))
     }

@@ -2,6 +2,8 @@
 
 use rdkafka::{error::KafkaError, types::RDKafkaConfRes};
 
+use stream_inference::settings::RULE;
+
 use crate::{KafkaConfig, KafkaSetupError};
 
 /// Properties that the delivery promise rests on, with librdkafka's other names for them.
@@ -29,15 +31,21 @@ pub(super) const OWNED: [(&str, &str); 5] = [
 /// In transactions, offsets are read only once the transactions that commit them have ended.
 const RESERVED_IN_TRANSACTIONS: &str = "isolation.level";
 
+/// As the brokers see it; a name that begins with ^ would be a pattern to librdkafka.
+fn is_topic_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=249).contains(&name.len()) && name.bytes().all(allowed)
+}
+
 impl KafkaConfig {
-    /// Whether the settings go together, which needs no broker: properties that librdkafka knows,
-    /// nothing that the delivery promise rests on, no group protocol with what it excludes, no Kerberos,
-    /// routes that are topics of their own.
+    /// Whether the settings go together, which needs no broker: names that Kafka takes, topics of which
+    /// none is read and written, routes that are topics of their own, properties that librdkafka knows,
+    /// nothing that the delivery promise rests on, no group protocol with what it excludes, no Kerberos.
     ///
     /// # Errors
     /// Says which setting is in the way of which.
     pub fn check(&self) -> Result<(), KafkaSetupError> {
-        self.check_routes()?;
+        self.check_source()?;
         let client = match self.consumer() {
             Err(KafkaSetupError::Tls { .. }) => return Ok(()),
             client => client?,
@@ -55,15 +63,25 @@ impl KafkaConfig {
         }
     }
 
-    /// What the consumer writes it must not read, for ever.
+    /// Names, and that what the consumer writes it does not read, for ever.
     pub(crate) fn check_source(&self) -> Result<(), KafkaSetupError> {
-        let outputs = [
-            ("kafka.results_topic", self.results_topic()),
-            ("kafka.dead_letter_topic", Some(&*self.dead_letter_topic)),
-        ];
-        let routes = self.routes.iter().map(|route| ("kafka.routes", Some(&**route)));
-        let is_source = |(_, output): &(_, Option<&str>)| *output == Some(&*self.topic);
-        match outputs.into_iter().chain(routes).find(is_source) {
+        let wrong = |key, expected, found: &str| {
+            let rule = format!("{RULE}{expected}, found {found:?}");
+            Err(KafkaSetupError::Rule { key, rule })
+        };
+        if self.bootstrap_servers.trim().is_empty() {
+            let expected = "HOST:PORT, more of them separated by commas";
+            return wrong("kafka.bootstrap_servers", expected, &self.bootstrap_servers);
+        }
+        let results = self.results_topic().map(|topic| ("kafka.results_topic", topic));
+        let dead_letters = ("kafka.dead_letter_topic", &*self.dead_letter_topic);
+        let routes = self.routes.iter().map(|route| ("kafka.routes", &**route));
+        let outputs = || results.into_iter().chain([dead_letters]).chain(routes.clone());
+        let mut topics = [("kafka.topic", &*self.topic)].into_iter().chain(outputs());
+        if let Some((key, name)) = topics.find(|(_, name)| !is_topic_name(name)) {
+            return wrong(key, "1 to 249 letters, digits, dots, _ and -", name);
+        }
+        match outputs().find(|(_, output)| *output == self.topic) {
             Some((key, _)) => Err(KafkaSetupError::OwnOutput { topic: self.topic.clone(), key }),
             None => self.check_routes(),
         }
@@ -73,7 +91,6 @@ impl KafkaConfig {
     fn check_routes(&self) -> Result<(), KafkaSetupError> {
         for (index, route) in self.routes.iter().enumerate() {
             let problem = match Some(&**route) {
-                Some("") => "is no name",
                 route if route == self.results_topic() => "is kafka.results_topic already",
                 _ if *route == self.dead_letter_topic => "is kafka.dead_letter_topic already",
                 _ if self.routes[..index].contains(route) => "stands there twice",

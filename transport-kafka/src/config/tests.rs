@@ -73,6 +73,21 @@ fn a_source_that_is_an_output_is_refused_with_the_key() {
 }
 
 #[test]
+fn names_that_kafka_does_not_take_are_refused_with_their_key() {
+    let long = "t".repeat(250);
+    let refused = |config: KafkaConfig| config.check().expect_err("refused").to_string();
+    for topic in ["", "^IN", "a b", "a/b", &long] {
+        let error = refused(KafkaConfig { topic: topic.to_owned(), ..KafkaConfig::default() });
+        let rule = "kafka.topic has to be 1 to 249 letters, digits, dots, _ and -";
+        assert_eq!(error, format!("{rule}, found {topic:?}"));
+    }
+    let bootstrap_servers = " ".to_owned();
+    let error = refused(KafkaConfig { bootstrap_servers, ..KafkaConfig::default() });
+    assert!(error.starts_with("kafka.bootstrap_servers has to be HOST:PORT"), "{error}");
+    KafkaConfig { topic: long[1..].to_owned(), ..KafkaConfig::default() }.check().expect("a name");
+}
+
+#[test]
 fn a_route_is_a_topic_of_its_own_and_is_there_with_the_others() {
     let with = |routes: &[&str]| KafkaConfig {
         routes: routes.iter().map(|route| (*route).to_owned()).collect(),
@@ -91,7 +106,7 @@ fn a_route_is_a_topic_of_its_own_and_is_there_with_the_others() {
         ),
         (["INFERENCE-DEAD-LETTERS", "A"], "is kafka.dead_letter_topic already"),
         (["A", "A"], "\"A\" stands there twice; remove it"),
-        (["A", ""], "\"\" is no name"),
+        (["A", ""], "kafka.routes has to be 1 to 249 letters, digits, dots, _ and -, found \"\""),
     ] {
         let error = with(&routes).check_source().expect_err("refused").to_string();
         assert!(error.contains(problem), "{error}");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::KafkaGuarantee;
+use crate::{KafkaGuarantee, KafkaOffsetReset};
 
 fn exactly_once(group_instance_id: Option<&str>) -> KafkaConfig {
     KafkaConfig {
@@ -142,9 +142,9 @@ fn the_new_group_protocol_goes_without_what_the_broker_decides() {
 
 #[test]
 fn a_partition_without_an_offset_is_read_from_its_start_wherever_the_group_begins() {
-    let with =
-        |reset: &str| KafkaConfig { auto_offset_reset: reset.to_owned(), ..KafkaConfig::default() };
-    for (config, at_the_end) in [(with("earliest"), false), (with("latest"), true)] {
+    let with = |auto_offset_reset| KafkaConfig { auto_offset_reset, ..KafkaConfig::default() };
+    let (earliest, latest) = (KafkaOffsetReset::Earliest, KafkaOffsetReset::Latest);
+    for (config, at_the_end) in [(with(earliest), false), (with(latest), true)] {
         let client = config.consumer().expect("a configuration");
         assert_eq!(client.get("auto.offset.reset"), Some("earliest"));
         assert_eq!(config.begins_at_the_end(), at_the_end);

@@ -11,7 +11,9 @@ use stream_inference::transport::{
     Limits, Outbound, Outcome, Settlement, Transport, conformance::Harness,
 };
 use tokio::time::{Instant, timeout};
-use transport_kafka::{KafkaConfig, KafkaSetupError, KafkaTransport, group_lag, topic_spans};
+use transport_kafka::{
+    KafkaConfig, KafkaOffsetReset, KafkaSetupError, KafkaTransport, group_lag, topic_spans,
+};
 
 use crate::{
     cluster,
@@ -23,7 +25,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn at_the_end(mut kafka: Kafka) -> Kafka {
-    kafka.0.auto_offset_reset = "latest".to_owned();
+    kafka.0.auto_offset_reset = KafkaOffsetReset::Latest;
     kafka
 }
 

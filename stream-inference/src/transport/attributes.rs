@@ -1,11 +1,17 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 /// Headers (Kafka) or attributes (Pub/Sub), in order; names may repeat, values are bytes or null.
 ///
 /// Names are text to who reads them. One that came as other bytes, as Kafka allows, keeps them for
 /// the way back ([`Attributes::iter_raw`]) and reads as its UTF-8 parts with the rest as `\xe9`.
+///
+/// A clone shares them until one of the two gets another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes(Vec<(Name, Option<Bytes>)>);
+pub struct Attributes(Option<Arc<Vec<Attribute>>>);
+
+type Attribute = (Name, Option<Bytes>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Name {
@@ -29,17 +35,17 @@ impl From<String> for Name {
 impl Attributes {
     /// No attributes.
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self(None)
     }
 
     /// Adds one; never replaces.
     pub fn push(&mut self, name: impl Into<String>, value: impl Into<Bytes>) {
-        self.0.push((name.into().into(), Some(value.into())));
+        self.add(name.into().into(), Some(value.into()));
     }
 
     /// Adds one whose value is null, which Kafka knows and Pub/Sub does not.
     pub fn push_null(&mut self, name: impl Into<String>) {
-        self.0.push((name.into().into(), None));
+        self.add(name.into().into(), None);
     }
 
     /// Adds one whose name need not be UTF-8.
@@ -48,12 +54,25 @@ impl Attributes {
             Ok(text) => text.to_owned().into(),
             Err(_) => Name { text: readable(name), bytes: Some(name.into()) },
         };
-        self.0.push((name, value));
+        self.add(name, value);
+    }
+
+    /// None are `None`, so that they are equal to those that never were any.
+    fn of(all: Vec<Attribute>) -> Self {
+        Self((!all.is_empty()).then(|| all.into()))
+    }
+
+    fn add(&mut self, name: Name, value: Option<Bytes>) {
+        Arc::make_mut(self.0.get_or_insert_default()).push((name, value));
+    }
+
+    fn all(&self) -> &[Attribute] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// The last value of that name, as Kafka's `lastHeader`; names are compared without case.
     pub fn value(&self, name: &str) -> Option<&Bytes> {
-        self.0
+        self.all()
             .iter()
             .rev()
             .find(|(n, _)| n.text.eq_ignore_ascii_case(name))
@@ -67,37 +86,34 @@ impl Attributes {
 
     /// All, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Bytes>)> {
-        self.0.iter().map(|(n, v)| (n.text.as_str(), v.as_ref()))
+        self.all().iter().map(|(n, v)| (n.text.as_str(), v.as_ref()))
     }
 
     /// All, in order, with the names' bytes as they came.
     pub fn iter_raw(&self) -> impl Iterator<Item = (&[u8], Option<&Bytes>)> {
-        self.0.iter().map(|(n, v)| (n.bytes(), v.as_ref()))
+        self.all().iter().map(|(n, v)| (n.bytes(), v.as_ref()))
     }
 
     /// Those that `keeps` accepts by their place and name.
-    pub(super) fn filtered(mut self, mut keeps: impl FnMut(usize, &str) -> bool) -> Self {
-        let mut index = 0;
-        self.0.retain(|(name, _)| {
-            index += 1;
-            keeps(index - 1, &name.text)
-        });
-        self
+    pub(super) fn filtered(&self, mut keeps: impl FnMut(usize, &str) -> bool) -> Self {
+        let all = self.all().iter().enumerate();
+        let kept = all.filter(|(index, (name, _))| keeps(*index, &name.text));
+        Self::of(kept.map(|(_, attribute)| attribute.clone()).collect())
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all().len()
     }
 
     /// What names and values take, in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.0.iter().map(|(n, v)| n.bytes().len() + v.as_ref().map_or(0, Bytes::len)).sum()
+        self.all().iter().map(|(n, v)| n.bytes().len() + v.as_ref().map_or(0, Bytes::len)).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all().is_empty()
     }
 }
 
@@ -112,7 +128,7 @@ fn readable(name: &[u8]) -> String {
 
 impl<N: Into<String>, V: Into<Bytes>> FromIterator<(N, V)> for Attributes {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().map(|(n, v)| (n.into().into(), Some(v.into()))).collect())
+        Self::of(pairs.into_iter().map(|(n, v)| (n.into().into(), Some(v.into()))).collect())
     }
 }
 

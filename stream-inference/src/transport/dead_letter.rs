@@ -188,7 +188,7 @@ fn without_added(attributes: &Attributes) -> Attributes {
             || (has_own_trace && name == TRACEPARENT);
         (is_added && is_last) || name == redrives
     };
-    attributes.clone().filtered(|index, name| !added(index, name))
+    attributes.filtered(|index, name| !added(index, name))
 }
 
 /// Whether the last `traceparent` was added to one that the message brought. Where a broker keeps

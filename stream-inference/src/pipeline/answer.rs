@@ -4,7 +4,11 @@ use jiff::Timestamp;
 
 #[cfg(test)]
 use super::simulation;
-use super::{Answered, in_flight::Verdict, shield, worker::Received};
+use super::{
+    Answered,
+    in_flight::{End, Message},
+    shield,
+};
 use crate::{
     codec::{self, Codec},
     predict::ModelIdentity,
@@ -91,27 +95,27 @@ impl<C: Codec> Answer<C> {
     /// The first input's reason why there is none, or the codec's.
     pub(super) fn finish<T>(
         self,
-        received: &Received<T>,
+        message: &Message<T>,
         codec: &C,
         inferred_at: Timestamp,
-    ) -> Result<Verdict<C>, Rejection> {
+    ) -> Result<End<C>, Rejection> {
         if self.is_mixed {
-            return Ok(Verdict::Retry);
+            return Ok(End::Retry);
         }
         if let Some(rejection) = self.rejection {
             return Err(rejection);
         }
-        let Some(model) = self.model else { return Ok(Verdict::Retry) };
+        let Some(model) = self.model else { return Ok(End::Retry) };
         let answer = codec::Answer {
-            id: &received.delivery.id,
-            source: &received.delivery.source,
+            id: &message.delivery.id,
+            source: &message.delivery.source,
             context: self.context,
             outputs: self.outputs,
             model: &model,
-            received_at: received.at,
+            received_at: message.at,
             inferred_at,
         };
         let record = shield::record(codec, answer)?;
-        Ok(Verdict::Answer(Answered { record, inputs: self.kept }, self.inputs))
+        Ok(End::Answer(Answered { record, inputs: self.kept }, self.inputs))
     }
 }

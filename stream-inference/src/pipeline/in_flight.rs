@@ -5,12 +5,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{
-    Answered,
-    answer::Answer,
-    schedule::Sequence,
-    worker::{Decoded, Received},
-};
+use super::{Answered, answer::Answer, schedule::Sequence};
 use crate::{
     codec::{Codec, Request},
     transport::{Delivery, Lane, Rejection},
@@ -19,37 +14,31 @@ use crate::{
 /// Every message between reception and settlement, and the order that its lane demands.
 pub(super) struct InFlight<T, C: Codec> {
     next: Sequence,
-    messages: HashMap<Sequence, Message<T, C>>,
+    messages: HashMap<Sequence, (Message<T>, State<C>)>,
     lanes: HashMap<Lane, VecDeque<Sequence>>,
-    ready: Vec<Done<T, C>>,
+    ready: Vec<(Message<T>, End<C>)>,
     /// What they take, in bytes, until they are settled.
     bytes: usize,
 }
 
-struct Message<T, C: Codec> {
-    lane: Option<Lane>,
-    received: Instant,
-    bytes: usize,
-    state: State<T, C>,
-}
-
-enum State<T, C: Codec> {
-    Decoding,
-    Inferring(Received<T>, Answer<C>),
-    Done(Done<T, C>),
-}
-
-/// A message whose end is known.
-pub(super) struct Done<T, C: Codec> {
+/// A delivery, where it stays from its reception to its settlement.
+pub(super) struct Message<T> {
     pub(super) delivery: Delivery<T>,
-    pub(super) verdict: Verdict<C>,
+    pub(super) at: Timestamp,
     pub(super) received: Instant,
     /// What it takes until it is settled.
     pub(super) bytes: usize,
 }
 
-/// How a message shall end.
-pub(super) enum Verdict<C: Codec> {
+enum State<C: Codec> {
+    /// Neither answers nor an end yet: it is being read, or waits to be handed back.
+    Open,
+    Inferring(Answer<C>),
+    Ended(End<C>),
+}
+
+/// How a message shall end; its outcome once the answer is encoded.
+pub(super) enum End<C: Codec> {
     /// With how many of its inputs were answered.
     Answer(Answered<C::Record, C::Input>, usize),
     Reject(Rejection),
@@ -67,65 +56,57 @@ impl<T, C: Codec> InFlight<T, C> {
         delivery: Delivery<T>,
         at: Timestamp,
         received: Instant,
-    ) -> Received<T> {
+    ) -> Sequence {
         let sequence = self.next;
         self.next += 1;
-        let lane = delivery.lane.clone();
-        if let Some(lane) = &lane {
+        if let Some(lane) = &delivery.lane {
             self.lanes.entry(lane.clone()).or_default().push_back(sequence);
         }
         let bytes = delivery.size_bytes();
         self.bytes += bytes;
-        self.messages.insert(sequence, Message { lane, received, bytes, state: State::Decoding });
-        Received { sequence, delivery, at, received }
+        let message = Message { delivery, at, received, bytes };
+        self.messages.insert(sequence, (message, State::Open));
+        sequence
     }
 
-    /// Takes a message back from the decoder; answers its inputs, or why there are none.
-    pub(super) fn decoded(&mut self, decoded: Decoded<T, C>) -> Result<C::Inputs, Box<Refused<T>>> {
-        let Decoded { received, request } = decoded;
-        match request {
-            Ok(Request { inputs, kept, context, bytes }) => {
-                let sequence = received.sequence;
-                let message = self.messages.get_mut(&sequence).expect("decoded while in flight");
-                message.bytes += bytes;
-                self.bytes += bytes;
-                let answer = Answer::new(inputs.len(), context, kept);
-                message.state = State::Inferring(received, answer);
-                Ok(inputs)
-            }
-            Err(rejection) => Err(Box::new(Refused { received, rejection })),
-        }
+    /// A message that has not ended.
+    pub(super) fn message(&self, sequence: Sequence) -> &Message<T> {
+        &self.messages.get(&sequence).expect("asked for while in flight").0
     }
 
-    /// Applies `answer` to a message's answer; gives the message once it is complete.
+    /// Takes note of what a message asks for; gives its inputs.
+    pub(super) fn decoded(&mut self, sequence: Sequence, request: Request<C>) -> C::Inputs {
+        let Request { inputs, kept, context, bytes } = request;
+        let (message, state) = self.messages.get_mut(&sequence).expect("decoded while in flight");
+        message.bytes += bytes;
+        self.bytes += bytes;
+        *state = State::Inferring(Answer::new(inputs.len(), context, kept));
+        inputs
+    }
+
+    /// Applies `answer` to a message's answer; gives that once it is complete.
     pub(super) fn answer(
         &mut self,
         sequence: Sequence,
         apply: impl FnOnce(&mut Answer<C>),
-    ) -> Option<(Received<T>, Answer<C>)> {
-        let message = self.messages.get_mut(&sequence)?;
-        let State::Inferring(_, answer) = &mut message.state else { return None };
+    ) -> Option<Answer<C>> {
+        let (_, state) = self.messages.get_mut(&sequence)?;
+        let State::Inferring(answer) = state else { return None };
         apply(answer);
         if !answer.is_complete() {
             return None;
         }
-        match std::mem::replace(&mut message.state, State::Decoding) {
-            State::Inferring(received, answer) => Some((received, answer)),
-            State::Decoding | State::Done(_) => None,
+        match std::mem::replace(state, State::Open) {
+            State::Inferring(answer) => Some(answer),
+            State::Open | State::Ended(_) => None,
         }
     }
 
-    /// Gives a message its verdict; it becomes ready once the earlier ones of its lane are.
-    pub(super) fn finish(
-        &mut self,
-        sequence: Sequence,
-        delivery: Delivery<T>,
-        verdict: Verdict<C>,
-    ) {
-        let message = self.messages.get_mut(&sequence).expect("finished while in flight");
-        let (received, bytes) = (message.received, message.bytes);
-        message.state = State::Done(Done { delivery, verdict, received, bytes });
-        let Some(lane) = message.lane.clone() else {
+    /// Ends a message; it becomes ready once the earlier ones of its lane are.
+    pub(super) fn finish(&mut self, sequence: Sequence, end: End<C>) {
+        let (message, state) = self.messages.get_mut(&sequence).expect("finished while in flight");
+        *state = State::Ended(end);
+        let Some(lane) = message.delivery.lane.clone() else {
             self.release(sequence);
             return;
         };
@@ -143,18 +124,18 @@ impl<T, C: Codec> InFlight<T, C> {
     fn release(&mut self, sequence: Sequence) -> bool {
         // Looked at before it is moved: of a lane, the next one is mostly not at its end.
         match self.messages.get(&sequence) {
-            Some(Message { state: State::Done(_), .. }) => {}
+            Some((_, State::Ended(_))) => {}
             Some(_) => return false,
             None => return true,
         }
-        if let Some(Message { state: State::Done(done), .. }) = self.messages.remove(&sequence) {
-            self.ready.push(done);
+        if let Some((message, State::Ended(end))) = self.messages.remove(&sequence) {
+            self.ready.push((message, end));
         }
         true
     }
 
     /// The messages that may be settled now, in order.
-    pub(super) fn take_ready(&mut self) -> Vec<Done<T, C>> {
+    pub(super) fn take_ready(&mut self) -> Vec<(Message<T>, End<C>)> {
         std::mem::take(&mut self.ready)
     }
 
@@ -171,12 +152,6 @@ impl<T, C: Codec> InFlight<T, C> {
     pub(super) fn settled(&mut self, bytes: usize) {
         self.bytes -= bytes;
     }
-}
-
-/// A message that the decoder refused.
-pub(super) struct Refused<T> {
-    pub(super) received: Received<T>,
-    pub(super) rejection: Rejection,
 }
 
 #[cfg(test)]

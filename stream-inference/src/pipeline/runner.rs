@@ -20,16 +20,16 @@ use super::{
     answer::Answer,
     budget,
     failures::Failures,
-    in_flight::{InFlight, Refused, Verdict},
+    in_flight::{End, InFlight},
     meters::Meters,
     outage::{Outage, Pauses},
     pace::Pace,
     pulse::Place,
     schedule::{Schedule, Sequence},
-    worker::{self, Decoded, Decoder, Inference, Inferred, Received},
+    worker::{self, Decoder, Inference, Inferred, Read, ToRead, Unread},
 };
 use crate::{
-    codec::Codec,
+    codec::{Codec, Request},
     predict::{PredictError, Predictor},
     transport::{Delivery, Limits, Rejection, Stage, Transport, TransportError},
 };
@@ -93,7 +93,7 @@ async fn warm_up<P: Predictor>(
 /// [`run`], with the model warm, the two threads and the meters given.
 pub(super) async fn run_with<T, P, C, S>(
     pipeline: Pipeline<T, P, C, S>,
-    decoder: Decoder<T::Token, C>,
+    decoder: Decoder<C>,
     inference: Inference<P::Input, P::Output>,
     meters: Arc<Meters>,
     shutdown: impl Future<Output = ()> + Send,
@@ -132,7 +132,7 @@ struct Runner<T: Transport, P: Predictor, C: Codec, S> {
     pulse: Pulse,
     meters: Arc<Meters>,
 
-    decoder: Decoder<T::Token, C>,
+    decoder: Decoder<C>,
     inference: Inference<P::Input, P::Output>,
     in_flight: InFlight<T::Token, C>,
     schedule: Schedule<C::Inputs>,
@@ -143,14 +143,13 @@ struct Runner<T: Transport, P: Predictor, C: Codec, S> {
     /// Inputs that were answered in messages that are not yet settled, and how many may be.
     answers: usize,
     most_answers: usize,
-    /// At most one write at a time, so that verdicts keep their order.
+    /// At most one write at a time, so that outcomes keep their order.
     sinking: Eventually<Written<T::Token, C>>,
     settling: Eventually<Settled<C>>,
     /// Messages that are handed back once their back-off is over.
-    delayed: Eventually<(Sequence, Delivery<T::Token>)>,
+    delayed: Eventually<Sequence>,
     failures: Failures,
-    /// Messages that were refused without an answer in between.
-    refusals: u32,
+    refusals: Refusals,
     pauses: Pauses,
     /// Nothing is received before, because that failed.
     back_off_until: Option<Instant>,
@@ -167,13 +166,14 @@ where
 {
     fn new(
         pipeline: Pipeline<T, P, C, S>,
-        decoder: Decoder<T::Token, C>,
+        decoder: Decoder<C>,
         inference: Inference<P::Input, P::Output>,
         meters: Arc<Meters>,
     ) -> Self {
         let Pipeline { transport, model: _, codec, config, sink, observer, pulse } = pipeline;
         Self {
             pace: Pace::new(&config.batch),
+            refusals: Refusals { in_a_row: 0, most: config.on_error.max_consecutive },
             decoder,
             inference,
             transport,
@@ -194,7 +194,6 @@ where
             settling: Eventually::new(),
             delayed: Eventually::new(),
             failures: Failures::default(),
-            refusals: 0,
             pauses: Pauses::default(),
             back_off_until: None,
             deadline: None,
@@ -237,8 +236,8 @@ where
                     crate::fail_point!(AfterSink);
                     self.settle(written);
                 }
-                Some((sequence, delivery)) = self.delayed.next() => {
-                    self.in_flight.finish(sequence, delivery, Verdict::Retry);
+                Some(sequence) = self.delayed.next() => {
+                    self.in_flight.finish(sequence, End::Retry);
                 }
                 inferred = self.inference.output.recv() => {
                     self.inferred(inferred.ok_or(ended("inference"))?)?;
@@ -250,7 +249,9 @@ where
                         self.transport.enter(Stage::Infer).await;
                     }
                     self.pulse.leave(Place::Decode, batch.len());
-                    batch.into_iter().try_for_each(|decoded| self.decoded(decoded, at))?;
+                    for (sequence, request) in batch {
+                        self.decoded(sequence, request, at)?;
+                    }
                 }
                 received = receive(&mut self.transport, limits, self.back_off_until),
                     if limits.max_messages > 0 => self.received(received)?,
@@ -299,28 +300,28 @@ where
         let mut sent_bytes = self.in_flight.bytes();
         let (mut batch, mut given_up) = (Vec::with_capacity(count), Vec::new());
         for delivery in deliveries {
-            let rejection = self.given_up(&delivery);
-            let received = self.in_flight.receive(delivery, at, now);
-            match rejection {
-                None => batch.push(received),
-                Some(rejection) => given_up.push((received, rejection)),
+            let unread = self.given_up(&delivery).map_or_else(|| Ok(Unread::of(&delivery)), Err);
+            let sequence = self.in_flight.receive(delivery, at, now);
+            match unread {
+                Ok(unread) => batch.push((sequence, unread)),
+                Err(rejection) => given_up.push((sequence, rejection)),
             }
             if self.in_flight.bytes() - sent_bytes >= budget::DECODE_BYTES && !batch.is_empty() {
                 sent_bytes = self.in_flight.bytes();
-                self.decode(std::mem::take(&mut batch))?;
+                self.decode((now, std::mem::take(&mut batch)))?;
             }
         }
         if !batch.is_empty() {
-            self.decode(batch)?;
+            self.decode((now, batch))?;
         }
         self.pulse.received(count, self.messages, self.limits().max_messages == 0);
         self.meters.received(count);
         self.meters.in_flight(self.messages, self.in_flight.bytes());
         self.pulse.leave(Place::Decode, given_up.len());
-        given_up.into_iter().try_for_each(|(received, rejection)| self.refuse(received, rejection))
+        given_up.into_iter().try_for_each(|(sequence, rejection)| self.refuse(sequence, rejection))
     }
 
-    fn decode(&self, batch: Vec<Received<T::Token>>) -> Result<(), PipelineError> {
+    fn decode(&self, batch: ToRead) -> Result<(), PipelineError> {
         // Batches in the channel hold at least one message each, so there is always room.
         self.decoder.input.try_send(batch).map_err(|_| ended("decode"))
     }
@@ -333,28 +334,26 @@ where
     }
 
     /// Whether the next crash of the message would be one too many, so that its stage matters.
-    fn is_about_to_be_given_up(&self, batch: &[Decoded<T::Token, C>]) -> bool {
-        let [Decoded { received, .. }] = batch else { return false };
-        let crashes = self.transport.crashes(&received.delivery);
+    fn is_about_to_be_given_up(&self, batch: &Read<C>) -> bool {
+        let [(sequence, _)] = batch[..] else { return false };
+        let crashes = self.transport.crashes(&self.in_flight.message(sequence).delivery);
         crashes.is_some_and(|crashes| crashes.count + 1 >= self.config.on_error.crashes)
     }
 
     fn decoded(
         &mut self,
-        decoded: Decoded<T::Token, C>,
+        sequence: Sequence,
+        request: Result<Request<C>, Rejection>,
         at: time::Instant,
     ) -> Result<(), PipelineError> {
-        let sequence = decoded.received.sequence;
-        match self.in_flight.decoded(decoded) {
-            Ok(inputs) => {
+        match request {
+            Ok(request) => {
+                let inputs = self.in_flight.decoded(sequence, request);
                 let max_inputs = self.pace.limit(self.schedule.messages() + 1);
                 self.schedule.push(sequence, inputs, at, max_inputs);
                 Ok(())
             }
-            Err(refused) => {
-                let Refused { received, rejection } = *refused;
-                self.refuse(received, rejection)
-            }
+            Err(rejection) => self.refuse(sequence, rejection),
         }
     }
 
@@ -377,8 +376,8 @@ where
             let Some(batch) = batch else { break };
             for &(sequence, missing) in &batch.short {
                 let shortened = self.in_flight.answer(sequence, |answer| answer.shorten(missing));
-                if let Some((received, answer)) = shortened {
-                    self.complete(received, answer, Timestamp::now())?;
+                if let Some(answer) = shortened {
+                    self.complete(sequence, answer, Timestamp::now())?;
                 }
             }
             if batch.inputs.is_empty() {
@@ -409,8 +408,8 @@ where
             let share = answers.by_ref().take(count);
             let complete =
                 self.in_flight.answer(sequence, |answer| answer.extend(share, &model, &self.codec));
-            if let Some((received, answer)) = complete {
-                self.complete(received, answer, at)?;
+            if let Some(answer) = complete {
+                self.complete(sequence, answer, at)?;
             }
         }
         Ok(())
@@ -419,44 +418,40 @@ where
     /// Ends a message all of whose inputs are answered.
     fn complete(
         &mut self,
-        received: Received<T::Token>,
+        sequence: Sequence,
         answer: Answer<C>,
         at: Timestamp,
     ) -> Result<(), PipelineError> {
-        let inputs = answer.inputs();
-        match answer.finish(&received, &*self.codec, at) {
-            Ok(verdict) => {
-                match verdict {
-                    Verdict::Answer(..) => self.failures.forget(&received.delivery.id),
-                    Verdict::Reject(_) | Verdict::Retry => self.answers -= inputs,
+        let (inputs, message) = (answer.inputs(), self.in_flight.message(sequence));
+        match answer.finish(message, &*self.codec, at) {
+            Ok(end) => {
+                match end {
+                    End::Answer(..) => self.failures.forget(&message.delivery.id),
+                    End::Reject(_) | End::Retry => self.answers -= inputs,
                 }
-                self.in_flight.finish(received.sequence, received.delivery, verdict);
+                self.in_flight.finish(sequence, end);
                 Ok(())
             }
             Err(rejection) => {
                 self.answers -= inputs;
-                self.refuse(received, rejection)
+                self.refuse(sequence, rejection)
             }
         }
     }
 
     /// Ends a message that cannot be answered as the configuration says.
-    fn refuse(
-        &mut self,
-        received: Received<T::Token>,
-        rejection: Rejection,
-    ) -> Result<(), PipelineError> {
-        let Received { sequence, delivery, .. } = received;
+    fn refuse(&mut self, sequence: Sequence, rejection: Rejection) -> Result<(), PipelineError> {
+        let delivery = &self.in_flight.message(sequence).delivery;
         let id = &delivery.id;
         // Without the reason, which may quote the payload; the dead letter has it.
         tracing::warn!(id, stage = %rejection.stage, "message refused");
         match self.config.on_error.action {
             OnErrorAction::Stop => {
                 let Rejection { stage, reason } = rejection;
-                return Err(PipelineError::Refused { id: delivery.id, stage, reason });
+                return Err(PipelineError::Refused { id: id.clone(), stage, reason });
             }
             OnErrorAction::Retry
-                if rejection.stage == Stage::Infer && self.given_up(&delivery).is_none() =>
+                if rejection.stage == Stage::Infer && self.given_up(delivery).is_none() =>
             {
                 let now = time::Instant::now();
                 let failures = self.failures.count(id, delivery.attempt, now);
@@ -464,7 +459,7 @@ where
                     let wait = Duration::from_millis(self.config.on_error.backoff_ms);
                     self.delayed.push(Box::pin(async move {
                         tokio::time::sleep(wait).await;
-                        (sequence, delivery)
+                        sequence
                     }));
                     return Ok(());
                 }
@@ -472,22 +467,32 @@ where
             }
             OnErrorAction::Retry | OnErrorAction::DeadLetter => {}
         }
-        self.count_refusal(&delivery.id, &rejection)?;
-        self.in_flight.finish(sequence, delivery, Verdict::Reject(rejection));
+        self.refusals.count(id, &rejection)?;
+        self.in_flight.finish(sequence, End::Reject(rejection));
         Ok(())
     }
+}
 
-    /// Counts a refusal; an error where there were too many without an answer in between.
-    fn count_refusal(&mut self, id: &str, rejection: &Rejection) -> Result<(), PipelineError> {
-        self.refusals += 1;
-        let (count, id) = (self.refusals, id.to_owned());
-        match self.config.on_error.max_consecutive.is_some_and(|most| count >= most) {
-            true => {
-                let Rejection { stage, reason } = rejection.clone();
-                Err(PipelineError::RefusedInARow { count, id, stage, reason })
-            }
-            false => Ok(()),
+/// Messages that were refused without an answer in between.
+struct Refusals {
+    in_a_row: u32,
+    most: Option<u32>,
+}
+
+impl Refusals {
+    /// Counts one; an error where there were too many.
+    fn count(&mut self, id: &str, rejection: &Rejection) -> Result<(), PipelineError> {
+        self.in_a_row += 1;
+        if self.most.is_none_or(|most| self.in_a_row < most) {
+            return Ok(());
         }
+        let (count, id) = (self.in_a_row, id.to_owned());
+        let Rejection { stage, reason } = rejection.clone();
+        Err(PipelineError::RefusedInARow { count, id, stage, reason })
+    }
+
+    fn answered(&mut self) {
+        self.in_a_row = 0;
     }
 }
 

@@ -4,13 +4,8 @@
 //! Names are those of OpenTelemetry's messaging conventions,
 //! <https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>.
 
-use std::time::Instant;
-
-use super::in_flight::Verdict;
-use crate::{
-    codec::Codec,
-    transport::{Delivery, TraceContext},
-};
+use super::in_flight::{End, Message};
+use crate::{codec::Codec, transport::TraceContext};
 
 /// The open spans of messages that are settled together.
 #[derive(Default)]
@@ -24,21 +19,20 @@ impl Spans {
     /// with its answer, `None` for a message that is in no trace.
     pub(super) fn begin<T, C: Codec>(
         &mut self,
-        delivery: &Delivery<T>,
-        verdict: &Verdict<C>,
-        received: Instant,
+        message: &Message<T>,
+        end: &End<C>,
     ) -> Option<TraceContext> {
-        let parent = TraceContext::read(&delivery.attributes)?;
+        let parent = TraceContext::read(&message.delivery.attributes)?;
         #[cfg(feature = "traces")]
         {
-            let span = collected::begin(&parent, delivery, verdict, received);
+            let span = collected::begin(&parent, message, end);
             if let Some((span, context)) = span {
                 self.open.push(span);
                 return Some(context);
             }
         }
         #[cfg(not(feature = "traces"))]
-        let _ = (verdict, received);
+        let _ = end;
         Some(parent.child())
     }
 
@@ -53,7 +47,7 @@ impl Spans {
 
 #[cfg(feature = "traces")]
 mod collected {
-    use std::time::{Instant, SystemTime};
+    use std::time::SystemTime;
 
     use opentelemetry::{
         Context, KeyValue,
@@ -64,16 +58,16 @@ mod collected {
     use crate::{
         codec::Codec,
         names,
-        pipeline::in_flight::Verdict,
-        transport::{Delivery, TraceContext},
+        pipeline::in_flight::{End, Message},
+        transport::TraceContext,
     };
 
     pub(super) fn begin<T, C: Codec>(
         parent: &TraceContext,
-        delivery: &Delivery<T>,
-        verdict: &Verdict<C>,
-        received: Instant,
+        message: &Message<T>,
+        end: &End<C>,
     ) -> Option<(BoxedSpan, TraceContext)> {
+        let Message { delivery, received, .. } = message;
         let tracer = global::tracer(names::program());
         let remote = Context::new().with_remote_span_context(parent.into());
         let source = &delivery.source;
@@ -102,12 +96,12 @@ mod collected {
         if let Some(offset) = source.offset {
             span.set_attribute(KeyValue::new("messaging.kafka.offset", offset));
         }
-        match verdict {
-            Verdict::Answer(_, inputs) => {
+        match end {
+            End::Answer(_, inputs) => {
                 span.set_attribute(KeyValue::new(names::header(names::inputs()), *inputs as i64));
             }
-            Verdict::Reject(rejection) => failed(&mut span, rejection.stage.to_string()),
-            Verdict::Retry => failed(&mut span, "RETRY".to_owned()),
+            End::Reject(rejection) => failed(&mut span, rejection.stage.to_string()),
+            End::Retry => failed(&mut span, "RETRY".to_owned()),
         }
         let context = parent.continued_by(span.span_context());
         Some((span, context))

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
@@ -22,25 +23,38 @@ use super::{
 use crate::{
     codec::{Codec, Message, Request},
     predict::{ModelIdentity, PredictError, Predictor, Served, checked},
-    transport::{Delivery, Rejection},
+    transport::{Attributes, Delivery, Rejection, Source},
 };
 
 /// How soon a thread that waits for its model notices that nobody waits for it.
 const STEP: Duration = Duration::from_millis(100);
 
-/// A message on its way through the decode thread.
-pub(super) struct Received<T> {
-    pub(super) sequence: Sequence,
-    pub(super) delivery: Delivery<T>,
-    pub(super) at: Timestamp,
-    pub(super) received: Instant,
+/// What a codec reads of a message: copies, of which all but the ids share what the delivery has.
+pub(super) struct Unread {
+    id: String,
+    source: Source,
+    key: Option<Bytes>,
+    attributes: Attributes,
+    payload: Bytes,
 }
 
-/// The same message, read.
-pub(super) struct Decoded<T, C: Codec> {
-    pub(super) received: Received<T>,
-    pub(super) request: Result<Request<C>, Rejection>,
+impl Unread {
+    pub(super) fn of<T>(delivery: &Delivery<T>) -> Self {
+        Self {
+            id: delivery.id.clone(),
+            source: delivery.source.clone(),
+            key: delivery.key.clone(),
+            attributes: delivery.attributes.clone(),
+            payload: delivery.payload.clone(),
+        }
+    }
 }
+
+/// Messages that were received together, with when.
+pub(super) type ToRead = (Instant, Vec<(Sequence, Unread)>);
+
+/// The same, read.
+pub(super) type Read<C> = Vec<(Sequence, Result<Request<C>, Rejection>)>;
 
 /// A batch with an answer, or the reason why there is none, for each input.
 #[derive(Debug)]
@@ -86,18 +100,17 @@ impl<I: Send + 'static, O: Send + 'static> Worker<I, O> {
 }
 
 /// The thread that reads messages.
-pub(super) type Decoder<T, C> = Worker<Vec<Received<T>>, Vec<Decoded<T, C>>>;
+pub(super) type Decoder<C> = Worker<ToRead, Read<C>>;
 
 /// Starts the thread that reads messages.
-pub(super) fn decoder<T: Send + 'static, C: Codec>(
+pub(super) fn decoder<C: Codec>(
     codec: Arc<C>,
     keeps_inputs: bool,
     capacity: usize,
     meters: Arc<Meters>,
-) -> Decoder<T, C> {
-    Worker::spawn("stream-decode", capacity, move |batch: Vec<Received<T>>, _| {
-        let begun = Instant::now();
-        let received = batch.first().map_or(begun, |first| first.received);
+) -> Decoder<C> {
+    Worker::spawn("stream-decode", capacity, move |batch: ToRead, _| {
+        let (received, begun) = (batch.0, Instant::now());
         let decoded = decode(batch, &*codec, keeps_inputs);
         meters.decoded(received, begun);
         Some(decoded)
@@ -105,16 +118,12 @@ pub(super) fn decoder<T: Send + 'static, C: Codec>(
 }
 
 /// Reads messages; a panic refuses the one that was being read.
-pub(super) fn decode<T, C: Codec>(
-    batch: Vec<Received<T>>,
-    codec: &C,
-    keeps_inputs: bool,
-) -> Vec<Decoded<T, C>> {
-    let decode = |received: Received<T>| {
-        let Delivery { id, source, key, attributes, payload, .. } = &received.delivery;
+pub(super) fn decode<C: Codec>((_, batch): ToRead, codec: &C, keeps_inputs: bool) -> Read<C> {
+    let decode = |(sequence, unread): (Sequence, Unread)| {
+        let Unread { id, source, key, attributes, payload } = &unread;
         let key = key.as_ref();
         let message = Message { id, source, key, attributes, payload, keeps_inputs };
-        Decoded { request: shield::read(codec, message), received }
+        (sequence, shield::read(codec, message))
     };
     batch.into_iter().map(decode).collect()
 }

@@ -145,12 +145,12 @@ fn delivery(number: usize, lane: Option<u8>) -> Delivery<usize> {
     }
 }
 
-fn ends(ready: Vec<Done<usize, Toy>>) -> Vec<(usize, End)> {
-    let end = |verdict| match verdict {
-        Verdict::Retry => End::Retry,
-        Verdict::Answer(..) | Verdict::Reject(_) => End::Reject,
+fn ends(ready: Vec<(Message<usize>, super::End<Toy>)>) -> Vec<(usize, End)> {
+    let end = |end| match end {
+        super::End::Retry => End::Retry,
+        super::End::Answer(..) | super::End::Reject(_) => End::Reject,
     };
-    ready.into_iter().map(|done| (done.delivery.token, end(done.verdict))).collect()
+    ready.into_iter().map(|(message, of)| (message.delivery.token, end(of))).collect()
 }
 
 /// Does the steps on both, and compares which messages are complete, and which may end, in order.
@@ -158,36 +158,29 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
     let (codec, identity) = (Toy::default(), Arc::new(ModelIdentity::of_code("model", "1")));
     let mut in_flight: InFlight<usize, Toy> = InFlight::new();
     let mut model = Model { fault, ..Model::default() };
-    // Outside of it: with the decoder, and with all that they need for an end.
-    let mut decoding: BTreeMap<usize, Received<usize>> = BTreeMap::new();
-    let mut complete: BTreeMap<usize, Received<usize>> = BTreeMap::new();
+    // Those with the decoder, and those with all that they need for an end.
+    let mut decoding: BTreeMap<usize, Sequence> = BTreeMap::new();
+    let mut complete: BTreeMap<usize, Sequence> = BTreeMap::new();
     for step in steps {
         let count = model.messages.len();
         match *step {
             Step::Receive(lane) => {
                 let delivery = delivery(count, lane);
-                let received = in_flight.receive(delivery, Timestamp::UNIX_EPOCH, Instant::now());
-                decoding.insert(count, received);
+                let sequence = in_flight.receive(delivery, Timestamp::UNIX_EPOCH, Instant::now());
+                prop_assert_eq!(in_flight.message(sequence).delivery.token, count);
+                decoding.insert(count, sequence);
                 model.receive(lane);
             }
             Step::Decode(n, inputs) => {
                 let Some(message) = count.checked_sub(1 + n) else { continue };
-                let Some(received) = decoding.remove(&message) else { continue };
-                let request = match inputs {
-                    0 => Err(Rejection::new(Stage::Decode, "refused")),
-                    _ => Ok(Request {
-                        inputs: Values::Stored(0..inputs),
-                        kept: Vec::new(),
-                        context: None,
-                        bytes: 0,
-                    }),
-                };
-                let decoded = in_flight.decoded(Decoded { received, request });
-                prop_assert_eq!(decoded.is_ok(), inputs > 0);
+                let Some(sequence) = decoding.remove(&message) else { continue };
                 model.messages[message].inputs = inputs;
-                if let Err(refused) = decoded {
-                    complete.insert(message, refused.received);
+                if inputs == 0 {
+                    complete.insert(message, sequence);
+                    continue;
                 }
+                let request = Request::new(Values::Stored(0..inputs), None);
+                prop_assert_eq!(in_flight.decoded(sequence, request).len(), inputs);
             }
             Step::Answer(n) => {
                 let Some(message) = count.checked_sub(1 + n) else { continue };
@@ -198,18 +191,18 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
                 let answer = |answer: &mut Answer<Toy>| answer.extend(none, &identity, &codec);
                 let answered = in_flight.answer(message as Sequence, answer);
                 prop_assert_eq!(answered.is_some(), model.answer(message));
-                if let Some((received, _)) = answered {
-                    complete.insert(message, received);
+                if answered.is_some() {
+                    complete.insert(message, message as Sequence);
                 }
             }
             Step::Finish(n, end) => {
                 let Some(message) = count.checked_sub(1 + n) else { continue };
-                let Some(received) = complete.remove(&message) else { continue };
-                let verdict = match end {
-                    End::Reject => Verdict::Reject(Rejection::new(Stage::Infer, "refused")),
-                    End::Retry => Verdict::Retry,
+                let Some(sequence) = complete.remove(&message) else { continue };
+                let of = match end {
+                    End::Reject => super::End::Reject(Rejection::new(Stage::Infer, "refused")),
+                    End::Retry => super::End::Retry,
                 };
-                in_flight.finish(received.sequence, received.delivery, verdict);
+                in_flight.finish(sequence, of);
                 model.finish(message, end);
             }
             Step::Take => {

@@ -1,4 +1,4 @@
-//! From verdicts to settled messages: outcomes, the sink, the broker's answer, the observers.
+//! From ends to settled messages: outcomes, the sink, the broker's answer, the observers.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -13,7 +13,7 @@ use crate::{
     codec::Codec,
     pipeline::{
         Answered, OnErrorAction, PipelineError, Sink, SinkError,
-        in_flight::{Done, Verdict},
+        in_flight::{End, Message},
         meters::{Meters, Rejected},
         pulse::Place,
         shield,
@@ -25,10 +25,16 @@ use crate::{
     },
 };
 
-type Verdicts<T> = Vec<(Delivery<T>, Outcome)>;
+type Outcomes<T> = Vec<(Delivery<T>, Outcome)>;
 
+/// Messages that end together, and what goes with them.
 pub(super) struct Written<T, C: Codec> {
-    verdicts: Verdicts<T>,
+    outcomes: Outcomes<T>,
+    along: Along<C>,
+}
+
+/// What goes along with outcomes, from the sink to who observes.
+struct Along<C: Codec> {
     /// What the messages take, and how many of their inputs are answered.
     bytes: usize,
     inputs: usize,
@@ -42,16 +48,11 @@ pub(super) struct Written<T, C: Codec> {
 
 pub(super) struct Settled<C: Codec> {
     messages: usize,
-    bytes: usize,
-    inputs: usize,
     answered: usize,
     rejected: Rejected,
-    received: Instant,
     took: Duration,
-    records: Vec<Answered<C::Record, C::Input>>,
-    spans: Spans,
-    failure: Option<String>,
     result: Result<Settlement, TransportError>,
+    along: Along<C>,
 }
 
 impl<T, P, C, S> Runner<T, P, C, S>
@@ -68,36 +69,37 @@ where
         }
         let keep = S::RECORDS || self.observer.as_ref().is_some_and(|o| o.receiver_count() > 0);
         let begun = Instant::now();
-        let (spans, received) = (Spans::default(), begun);
-        let (verdicts, records, failure) = (Vec::new(), Vec::new(), None);
-        let (bytes, inputs) = (0, 0);
-        let mut written = Written { verdicts, bytes, inputs, records, spans, received, failure };
-        for Done { delivery, verdict, received, bytes } in self.in_flight.take_ready() {
-            written.received = written.received.min(received);
-            written.bytes += bytes;
-            let trace = written.spans.begin(&delivery, &verdict, received);
-            let outcome = match verdict {
-                Verdict::Answer(result, inputs) => {
-                    written.inputs += inputs;
+        let (bytes, inputs, records, spans) = (0, 0, Vec::new(), Spans::default());
+        let mut along = Along { bytes, inputs, records, spans, received: begun, failure: None };
+        let mut outcomes = Vec::new();
+        for (message, end) in self.in_flight.take_ready() {
+            along.received = along.received.min(message.received);
+            along.bytes += message.bytes;
+            let trace = along.spans.begin(&message, &end);
+            let Message { delivery, .. } = message;
+            let outcome = match end {
+                End::Answer(result, inputs) => {
+                    along.inputs += inputs;
                     let outcome = match self.config.record_only {
                         true => {
-                            self.refusals = 0;
+                            self.refusals.answered();
                             Outcome::Recorded
                         }
                         false => self.encoded(&result.record, &delivery, trace)?,
                     };
                     if keep && outcome.is_answer() {
-                        written.records.push(result);
+                        along.records.push(result);
                     }
                     outcome
                 }
-                Verdict::Reject(rejection) => Outcome::Reject(rejection),
-                Verdict::Retry => Outcome::Retry,
+                End::Reject(rejection) => Outcome::Reject(rejection),
+                End::Retry => Outcome::Retry,
             };
-            written.verdicts.push((delivery, outcome));
+            outcomes.push((delivery, outcome));
         }
+        let written = Written { outcomes, along };
         self.meters.encoded(begun.elapsed());
-        if S::RECORDS && !written.records.is_empty() {
+        if S::RECORDS && !written.along.records.is_empty() {
             let backoff = Duration::from_millis(self.config.on_error.backoff_ms);
             let (sink, meters) = (Arc::clone(&self.sink), Arc::clone(&self.meters));
             self.pulse.enter(Place::Sink, 1);
@@ -117,7 +119,7 @@ where
     ) -> Result<Outcome, PipelineError> {
         match shield::encode(&*self.codec, record, delivery.key.as_ref(), &self.topics) {
             Ok(mut parts) => {
-                self.refusals = 0;
+                self.refusals.answered();
                 if parts.is_empty() {
                     return Ok(Outcome::Filtered);
                 }
@@ -133,37 +135,24 @@ where
                     let Rejection { stage, reason } = rejection;
                     return Err(PipelineError::Refused { id: id.clone(), stage, reason });
                 }
-                self.count_refusal(id, &rejection)?;
+                self.refusals.count(id, &rejection)?;
                 Ok(Outcome::Reject(rejection))
             }
         }
     }
 
     pub(super) fn settle(&mut self, written: Written<T::Token, C>) {
-        let Written { verdicts, bytes, inputs, records, spans, received, failure } = written;
-        let messages = verdicts.len();
-        let answered = verdicts.iter().filter(|(_, outcome)| outcome.is_answer()).count();
+        let Written { outcomes, along } = written;
+        let messages = outcomes.len();
+        let answered = outcomes.iter().filter(|(_, outcome)| outcome.is_answer()).count();
         let mut rejected = Rejected::default();
-        verdicts.iter().for_each(|(_, outcome)| rejected.count(outcome));
+        outcomes.iter().for_each(|(_, outcome)| rejected.count(outcome));
         let begun = Instant::now();
         self.pulse.enter(Place::Settle, 1);
-        let settlement = self.transport.settle(verdicts);
+        let settlement = self.transport.settle(outcomes);
         self.settling.push(Box::pin(async move {
             let result = settlement.await;
-            let took = begun.elapsed();
-            Settled {
-                messages,
-                bytes,
-                inputs,
-                answered,
-                rejected,
-                received,
-                took,
-                records,
-                spans,
-                failure,
-                result,
-            }
+            Settled { messages, answered, rejected, took: begun.elapsed(), result, along }
         }));
     }
 
@@ -171,34 +160,33 @@ where
         if self.deadline.is_some() {
             crate::fail_point!(InDrain);
         }
-        self.messages -= settled.messages;
-        self.answers -= settled.inputs;
-        self.in_flight.settled(settled.bytes);
+        let Settled { messages, answered, rejected, took, result, along } = settled;
+        self.messages -= messages;
+        self.answers -= along.inputs;
+        self.in_flight.settled(along.bytes);
         self.meters.in_flight(self.messages, self.in_flight.bytes());
-        let (ended, failure) = match &settled.result {
-            Ok(settlement) => (settlement.ended(), settled.failure),
+        let (ended, failure) = match &result {
+            Ok(settlement) => (settlement.ended(), along.failure),
             Err(error) => (0, Some(error.to_string())),
         };
-        let handed_back = settled.messages.saturating_sub(ended);
-        self.pulse.settled(self.messages, ended, handed_back, failure);
-        settled.spans.end(settled.result.is_ok());
-        let settlement = match settled.result {
+        self.pulse.settled(self.messages, ended, messages.saturating_sub(ended), failure);
+        along.spans.end(result.is_ok());
+        let settlement = match result {
             Ok(settlement) => settlement,
             Err(error @ TransportError::Aborted { .. }) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "not settled");
-                self.report.settlement.retried += settled.messages;
-                self.meters.retried(settled.messages);
+                self.report.settlement.retried += messages;
+                self.meters.retried(messages);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
         self.report.settlement += settlement;
-        let Settled { rejected, took, received, .. } = settled;
-        self.meters.settled(&settlement, rejected, took, received);
+        self.meters.settled(&settlement, rejected, took, along.received);
         let Some(observer) = &self.observer else { return Ok(()) };
         // Which of a batch went stale is not known: then none of it is shown before it comes again.
-        if settlement.published + settlement.recorded + settlement.filtered == settled.answered {
-            for answered in settled.records {
+        if settlement.published + settlement.recorded + settlement.filtered == answered {
+            for answered in along.records {
                 // An error means that nobody watches.
                 let _ = observer.send(Arc::new(answered.record));
             }
@@ -215,7 +203,8 @@ async fn write<T: Send, C: Codec, S: Sink<C::Record, C::Input>>(
     meters: Arc<Meters>,
 ) -> Written<T, C> {
     let begun = Instant::now();
-    let writing = AssertUnwindSafe(async { sink.write(&written.records).await }).catch_unwind();
+    let writing =
+        AssertUnwindSafe(async { sink.write(&written.along.records).await }).catch_unwind();
     let confirmed = writing.await.unwrap_or_else(|_| {
         Err(SinkError { context: "the sink panicked".to_owned(), source: None })
     });
@@ -223,9 +212,9 @@ async fn write<T: Send, C: Codec, S: Sink<C::Record, C::Input>>(
     if let Err(error) = confirmed {
         tracing::warn!(error = &error as &dyn std::error::Error, "the sink did not confirm");
         tokio::time::sleep(backoff).await;
-        written.records.clear();
-        written.failure = Some(error.to_string());
-        for (_, outcome) in &mut written.verdicts {
+        written.along.records.clear();
+        written.along.failure = Some(error.to_string());
+        for (_, outcome) in &mut written.outcomes {
             if outcome.is_answer() {
                 *outcome = Outcome::Retry;
             }

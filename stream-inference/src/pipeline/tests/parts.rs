@@ -5,13 +5,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::{
-    pipeline::{budget, meters::Meters, pulse::Vitals, runner, schedule::Batch, worker},
-    transport::memory::MemoryToken,
-};
+use crate::pipeline::{budget, meters::Meters, pulse::Vitals, runner, schedule::Batch, worker};
 
 type Inference = worker::Inference<u8, Said>;
-type Decoder = worker::Decoder<MemoryToken, Toy>;
+type Decoder = worker::Decoder<Toy>;
 
 fn meters(model: &Commanded<Echo>) -> Arc<Meters> {
     Arc::new(Meters::new("memory", &model.identity()))

@@ -51,7 +51,7 @@ struct Line {
     lease: Option<u64>,
 }
 
-/// A claim on one line. Dropped without a verdict, it gives the line back.
+/// A claim on one line. Dropped without an outcome, it gives the line back.
 #[derive(Debug)]
 pub(crate) struct Claim {
     held: Held,

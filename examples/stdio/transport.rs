@@ -33,10 +33,10 @@ pub(crate) struct Lines {
     supervisor: Supervisor,
 }
 
-type Verdicts = Vec<(Delivery<Claim>, Outcome)>;
+type Outcomes = Vec<(Delivery<Claim>, Outcome)>;
 
 struct Job {
-    verdicts: Verdicts,
+    outcomes: Outcomes,
     /// Nobody waits where the reader itself refused a line.
     done: Option<oneshot::Sender<io::Result<Settlement>>>,
 }
@@ -57,8 +57,8 @@ impl Lines {
         let mut writer = Writer { format, results, dead_letters, held };
         let part = lines.supervisor.part("thread that writes lines");
         thread::Builder::new().name("stdio-write".to_owned()).spawn(move || {
-            for Job { verdicts, done } in waiting {
-                let settled = writer.carry_out(verdicts);
+            for Job { outcomes, done } in waiting {
+                let settled = writer.carry_out(outcomes);
                 if let (Err(error), None) = (&settled, &done) {
                     tracing::warn!(%error, "a dead letter was not written");
                 }
@@ -116,9 +116,9 @@ impl Lines {
     fn refuse(&self, number: u64, payload: Bytes, reason: String) {
         let message = Outbound { payload, ..Outbound::default() };
         let delivery = self.held.push_leased(number, message);
-        let verdict = Outcome::Reject(Rejection::new(Stage::Decode, reason));
+        let outcome = Outcome::Reject(Rejection::new(Stage::Decode, reason));
         // The writer lives as long as this.
-        let _ = self.jobs.send(Job { verdicts: vec![(delivery, verdict)], done: None });
+        let _ = self.jobs.send(Job { outcomes: vec![(delivery, outcome)], done: None });
     }
 }
 
@@ -146,11 +146,11 @@ impl Transport for StdioTransport {
 
     fn settle(
         &mut self,
-        verdicts: Verdicts,
+        outcomes: Outcomes,
     ) -> impl Future<Output = Result<Settlement, TransportError>> + Send + use<> {
         let (done, settled) = oneshot::channel();
         // An error drops `done`, too.
-        let _ = self.0.jobs.try_send(Job { verdicts, done: Some(done) });
+        let _ = self.0.jobs.try_send(Job { outcomes, done: Some(done) });
         let supervisor = self.0.supervisor.clone();
         async move {
             match settled.await {
@@ -188,12 +188,12 @@ struct Writer<R, D> {
 }
 
 impl<R: Write, D: Write> Writer<R, D> {
-    /// Writes and flushes what the verdicts say, and only then lets go of the lines. After an error
+    /// Writes and flushes what the outcomes say, and only then lets go of the lines. After an error
     /// the lines go back to those that wait.
-    fn carry_out(&mut self, verdicts: Verdicts) -> io::Result<Settlement> {
+    fn carry_out(&mut self, outcomes: Outcomes) -> io::Result<Settlement> {
         let mut settlement = Settlement::default();
         let mut ended = Vec::new();
-        for (delivery, outcome) in verdicts {
+        for (delivery, outcome) in outcomes {
             if !self.held.is_held(&delivery.token) {
                 settlement.retried += 1;
                 continue;

@@ -1,4 +1,4 @@
-//! How messages come in and verdicts go out: one trait, many brokers.
+//! How messages come in and outcomes go out: one trait, many brokers.
 
 pub mod memory;
 
@@ -72,7 +72,7 @@ pub struct Limits {
     pub max_wait: Duration,
 }
 
-/// A broker's side of the pipeline: receives deliveries, carries out verdicts.
+/// A broker's side of the pipeline: receives deliveries, carries out outcomes.
 ///
 /// Batches are settled whole, not message by message, because Kafka's exactly-once needs results
 /// and offsets in one transaction. [`Transport::settle`] does not hold the borrow, because a
@@ -121,11 +121,11 @@ pub trait Transport: Send + 'static {
         std::future::ready(())
     }
 
-    /// Accepts the verdicts at once, in call order; resolves when every publish and acknowledgement
+    /// Accepts the outcomes at once, in call order; resolves when every publish and acknowledgement
     /// is confirmed.
     ///
     /// Several may be pending. Dropping the future cancels nothing. From the first
-    /// [`Outcome::Retry`] of a lane on, every later verdict of that lane is discarded unpublished
+    /// [`Outcome::Retry`] of a lane on, every later outcome of that lane is discarded unpublished
     /// and counted `retried`, until the lane's messages are delivered again.
     ///
     /// # Errors

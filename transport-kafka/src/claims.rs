@@ -1,4 +1,4 @@
-//! What is outstanding on each partition: which verdicts still count, and how far to commit.
+//! What is outstanding on each partition: which outcomes still count, and how far to commit.
 //!
 //! No clock and no client: whoever receives, settles or is told of a rebalance calls this under the lock of
 //! [`Shared`](crate::shared::Shared). What may be committed never passes a message without its end.
@@ -43,7 +43,7 @@ pub(crate) struct Claim {
     number: u64,
 }
 
-/// Whether a verdict still counts.
+/// Whether an outcome still counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     Valid,
@@ -54,7 +54,7 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    /// What becomes of a verdict that does not count any more.
+    /// What becomes of an outcome that does not count any more.
     pub(crate) const fn fate(self) -> Option<Fate> {
         match self {
             Self::Valid => None,
@@ -96,7 +96,7 @@ impl Claims {
 
     /// Marks a message as part of the open transaction, which needs every earlier one of its lane:
     /// a result can't be committed without its offset, nor an offset past a hole. Where one of
-    /// them has no verdict yet, the message is handed back.
+    /// them has no outcome yet, the message is handed back.
     pub(crate) fn stage(&mut self, claim: Claim) -> Standing {
         let standing = self.standing(claim);
         let Some(lane) = self.partitions.get_mut(&claim.partition) else { return standing };
@@ -188,7 +188,7 @@ impl Claims {
         }
     }
 
-    /// Forgets a revoked partition: verdicts on its messages are stale from now on.
+    /// Forgets a revoked partition: outcomes of its messages are stale from now on.
     pub(crate) fn revoke(&mut self, partition: i32) {
         self.partitions.remove(&partition);
     }
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_of_a_revoked_partition_are_stale_even_after_it_comes_back() {
+    fn outcomes_of_a_revoked_partition_are_stale_even_after_it_comes_back() {
         let mut claims = Claims::default();
         let received = receive(&mut claims, 0..2);
         claims.revoke(0);

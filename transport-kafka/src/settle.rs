@@ -1,4 +1,4 @@
-//! How verdicts are carried out: published, confirmed, acknowledged, in this order.
+//! How outcomes are carried out: published, confirmed, acknowledged, in this order.
 //!
 //! One of the two promises at a time: [`at_least_once`] sends what it can and stores offsets as reports come
 //! in; [`exactly_once`] puts results, dead letters and offsets into one transaction. Both take batches out of

@@ -1,7 +1,7 @@
 //! The one lock of a transport, and whom its changes wake.
 //!
 //! What is received ([`Intake`]), the place in the group ([`Group`]) and what is being settled ([`Pending`])
-//! are under one lock, because what must hold spans them: a verdict counts only while its partition is this
+//! are under one lock, because what must hold spans them: an outcome counts only while its partition is this
 //! member's, and is counted before a revocation goes on. Who changes one of them for a purpose of its own
 //! has the method for that in its own file. Nobody polls, or waits for librdkafka's threads, under the lock.
 

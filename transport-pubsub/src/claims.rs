@@ -1,4 +1,4 @@
-//! What is outstanding of each ordering key: which verdicts still count, and what is let in.
+//! What is outstanding of each ordering key: which outcomes still count, and what is let in.
 //!
 //! No client, and no clock but what the caller says. The transport enters what it receives, its tokens leave;
 //! of a key nothing is let in between a message that was given back and its next delivery.
@@ -16,7 +16,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// The ordering keys of which messages are outstanding, or expected again.
 ///
 /// When a message of a lane is given back, all later ones must follow it: those handed out are
-/// refused when their verdict comes, those that the client had prefetched are given back on arrival,
+/// refused when their outcome comes, those that the client had prefetched are given back on arrival,
 /// until the first message that was given back is delivered again.
 #[derive(Debug, Default)]
 pub(crate) struct Claims(Mutex<HashMap<Arc<str>, LaneClaims>>);

@@ -1,4 +1,4 @@
-//! How verdicts are carried out, at least once: the one task that publishes, and acknowledges what is confirmed.
+//! How outcomes are carried out, at least once: the one task that publishes, and acknowledges what is confirmed.
 
 mod chain;
 mod outputs;
@@ -35,7 +35,7 @@ const GATHER: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A batch of verdicts, and who waits for it.
+/// A batch of outcomes, and who waits for it.
 pub(crate) struct Job {
     pub(crate) batch: Vec<(Delivery<PubSubToken>, Outcome)>,
     pub(crate) done: oneshot::Sender<Result<Settlement, TransportError>>,
@@ -48,7 +48,7 @@ struct Waiter {
     left: usize,
 }
 
-/// Carries out verdicts, those of a lane in the order of the calls.
+/// Carries out outcomes, those of a lane in the order of the calls.
 ///
 /// What was accepted while one round is being confirmed makes up the next, so that throughput grows
 /// with the load. A message whose result is not confirmed is held, and those behind it in its lane with
@@ -135,7 +135,7 @@ impl Settler {
             let mut waiter = Waiter { done, settlement: Settlement::default(), left: 0 };
             let mut failure = None;
             for (delivery, outcome) in batch {
-                // What is not kept is dropped here, and so given back at once: the later verdicts
+                // What is not kept is dropped here, and so given back at once: the later outcomes
                 // of its lane see it.
                 if delivery.token.is_stale(std::time::Instant::now()) {
                     waiter.settlement.count(Fate::Stale);

@@ -266,7 +266,7 @@ impl Transport for PubSubTransport {
                 Err(match supervisor.failure() {
                     Some(reason) => fatal(&reason),
                     None => TransportError::Aborted {
-                        context: "the Pub/Sub transport takes no more verdicts".to_owned(),
+                        context: "the Pub/Sub transport takes no more outcomes".to_owned(),
                         source: None,
                     },
                 })

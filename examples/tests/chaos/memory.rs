@@ -171,7 +171,7 @@ async fn acknowledge(broker: &MemoryBroker, ids: &[String], lost: &[String]) -> 
     let mut consumer = broker.consumer();
     let limits =
         Limits { max_messages: ids.len(), max_bytes: usize::MAX, max_wait: Duration::ZERO };
-    let verdict = |delivery: Delivery<_>| {
+    let outcome = |delivery: Delivery<_>| {
         let outcome = match lost.contains(&delivery.id) {
             true => Outcome::Recorded,
             false => Outcome::Reject(Rejection::new(Stage::Decode, "only to have an end")),
@@ -180,7 +180,7 @@ async fn acknowledge(broker: &MemoryBroker, ids: &[String], lost: &[String]) -> 
     };
     let mut ended = 0;
     while ended < ids.len() {
-        let batch: Vec<_> = consumer.recv(limits).await?.into_iter().map(verdict).collect();
+        let batch: Vec<_> = consumer.recv(limits).await?.into_iter().map(outcome).collect();
         ended += batch.len();
         consumer.settle(batch).await?;
     }

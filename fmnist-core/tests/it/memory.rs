@@ -111,7 +111,7 @@ async fn a_complete_reception_does_not_wait() {
 }
 
 #[tokio::test]
-async fn verdicts_after_the_lease_are_stale_and_the_message_comes_again() {
+async fn outcomes_after_the_lease_are_stale_and_the_message_comes_again() {
     let broker = MemoryBroker::new("m");
     let mut consumer = broker.consumer();
     broker.send(message("one"));

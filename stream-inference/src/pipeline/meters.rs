@@ -116,7 +116,7 @@ impl Meters {
         self.sink.record(took);
     }
 
-    /// A batch was settled that took `took` from the verdicts on, and whose first message was
+    /// A batch was settled that took `took` from the outcomes on, and whose first message was
     /// received at `received`.
     pub(super) fn settled(
         &self,

@@ -116,7 +116,7 @@ where
         };
         let stop = async { drop(timeout(patience, settled).await) };
         Pipeline::new(transport, model, codec, config).run(stop).await?;
-        // Of a message that was pulled back, the last verdict may have been discarded.
+        // Of a message that was pulled back, the last outcome may have been discarded.
         let unsettled = broker.unsettled_ids();
         let mut ends = ends.get();
         let mut end = |id: &String| ends.remove(id).filter(|_| !unsettled.contains(id));
@@ -124,7 +124,7 @@ where
     }
 }
 
-/// The last verdict on each message, by its id, and who waits for them. Clones are the same.
+/// The last outcome of each message, by its id, and who waits for them. Clones are the same.
 #[derive(Clone, Debug, Default)]
 struct Ends(Arc<(Mutex<HashMap<String, End>>, Notify)>);
 
@@ -135,7 +135,7 @@ impl Ends {
     }
 }
 
-/// The memory transport, with somebody who takes note of the verdicts.
+/// The memory transport, with somebody who takes note of the outcomes.
 struct Witness {
     transport: MemoryTransport,
     ends: Ends,

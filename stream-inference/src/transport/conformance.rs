@@ -129,6 +129,6 @@ pub async fn run<H: Harness>(capabilities: Capabilities, new: impl AsyncFn() -> 
         every_id_is_seen_once_under_injected_aborts,
         an_abort_takes_the_settlements_with_it_that_it_was_merged_with,
         a_crash_shows_no_id_twice,
-        nothing_is_published_past_a_message_without_a_verdict,
+        nothing_is_published_past_a_message_without_an_outcome,
     );
 }

@@ -13,7 +13,7 @@ pub enum TransportError {
         #[source]
         source: Option<Cause>,
     },
-    /// From `settle`: the verdicts did not take effect as a whole; these messages may come again.
+    /// From `settle`: the outcomes did not take effect as a whole; these messages may come again.
     #[error("{context}; the messages of this batch may be delivered again")]
     Aborted {
         /// What was tried, and where.

@@ -1,4 +1,4 @@
-//! What librdkafka calls while it is polled: partitions come and go, and verdicts on the messages of those
+//! What librdkafka calls while it is polled: partitions come and go, and outcomes of the messages of those
 //! that went are stale from then on.
 
 use std::{
@@ -24,7 +24,7 @@ const REVOKE_WAIT: Duration = Duration::from_secs(3);
 /// And for the marks of its partitions. Without them the next consumer is careful for nothing.
 const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 
-/// Forgets revoked partitions, so that verdicts on their messages are stale.
+/// Forgets revoked partitions, so that outcomes of their messages are stale.
 pub(crate) struct Context(pub(crate) Arc<Shared>);
 
 impl ClientContext for Context {

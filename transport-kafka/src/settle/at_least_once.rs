@@ -1,4 +1,4 @@
-//! At least once: carries out verdicts in call order and stores offsets as reports come in.
+//! At least once: carries out outcomes in call order and stores offsets as reports come in.
 //!
 //! Of a batch, the messages of each partition are a [`Share`] of their own: what one partition's messages
 //! wait for holds up no other. Nothing is stored before every record of the message is confirmed.
@@ -27,7 +27,7 @@ use sender::{Producer, Sender};
 use share::Share;
 use tally::Tally;
 
-/// Everything that carrying out a verdict needs.
+/// Everything that carrying out an outcome needs.
 #[derive(Clone)]
 pub(crate) struct Settler {
     sender: Sender,
@@ -47,16 +47,16 @@ impl Settler {
         Ok(Self { sender, commits_batches: config.commits_batches() })
     }
 
-    /// Carries out verdicts in call order until the outbox is closed.
+    /// Carries out outcomes in call order until the outbox is closed.
     pub(crate) async fn run(self, outbox: Closing, _part: Part) {
         let shared = &self.sender.shared;
         // The end of each partition's last share.
         let mut turns: HashMap<i32, oneshot::Receiver<()>> = HashMap::new();
-        while let Some((verdicts, reply)) = outbox.pop().await {
+        while let Some((outcomes, reply)) = outbox.pop().await {
             let begun = Instant::now();
             let mut tally = Tally::default();
             let mut shares = HashMap::new();
-            for (mut delivery, outcome) in verdicts {
+            for (mut delivery, outcome) in outcomes {
                 let Some(claim) = delivery.token.take() else { continue };
                 if let Outcome::Retry = outcome {
                     self.retry(claim, &mut tally);

@@ -1,4 +1,4 @@
-//! Exactly once: carries out verdicts and commits offsets in transactions, on a thread of its own.
+//! Exactly once: carries out outcomes and commits offsets in transactions, on a thread of its own.
 //!
 //! A transaction costs 10–20 ms however small, so batches that were accepted while one was open are
 //! merged into the next. What an aborted transaction held is sent again in the next one, after a
@@ -26,7 +26,7 @@ use stream_inference::{
 use tokio::runtime::Handle;
 
 use super::{
-    outbox::{Closing, Outbox, Reply, Verdicts},
+    outbox::{Closing, Outbox, Outcomes, Reply},
     outputs::Outputs,
     refusal::is_too_large,
 };
@@ -84,12 +84,12 @@ impl Settler {
         Self { shared, outbox, producer, outputs, large: HashMap::new(), unconfirmed: None }
     }
 
-    /// Carries out verdicts until the outbox is closed.
+    /// Carries out outcomes until the outbox is closed.
     pub(crate) fn run(mut self, runtime: &Handle, outbox: Closing, _part: Part) {
         while let Some(first) = runtime.block_on(outbox.pop()) {
-            let (verdicts, replies): (Vec<_>, Vec<_>) = self.merge(first).into_iter().unzip();
-            let mut settlements = vec![Settlement::default(); verdicts.len()];
-            let mut staged = claimed(verdicts);
+            let (outcomes, replies): (Vec<_>, Vec<_>) = self.merge(first).into_iter().unzip();
+            let mut settlements = vec![Settlement::default(); outcomes.len()];
+            let mut staged = claimed(outcomes);
             let mut pause = FIRST_PAUSE;
             let ended = loop {
                 let member = self.stage(&mut staged, &mut settlements);
@@ -143,7 +143,7 @@ impl Settler {
         }
     }
 
-    fn merge(&self, first: (Verdicts, Reply)) -> Vec<(Verdicts, Reply)> {
+    fn merge(&self, first: (Outcomes, Reply)) -> Vec<(Outcomes, Reply)> {
         let mut room = MERGED_MESSAGES.saturating_sub(first.0.len());
         let mut merged = vec![first];
         while let Some(next) = self.outbox.pop_waiting(room) {
@@ -153,18 +153,18 @@ impl Settler {
         merged
     }
 
-    /// Leaves the verdicts that count, in call order; gives the member of the group that they count
+    /// Leaves the outcomes that count, in call order; gives the member of the group that they count
     /// for.
     fn stage(
         &self,
-        verdicts: &mut Vec<Staged>,
+        outcomes: &mut Vec<Staged>,
         settlements: &mut [Settlement],
     ) -> Option<Arc<ConsumerGroupMetadata>> {
         let mut state = self.shared.begin(MEMBER_WAIT);
         // Taken no later than the claims are looked at: should the partitions get another owner
         // from here on, the broker refuses the offsets.
         let member = state.group.member.clone();
-        verdicts.retain(|Staged { batch, claim, outcome, .. }| {
+        outcomes.retain(|Staged { batch, claim, outcome, .. }| {
             let standing = match outcome {
                 Outcome::Retry => state.intake.claims.standing(*claim),
                 _ => state.intake.claims.stage(*claim),
@@ -366,11 +366,11 @@ impl Settler {
     }
 }
 
-/// The verdicts with their claims.
-fn claimed(batches: Vec<Verdicts>) -> Vec<Staged> {
+/// The outcomes with their claims.
+fn claimed(batches: Vec<Outcomes>) -> Vec<Staged> {
     let mut claimed = Vec::with_capacity(batches.iter().map(Vec::len).sum());
-    for (batch, verdicts) in batches.into_iter().enumerate() {
-        for (mut delivery, outcome) in verdicts {
+    for (batch, outcomes) in batches.into_iter().enumerate() {
+        for (mut delivery, outcome) in outcomes {
             if let Some(claim) = delivery.token.take() {
                 claimed.push(Staged { batch, claim, delivery, outcome });
             }

@@ -1,4 +1,4 @@
-//! Verdicts that were accepted and not yet carried out.
+//! Outcomes that were accepted and not yet carried out.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{shared::Shared, token::KafkaToken};
 
-pub(crate) type Verdicts = Vec<(Delivery<KafkaToken>, Outcome)>;
+pub(crate) type Outcomes = Vec<(Delivery<KafkaToken>, Outcome)>;
 type Answer = Result<Settlement, TransportError>;
 
 /// Where a settlement's answer goes. The settlement is pending until this is dropped, by whatever.
@@ -45,7 +45,7 @@ impl Drop for Reply {
     }
 }
 
-/// Verdicts that wait for the producer; bounded by what `recv` has handed out.
+/// Outcomes that wait for the producer; bounded by what `recv` has handed out.
 #[derive(Default)]
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
@@ -54,20 +54,20 @@ pub(crate) struct Outbox {
 
 #[derive(Default)]
 struct Queue {
-    batches: VecDeque<(Verdicts, Reply)>,
+    batches: VecDeque<(Outcomes, Reply)>,
     closed: bool,
 }
 
 impl Outbox {
     /// Drops the batch where nobody takes it out any more.
-    pub(crate) fn push(&self, verdicts: Verdicts, reply: Reply) {
+    pub(crate) fn push(&self, outcomes: Outcomes, reply: Reply) {
         let mut queue = self.queue();
         if queue.closed {
             // Not under the lock, as in `close`.
             drop(queue);
             return;
         }
-        queue.batches.push_back((verdicts, reply));
+        queue.batches.push_back((outcomes, reply));
         drop(queue);
         self.changed.notify_one();
     }
@@ -90,7 +90,7 @@ impl Outbox {
     }
 
     /// The next batch; `None` once the outbox is closed. For a single caller.
-    pub(crate) async fn pop(&self) -> Option<(Verdicts, Reply)> {
+    pub(crate) async fn pop(&self) -> Option<(Outcomes, Reply)> {
         loop {
             {
                 let mut queue = self.queue();
@@ -106,8 +106,8 @@ impl Outbox {
     }
 
     /// The next batch if one waits that has `max_messages` at most.
-    pub(crate) fn pop_waiting(&self, max_messages: usize) -> Option<(Verdicts, Reply)> {
-        self.queue().batches.pop_front_if(|(verdicts, _)| verdicts.len() <= max_messages)
+    pub(crate) fn pop_waiting(&self, max_messages: usize) -> Option<(Outcomes, Reply)> {
+        self.queue().batches.pop_front_if(|(outcomes, _)| outcomes.len() <= max_messages)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -170,7 +170,7 @@ async fn a_model_that_takes_longer_than_the_poll_interval_keeps_its_partitions()
     }
     drop(stop);
     let report = running.await.expect("no panic").expect("drained");
-    // A member that was expelled would get its messages again, and its verdicts would be stale.
+    // A member that was expelled would get its messages again, and its outcomes would be stale.
     let expected = Settlement { published: MESSAGES, ..Settlement::default() };
     assert_eq!(report.settlement, expected);
     assert!(report.batches >= 3, "{} batches", report.batches);

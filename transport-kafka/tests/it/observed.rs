@@ -154,11 +154,11 @@ async fn a_full_producer_queue_is_an_event_and_a_metric_and_loses_nothing() {
     kafka.send(vec![message("a"), message("b"), message("c")]).await;
     let narrow = with_properties(&kafka, &[("queue.buffering.max.messages", "1")]);
     let mut transport = narrow.connect().await;
-    let mut verdicts = Vec::new();
-    while verdicts.len() < 3 {
+    let mut outcomes = Vec::new();
+    while outcomes.len() < 3 {
         let received = timeout(PATIENCE, transport.recv(ONE)).await.expect("in time");
         let publish = |delivery| (delivery, Outcome::Publish(vec![message("answer")]));
-        verdicts.extend(received.expect("received").into_iter().map(publish));
+        outcomes.extend(received.expect("received").into_iter().map(publish));
     }
     assert_eq!(sum(&metrics, "fmnist_queue_full_total"), Some(0.0));
 
@@ -166,7 +166,7 @@ async fn a_full_producer_queue_is_an_event_and_a_metric_and_loses_nothing() {
     for partition in 0..PARTITIONS {
         cluster.partition_leader(results, partition, None).expect("no leader");
     }
-    let mut settling = Box::pin(transport.settle(verdicts));
+    let mut settling = Box::pin(transport.settle(outcomes));
     reaches(&metrics, "fmnist_queue_full_total", 1.0).await;
     assert!(futures_util::poll!(&mut settling).is_pending());
     let told = events.text();

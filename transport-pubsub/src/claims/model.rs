@@ -40,11 +40,11 @@ enum Step {
     Send(usize),
     /// The consumer takes the oldest that was sent.
     Receive,
-    /// A round of so many verdicts begins; those with a set bit are retries.
+    /// A round of so many outcomes begins; those with a set bit are retries.
     Begin(usize, u8),
     /// The oldest result of the round is confirmed, or not.
     Confirm(bool),
-    /// A message is dropped without a verdict.
+    /// A message is dropped without an outcome.
     Drop(usize),
 }
 

@@ -27,7 +27,7 @@ use crate::{
 /// is sent any more when the attempt is over.
 const CONFIRM_DEADLINE: Duration = PUBLISH_RETRIES.saturating_add(Duration::from_secs(5));
 
-/// A message with its verdict, of the job of that number.
+/// A message with its outcome, of the job of that number.
 pub(super) struct Pending {
     pub(super) job: u64,
     delivery: Delivery<PubSubToken>,

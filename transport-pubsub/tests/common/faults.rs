@@ -107,10 +107,10 @@ async fn poison_goes_to_the_dead_letters_and_the_good_around_it_is_answered() {
     let (stage, reason) = (Stage::Decode, "x".repeat(5_000));
     let poison = Outcome::Reject(Rejection { stage, reason });
     let is_poison = |payload: &[u8]| payload.ends_with(b"7");
-    let verdicts = deliveries.into_iter().map(|delivery| {
+    let outcomes = deliveries.into_iter().map(|delivery| {
         if is_poison(&delivery.payload) { (delivery, poison.clone()) } else { echo(delivery) }
     });
-    let settlement = settle(&mut transport, verdicts.collect()).await;
+    let settlement = settle(&mut transport, outcomes.collect()).await;
     let expected = Settlement { published: 45, rejected: 5, ..Settlement::default() };
     assert_eq!(settlement, expected);
 

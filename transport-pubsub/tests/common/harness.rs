@@ -255,7 +255,7 @@ pub(crate) async fn receive(
     deliveries
 }
 
-/// The verdict that answers a message with its payload and its id.
+/// The outcome that answers a message with its payload and its id.
 pub(crate) fn echo(delivery: Delivery<PubSubToken>) -> (Delivery<PubSubToken>, Outcome) {
     let attributes: Attributes = [("id", delivery.id.clone())].into_iter().collect();
     let payload = delivery.payload.clone();

@@ -32,8 +32,8 @@ impl Drop for Token {
     }
 }
 
-/// An accepted verdict.
-struct Verdict {
+/// An outcome that the broker has taken note of.
+struct Accepted {
     index: usize,
     lease: u64,
     end: End,
@@ -88,15 +88,15 @@ impl SimulatedTransport {
         deliveries
     }
 
-    /// Accepts verdicts in call order, as a broker's client enqueues what it is to send.
-    fn accept(&self, batch: Vec<(Delivery<Token>, Outcome)>) -> (Vec<Verdict>, Settlement) {
+    /// Accepts outcomes in call order, as a broker's client enqueues what it is to send.
+    fn accept(&self, batch: Vec<(Delivery<Token>, Outcome)>) -> (Vec<Accepted>, Settlement) {
         let mut settlement = Settlement::default();
         let mut accepted = Vec::new();
         for (delivery, outcome) in batch {
             let (index, lease) = (delivery.token.index, delivery.token.lease);
             let mut state = self.world.state();
             let is_late = !state.holds(index, lease);
-            if is_late && state.fault != Some(Fault::AcceptsLateVerdicts) {
+            if is_late && state.fault != Some(Fault::AcceptsLateOutcomes) {
                 settlement.retried += 1;
                 continue;
             }
@@ -132,7 +132,7 @@ impl SimulatedTransport {
             {
                 state.ended(index, end != End::Rejected);
             }
-            accepted.push(Verdict { index, lease, end, is_stored });
+            accepted.push(Accepted { index, lease, end, is_stored });
         }
         self.world.changed().notify_waiters();
         (accepted, settlement)
@@ -140,11 +140,11 @@ impl SimulatedTransport {
 }
 
 /// Acknowledges what was accepted, after a while.
-async fn confirm(world: &World, verdicts: &[Verdict], settlement: &mut Settlement) {
+async fn confirm(world: &World, accepted: &[Accepted], settlement: &mut Settlement) {
     world.delay().await;
     let is_cut = world.outage().await;
     let mut state = world.state();
-    for &Verdict { index, lease, end, is_stored } in verdicts {
+    for &Accepted { index, lease, end, is_stored } in accepted {
         let is_stored = is_stored && !is_cut;
         let is_open = state.items[index].place == Place::Settling(lease);
         if state.fault == Some(Fault::AcknowledgesBeforePublishing) {
@@ -165,36 +165,36 @@ async fn confirm(world: &World, verdicts: &[Verdict], settlement: &mut Settlemen
 /// Commits ends and acknowledgements at once, or nothing of them.
 async fn commit(
     world: &World,
-    verdicts: &[Verdict],
+    accepted: &[Accepted],
     settlement: &mut Settlement,
 ) -> Result<(), TransportError> {
     let _transaction = world.transaction().await;
     world.delay().await;
     let is_cut = world.outage().await;
     let mut state = world.state();
-    let is_open = |state: &State, verdict: &Verdict| {
-        state.items[verdict.index].place == Place::Settling(verdict.lease)
+    let is_open = |state: &State, outcome: &Accepted| {
+        state.items[outcome.index].place == Place::Settling(outcome.lease)
     };
     if is_cut || state.chance(8) {
         state.aborted();
-        for verdict in verdicts {
-            if is_open(&state, verdict) {
-                state.pull_back(verdict.index);
+        for outcome in accepted {
+            if is_open(&state, outcome) {
+                state.pull_back(outcome.index);
             }
         }
         let context = "told to abort".to_owned();
         return Err(TransportError::Aborted { context, source: None });
     }
-    for verdict in verdicts {
-        if !is_open(&state, verdict) && state.fault != Some(Fault::AcceptsLateVerdicts) {
+    for outcome in accepted {
+        if !is_open(&state, outcome) && state.fault != Some(Fault::AcceptsLateOutcomes) {
             settlement.retried += 1;
             continue;
         }
         if state.fault != Some(Fault::CommitsResultsWithoutOffsets) {
-            state.ended(verdict.index, verdict.end != End::Rejected);
+            state.ended(outcome.index, outcome.end != End::Rejected);
         }
-        state.acknowledge(verdict.index);
-        count(settlement, verdict.end);
+        state.acknowledge(outcome.index);
+        count(settlement, outcome.end);
     }
     Ok(())
 }

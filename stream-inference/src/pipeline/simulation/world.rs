@@ -41,8 +41,8 @@ pub(in crate::pipeline) enum Fault {
     CommitsResultsWithoutOffsets,
     /// What is in flight at the end is acknowledged and forgotten.
     DropsOnShutdown,
-    /// A verdict counts although the message was delivered again in the meantime.
-    AcceptsLateVerdicts,
+    /// An outcome counts although the message was delivered again in the meantime.
+    AcceptsLateOutcomes,
     /// A message that is handed back has got on, as far as the pulse can tell.
     RetriesAreProgress,
     /// Large ranges take turns at the model, and so all of them end last.
@@ -62,7 +62,7 @@ impl Fault {
         Self::IgnoresLanes,
         Self::CommitsResultsWithoutOffsets,
         Self::DropsOnShutdown,
-        Self::AcceptsLateVerdicts,
+        Self::AcceptsLateOutcomes,
         Self::RetriesAreProgress,
         Self::LargeRangesInLockstep,
         Self::MixesModels,
@@ -127,7 +127,7 @@ pub(super) struct Item {
 pub(super) enum Place {
     Waiting,
     Leased(u64),
-    /// A verdict was accepted, and is not yet confirmed.
+    /// An outcome was accepted, and is not yet confirmed.
     Settling(u64),
     /// Acknowledged.
     Done,
@@ -326,7 +326,7 @@ impl State {
         (self.leases, item.deliveries)
     }
 
-    /// Whether that lease is the last one, and no verdict was accepted under it.
+    /// Whether that lease is the last one, and no outcome was accepted under it.
     pub(super) fn holds(&self, index: usize, lease: u64) -> bool {
         self.items[index].place == Place::Leased(lease)
     }

@@ -336,9 +336,9 @@ pub(super) async fn a_message_that_its_neighbour_pulls_back_has_no_further_attem
         let attempts: Vec<_> = deliveries.iter().map(|delivery| delivery.attempt).collect();
         let expected = [failures, 1, 1].map(|attempt| counts.then_some(attempt));
         assert_eq!(attempts, expected, "the first one alone fails");
-        let mut verdicts: Vec<_> = deliveries.into_iter().map(publish).collect();
-        verdicts[0].1 = Outcome::Retry;
-        let settlement = settle::<H>(&mut transport, verdicts).await;
+        let mut outcomes: Vec<_> = deliveries.into_iter().map(publish).collect();
+        outcomes[0].1 = Outcome::Retry;
+        let settlement = settle::<H>(&mut transport, outcomes).await;
         assert_eq!(settlement, Settlement { retried: 3, ..Settlement::default() });
     }
 }

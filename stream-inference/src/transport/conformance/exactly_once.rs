@@ -153,7 +153,7 @@ pub(super) async fn a_crash_shows_no_id_twice<H: Harness>(h: &H) {
     assert_each_ended_once(h, &sent).await;
 }
 
-pub(super) async fn nothing_is_published_past_a_message_without_a_verdict<H: Harness>(h: &H) {
+pub(super) async fn nothing_is_published_past_a_message_without_an_outcome<H: Harness>(h: &H) {
     let sent = h.send(messages("a", 0..3)).await;
     let mut transport = h.connect().await;
     let mut deliveries = receive(h, &mut transport, 3).await;

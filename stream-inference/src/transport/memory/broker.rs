@@ -155,7 +155,7 @@ impl MemoryBroker {
         self.state().max_message_bytes = Some(max_message_bytes);
     }
 
-    /// Ends every lease, as when a consumer was too slow: later verdicts are stale.
+    /// Ends every lease, as when a consumer was too slow: later outcomes are stale.
     pub fn expire_leases(&self) {
         let mut guard = self.state();
         let State { log, ready, .. } = &mut *guard;

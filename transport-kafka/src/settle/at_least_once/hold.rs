@@ -1,4 +1,4 @@
-//! A message that is not confirmed is held, and the verdicts on later ones of its partition wait.
+//! A message that is not confirmed is held, and the outcomes of later ones of its partition wait.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::{
     shared::Shared,
 };
 
-/// While it lives, verdicts on the partition's later messages wait.
+/// While it lives, outcomes of the partition's later messages wait.
 pub(super) struct Hold {
     shared: Arc<Shared>,
     partition: i32,
@@ -32,7 +32,7 @@ impl Drop for Hold {
 }
 
 impl Shared {
-    /// Holds a partition's messages: verdicts on later ones wait.
+    /// Holds a partition's messages: outcomes of later ones wait.
     pub(super) fn hold(self: &Arc<Self>, partition: i32) -> Hold {
         *self.state().pending.holds.entry(partition).or_default() += 1;
         Hold { shared: Arc::clone(self), partition }

@@ -68,7 +68,7 @@ impl Drop for Producer {
     }
 }
 
-/// A verdict on its way.
+/// An outcome on its way.
 pub(super) struct Sent {
     pub(super) claim: Claim,
     /// What a dead letter is made of, should the results be too large, or the letter itself.
@@ -77,7 +77,7 @@ pub(super) struct Sent {
     pub(super) reports: Vec<Report>,
 }
 
-/// What a verdict's records are.
+/// What an outcome's records are.
 pub(super) enum Carried {
     /// None: it is acknowledged as it is.
     Nothing(Fate),
@@ -96,7 +96,7 @@ impl Carried {
 }
 
 impl Sender {
-    /// Hands a verdict's records to the client, if it still counts.
+    /// Hands an outcome's records to the client, if it still counts.
     pub(super) async fn send(
         &self,
         claim: Claim,

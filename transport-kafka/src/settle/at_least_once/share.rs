@@ -24,10 +24,10 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// The verdicts of a batch on one partition's messages, in call order.
+/// The outcomes of a batch on one partition's messages, in call order.
 pub(super) struct Share {
     pub(super) sent: Vec<Sent>,
-    /// Verdicts that came while an earlier message of the partition was held.
+    /// Outcomes that came while an earlier message of the partition was held.
     pub(super) waiting: Vec<(Claim, Delivery<KafkaToken>, Outcome)>,
     pub(super) hold: Option<Hold>,
     /// Resolves once the share before this one has ended.
@@ -64,7 +64,7 @@ impl Share {
         !self.waiting.is_empty() || self.sent.iter().any(|sent| !sent.reports.is_empty())
     }
 
-    /// Ends every verdict: confirmed, handed back or stale.
+    /// Ends every outcome: confirmed, handed back or stale.
     pub(super) async fn carry_out(mut self, sender: &Sender) -> Tally {
         let mut tally = Tally::default();
         let sent = std::mem::take(&mut self.sent);

@@ -1,4 +1,4 @@
-//! What some verdicts came to.
+//! What some outcomes came to.
 
 use std::ops::AddAssign;
 
@@ -7,7 +7,7 @@ use stream_inference::transport::Settlement;
 
 use crate::claims::Standing;
 
-/// What became of some verdicts.
+/// What became of some outcomes.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) settlement: Settlement,
@@ -16,7 +16,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts a verdict that does not count any more; answers whether it does.
+    /// Counts an outcome that does not count any more; answers whether it does.
     pub(super) fn counts(&mut self, standing: Standing) -> bool {
         match standing.fate() {
             Some(fate) => self.settlement.count(fate),

@@ -1,3 +1,8 @@
+//! The loop, which owns the transport and every message: each step of a message's way is a file.
+
+mod infer;
+mod receive;
+mod refuse;
 mod settle;
 
 use std::{
@@ -7,18 +12,16 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use jiff::Timestamp;
 use tokio::{
     sync::broadcast,
     time::{Instant, sleep_until},
 };
 
+use refuse::Refusals;
 use settle::{Settled, Written};
 
 use super::{
-    OnErrorAction, Pipeline, PipelineConfig, PipelineError, PipelineReport, Pulse, Sink,
-    answer::Answer,
-    budget,
+    Pipeline, PipelineConfig, PipelineError, PipelineReport, Pulse, Sink, budget,
     failures::Failures,
     in_flight::{End, InFlight},
     meters::Meters,
@@ -26,12 +29,12 @@ use super::{
     pace::Pace,
     pulse::Place,
     schedule::{Schedule, Sequence},
-    worker::{self, Decoder, Inference, Inferred, Read, ToRead, Unread},
+    worker::{self, Decoder, Inference},
 };
 use crate::{
-    codec::{Codec, Request},
+    codec::Codec,
     predict::{PredictError, Predictor},
-    transport::{Delivery, Limits, Rejection, Stage, Transport, TransportError},
+    transport::{Delivery, Limits, Stage, Transport, TransportError},
 };
 
 /// A full batch waits behind the one that runs, so that the inference thread never idles.
@@ -173,7 +176,7 @@ where
         let Pipeline { transport, model: _, codec, config, sink, observer, pulse } = pipeline;
         Self {
             pace: Pace::new(&config.batch),
-            refusals: Refusals { in_a_row: 0, most: config.on_error.max_consecutive },
+            refusals: Refusals::new(config.on_error.max_consecutive),
             decoder,
             inference,
             transport,
@@ -275,224 +278,6 @@ where
             max_bytes: batch.max_bytes.saturating_sub(bytes),
             max_wait: Duration::from_millis(max_wait),
         }
-    }
-
-    fn received(
-        &mut self,
-        received: Result<Vec<Delivery<T::Token>>, TransportError>,
-    ) -> Result<(), PipelineError> {
-        let deliveries = match received {
-            Ok(deliveries) => deliveries,
-            Err(error @ TransportError::Unavailable { .. }) => {
-                self.pulse.unreachable(&error);
-                let wait = self.pauses.next();
-                tracing::warn!(error = &error as &dyn std::error::Error, ?wait, "cannot receive");
-                self.back_off_until = Some(Instant::now() + wait);
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        crate::fail_point!(AfterRecv);
-        (self.pauses, self.back_off_until) = (Pauses::default(), None);
-        let count = deliveries.len();
-        self.messages += count;
-        let (at, now) = (Timestamp::now(), time::Instant::now());
-        let mut sent_bytes = self.in_flight.bytes();
-        let (mut batch, mut given_up) = (Vec::with_capacity(count), Vec::new());
-        for delivery in deliveries {
-            let unread = self.given_up(&delivery).map_or_else(|| Ok(Unread::of(&delivery)), Err);
-            let sequence = self.in_flight.receive(delivery, at, now);
-            match unread {
-                Ok(unread) => batch.push((sequence, unread)),
-                Err(rejection) => given_up.push((sequence, rejection)),
-            }
-            if self.in_flight.bytes() - sent_bytes >= budget::DECODE_BYTES && !batch.is_empty() {
-                sent_bytes = self.in_flight.bytes();
-                self.decode((now, std::mem::take(&mut batch)))?;
-            }
-        }
-        if !batch.is_empty() {
-            self.decode((now, batch))?;
-        }
-        self.pulse.received(count, self.messages, self.limits().max_messages == 0);
-        self.meters.received(count);
-        self.meters.in_flight(self.messages, self.in_flight.bytes());
-        self.pulse.leave(Place::Decode, given_up.len());
-        given_up.into_iter().try_for_each(|(sequence, rejection)| self.refuse(sequence, rejection))
-    }
-
-    fn decode(&self, batch: ToRead) -> Result<(), PipelineError> {
-        // Batches in the channel hold at least one message each, so there is always room.
-        self.decoder.input.try_send(batch).map_err(|_| ended("decode"))
-    }
-
-    /// Why the message is not tried again, if it has ended the process too often.
-    fn given_up(&self, delivery: &Delivery<T::Token>) -> Option<Rejection> {
-        let crashes = self.transport.crashes(delivery)?;
-        let limit = self.config.on_error.crashes;
-        (limit > 0 && crashes.count >= limit).then(|| crashes.rejection())
-    }
-
-    /// Whether the next crash of the message would be one too many, so that its stage matters.
-    fn is_about_to_be_given_up(&self, batch: &Read<C>) -> bool {
-        let [(sequence, _)] = batch[..] else { return false };
-        let crashes = self.transport.crashes(&self.in_flight.message(sequence).delivery);
-        crashes.is_some_and(|crashes| crashes.count + 1 >= self.config.on_error.crashes)
-    }
-
-    fn decoded(
-        &mut self,
-        sequence: Sequence,
-        request: Result<Request<C>, Rejection>,
-        at: time::Instant,
-    ) -> Result<(), PipelineError> {
-        match request {
-            Ok(request) => {
-                let inputs = self.in_flight.decoded(sequence, request);
-                let max_inputs = self.pace.limit(self.schedule.messages() + 1);
-                self.schedule.push(sequence, inputs, at, max_inputs);
-                Ok(())
-            }
-            Err(rejection) => self.refuse(sequence, rejection),
-        }
-    }
-
-    /// Hands inputs to the inference thread: what there is when it idles, else full batches.
-    fn dispatch(&mut self) -> Result<(), PipelineError> {
-        let max_inputs = self.pace.limit(self.schedule.messages());
-        // What is on its way out will make room for answers. Where nothing is, answers wait for
-        // earlier messages of their lanes, and so those come first.
-        let has_room = self.answers < self.most_answers;
-        if !has_room && self.is_settling() {
-            return Ok(());
-        }
-        while self.batches_ahead == 0
-            || (self.batches_ahead < BATCHES_AHEAD && self.schedule.inputs() >= max_inputs)
-        {
-            let batch = match has_room {
-                true => self.schedule.next_batch(max_inputs),
-                false => self.schedule.oldest(max_inputs),
-            };
-            let Some(batch) = batch else { break };
-            for &(sequence, missing) in &batch.short {
-                let shortened = self.in_flight.answer(sequence, |answer| answer.shorten(missing));
-                if let Some(answer) = shortened {
-                    self.complete(sequence, answer, Timestamp::now())?;
-                }
-            }
-            if batch.inputs.is_empty() {
-                continue;
-            }
-            self.report.batches += 1;
-            self.batches_ahead += 1;
-            self.pulse.enter(Place::Infer, 1);
-            self.inference.input.try_send(batch).map_err(|_| ended("inference"))?;
-        }
-        Ok(())
-    }
-
-    fn is_settling(&self) -> bool {
-        self.in_flight.has_ready() || !self.sinking.is_empty() || !self.settling.is_empty()
-    }
-
-    fn inferred(&mut self, inferred: Inferred<C::Output>) -> Result<(), PipelineError> {
-        crate::fail_point!(AfterInfer);
-        let Inferred { shares, answers, model, at, took } = inferred;
-        self.pace.observe(answers.len(), took);
-        self.batches_ahead -= 1;
-        self.pulse.leave(Place::Infer, 1);
-        self.report.inputs += answers.len();
-        self.answers += answers.len();
-        let mut answers = answers.into_iter();
-        for (sequence, count) in shares {
-            let share = answers.by_ref().take(count);
-            let complete =
-                self.in_flight.answer(sequence, |answer| answer.extend(share, &model, &self.codec));
-            if let Some(answer) = complete {
-                self.complete(sequence, answer, at)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends a message all of whose inputs are answered.
-    fn complete(
-        &mut self,
-        sequence: Sequence,
-        answer: Answer<C>,
-        at: Timestamp,
-    ) -> Result<(), PipelineError> {
-        let (inputs, message) = (answer.inputs(), self.in_flight.message(sequence));
-        match answer.finish(message, &*self.codec, at) {
-            Ok(end) => {
-                match end {
-                    End::Answer(..) => self.failures.forget(&message.delivery.id),
-                    End::Reject(_) | End::Retry => self.answers -= inputs,
-                }
-                self.in_flight.finish(sequence, end);
-                Ok(())
-            }
-            Err(rejection) => {
-                self.answers -= inputs;
-                self.refuse(sequence, rejection)
-            }
-        }
-    }
-
-    /// Ends a message that cannot be answered as the configuration says.
-    fn refuse(&mut self, sequence: Sequence, rejection: Rejection) -> Result<(), PipelineError> {
-        let delivery = &self.in_flight.message(sequence).delivery;
-        let id = &delivery.id;
-        // Without the reason, which may quote the payload; the dead letter has it.
-        tracing::warn!(id, stage = %rejection.stage, "message refused");
-        match self.config.on_error.action {
-            OnErrorAction::Stop => {
-                let Rejection { stage, reason } = rejection;
-                return Err(PipelineError::Refused { id: id.clone(), stage, reason });
-            }
-            OnErrorAction::Retry
-                if rejection.stage == Stage::Infer && self.given_up(delivery).is_none() =>
-            {
-                let now = time::Instant::now();
-                let failures = self.failures.count(id, delivery.attempt, now);
-                if failures < self.config.on_error.attempts {
-                    let wait = Duration::from_millis(self.config.on_error.backoff_ms);
-                    self.delayed.push(Box::pin(async move {
-                        tokio::time::sleep(wait).await;
-                        sequence
-                    }));
-                    return Ok(());
-                }
-                self.failures.forget(id);
-            }
-            OnErrorAction::Retry | OnErrorAction::DeadLetter => {}
-        }
-        self.refusals.count(id, &rejection)?;
-        self.in_flight.finish(sequence, End::Reject(rejection));
-        Ok(())
-    }
-}
-
-/// Messages that were refused without an answer in between.
-struct Refusals {
-    in_a_row: u32,
-    most: Option<u32>,
-}
-
-impl Refusals {
-    /// Counts one; an error where there were too many.
-    fn count(&mut self, id: &str, rejection: &Rejection) -> Result<(), PipelineError> {
-        self.in_a_row += 1;
-        if self.most.is_none_or(|most| self.in_a_row < most) {
-            return Ok(());
-        }
-        let (count, id) = (self.in_a_row, id.to_owned());
-        let Rejection { stage, reason } = rejection.clone();
-        Err(PipelineError::RefusedInARow { count, id, stage, reason })
-    }
-
-    fn answered(&mut self) {
-        self.in_a_row = 0;
     }
 }
 

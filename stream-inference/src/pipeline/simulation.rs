@@ -1,16 +1,17 @@
 //! The pipeline under many schedules: one thread, paused time, every delay and fault drawn from a
 //! seed. The two threads of the pipeline are tasks here, so that a seed decides everything.
 
+mod fault;
 mod transport;
 mod world;
 
 use std::{
-    cell::Cell,
     sync::{Arc, LazyLock},
     thread,
     time::Duration,
 };
 
+pub(super) use fault::{Fault, is_planted};
 use jiff::Timestamp;
 use rand::RngExt;
 use tokio::{
@@ -19,7 +20,6 @@ use tokio::{
     time::{sleep, timeout},
 };
 use transport::SimulatedTransport;
-pub(super) use world::Fault;
 use world::{Fate, World};
 
 use super::{
@@ -46,16 +46,6 @@ const STORED: u8 = 20;
 const MAX_INPUTS: u64 = 8;
 /// How long the results topic or the model is away at times: ten publications that are given up.
 const OUTAGE: Duration = Duration::from_secs(300);
-
-thread_local! {
-    /// The fault of the schedule that runs on this thread.
-    static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
-}
-
-/// Whether the pipeline is to make this mistake.
-pub(super) fn is_planted(fault: Fault) -> bool {
-    PLANTED.get() == Some(fault)
-}
 
 /// Nobody records here; made once, because a schedule takes less time than they do.
 static METERS: LazyLock<Arc<Meters>> = LazyLock::new(|| {
@@ -203,7 +193,7 @@ async fn consume(
 
 /// One schedule; what it broke, if anything.
 async fn run(seed: u64, fault: Option<Fault>) -> Result<Fate, String> {
-    PLANTED.set(fault);
+    fault::plant(fault);
     let world = World::new(seed, fault);
     let config = config(&world);
     let pulse = Pulse::default();

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::world::{Fault, Place, State, World};
+use super::{
+    Fault,
+    world::{Place, State, World},
+};
 use crate::transport::{
     Capabilities, Delivery, Guarantee, Lane, Limits, Outcome, Settlement, Source, Transport,
     TransportError,

@@ -192,7 +192,10 @@ impl<'a> Compiler<'a> {
         let from = self.features[input].layout;
         let output = self.slot(Layout::dense(from.side, conv.blocks()), false, 1.0);
         let op = match self.precision {
-            Precision::F32 => Op::Pointwise { layer: conv.matrix(conv.inputs), input },
+            Precision::F32 => {
+                let layer = conv.matrix(from.blocks * Block::LANES);
+                Op::Pointwise { layer, input }
+            }
             Precision::Int8 => {
                 let real = conv.real(self.quanta[input], self.quantum(adder)?);
                 Op::Numbers { layer: ByteLayer::new(&real, &from), input }

@@ -37,6 +37,10 @@ fn a_consumer_with_a_health_port_answers_probes_and_prometheus() {
     let address = line.trim().rsplit('/').next().unwrap().to_owned();
     assert_eq!(get(&address, "/livez").0, 200);
     consumer.logged("listening on topic INFERENCE");
+    // It is so a moment after it says where it listens.
+    while get(&address, "/readyz").0 == 503 {
+        std::thread::yield_now();
+    }
     assert_eq!(get(&address, "/readyz"), (200, r#"{"status":"ready"}"#.to_owned()));
     send(
         &servers,

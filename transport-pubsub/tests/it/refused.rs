@@ -37,6 +37,8 @@ async fn a_subscription_of_a_topic_that_the_consumer_writes_is_refused() {
             assert!(refused.contains(part), "{refused}");
         }
         let writes_nothing_there = PubSubConfig {
+            // What it would be made on, were it not there.
+            topic: topic.to_owned(),
             results_topic: None,
             routes: Vec::new(),
             dead_letter_topic: config.topic.clone(),

@@ -139,7 +139,7 @@ impl Pulse {
 
     /// Tells the state to the series of a pipeline over this transport, too, from now on: those of the
     /// present recorder. A pipeline that runs does so; call it before where there is something to wait
-    /// for until then. The label is what [`Transport::name`](crate::transport::Transport::name) answers.
+    /// for until then. The label is what [`Transport::NAME`](crate::transport::Transport::NAME) is.
     pub fn measure(&self, transport: &str) {
         self.state().measure(transport);
     }

@@ -187,9 +187,11 @@ async fn from_pubsub(
     );
     let subscription = arguments.subscription.clone().unwrap_or_default();
     let publisher = PubSubPublisher::connect(config).await?;
-    // What is written is the source topic alone: a subscription of that one is refused.
+    // The other way round: dead letters are read, and what is written is the source topic alone, of which
+    // a subscription is refused.
     let mut transport = PubSubTransport::connect(&PubSubConfig {
         subscription_id: subscription,
+        topic: config.dead_letter_topic.clone(),
         results_topic: None,
         routes: Vec::new(),
         dead_letter_topic: config.topic.clone(),

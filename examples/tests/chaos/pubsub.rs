@@ -74,6 +74,7 @@ async fn reader(config: &PubSubConfig, subscription: &str) -> anyhow::Result<Rea
         subscription_id: subscription.to_owned(),
         results_topic: None,
         // It writes nothing; a consumer of what it writes would be refused.
+        topic: config.dead_letter_topic.clone(),
         dead_letter_topic: config.topic.clone(),
         ..config.clone()
     };

@@ -193,6 +193,7 @@ async fn from_pubsub(
         subscription_id: subscription,
         topic: config.dead_letter_topic.clone(),
         results_topic: None,
+        results_subscription_id: None,
         routes: Vec::new(),
         dead_letter_topic: config.topic.clone(),
         ..config.clone()

@@ -73,6 +73,7 @@ async fn reader(config: &PubSubConfig, subscription: &str) -> anyhow::Result<Rea
     let config = PubSubConfig {
         subscription_id: subscription.to_owned(),
         results_topic: None,
+        results_subscription_id: None,
         // It writes nothing; a consumer of what it writes would be refused.
         topic: config.dead_letter_topic.clone(),
         dead_letter_topic: config.topic.clone(),

@@ -42,6 +42,15 @@ def same(what, expected, found):
         sys.exit(f"{what}: missing {sorted(expected - found)}, unexpected {sorted(found - expected)}")
 
 
+# What comes with a candidate, or after a thousand images; the tests of the front end see these.
+LATER = {
+    "fmnist_drift_index",
+    "fmnist_shadow_disagreements_total",
+    "fmnist_shadow_time_ratio",
+    "fmnist_unusual_inputs",
+}
+
+
 def main(demo, prometheus, metrics_file):
     def ask(path, **parameters):
         answer = json.loads(get(f"{prometheus}/api/v1/{path}?{urlencode(parameters)}"))
@@ -63,12 +72,12 @@ def main(demo, prometheus, metrics_file):
     Path(metrics_file).write_text(text)
     told = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
     listed = set(re.findall(r"^\| `(\w+)` \| (?:counter|gauge|histogram)", documented(), re.MULTILINE))
-    same("docs/metrics.md and /metrics", listed, told)
+    same("docs/metrics.md and /metrics", listed - LATER, told)
 
     queries = dashboard_queries()
     stored = set(ask("label/__name__/values"))
     used = set(NAME.findall(" ".join(queries) + Path("deploy/prometheus/alerts.yml").read_text()))
-    same("metrics of dashboard and alerts that Prometheus has", used, used & stored)
+    same("metrics of dashboard and alerts that Prometheus has", used - LATER, used & stored)
     for expression in queries:
         wait_for(f"an answer to {expression}", lambda e=expression: query(e) or None)
 

@@ -42,9 +42,7 @@ impl Prepared {
         config: &Config,
         parts: &Supervisor,
     ) -> anyhow::Result<(ClassifierSlot, ModelControl)> {
-        // Images that the library draws are not what the model was made for.
-        let usual = if self.is_synthetic { &[] } else { &*self.test_set.images };
-        operate(&config.model, self.model.clone(), usual, parts).await
+        operate(&config.model, self.model.clone(), &self.test_set, parts).await
     }
 }
 

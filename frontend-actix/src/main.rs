@@ -3,10 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use fmnist_core::{
-    Batcher, Supervisor,
-    dataset::{self, Origin},
-};
+use fmnist_core::{Batcher, Supervisor, dataset};
 use frontend_actix::{Config, Frontend, connect_brokers, has_pubsub, needs, operate, read_results};
 use service::{
     ConfigArguments, INTERRUPTED, Metrics, Role, Survey, SurveyArguments, config::Document,
@@ -62,8 +59,7 @@ async fn serve(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
     let model = config.model.clone();
     let model = tokio::task::spawn_blocking(move || model.classifier()).await??;
     let metrics = Metrics::install(&parts)?;
-    let usual = if test_set.origin == Origin::Synthetic { &[] } else { &*test_set.images };
-    let (slot, control) = operate(&config.model, model, usual, &parts).await?;
+    let (slot, control) = operate(&config.model, model, &test_set, &parts).await?;
     let mut frontend = Frontend::new(config.server.clone())
         .with_metrics(metrics)
         .with_model(Arc::new(Batcher::new(slot, &config.batch)))

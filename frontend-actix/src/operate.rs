@@ -4,7 +4,10 @@ use std::path::Path;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use fmnist_core::{
-    Classifier, ClassifierSlot, Image, Prediction, Supervisor, predict::Predictor, slot::Shadow,
+    Classifier, ClassifierSlot, Image, Prediction, Supervisor,
+    dataset::{Dataset, Origin},
+    predict::Predictor,
+    slot::Shadow,
 };
 use serde_json::Value;
 use service::ModelControl;
@@ -12,8 +15,8 @@ use service::ModelControl;
 use crate::config::ModelConfig;
 
 /// Puts the classifier into service: looks after `model.watch` and SIGHUP, and has `model.shadow` compared.
-/// `usual` images, such as the test set, are what drift compares images with; without any it looks at
-/// answers alone.
+/// The images of the test set are what drift compares images with, unless the library drew them: then it
+/// looks at answers alone.
 ///
 /// # Errors
 /// When the candidate can't be loaded, or has other classes; when the system starts no thread.
@@ -23,9 +26,13 @@ use crate::config::ModelConfig;
 pub async fn operate(
     config: &ModelConfig,
     classifier: Classifier,
-    usual: &[Image],
+    test_set: &Dataset,
     parts: &Supervisor,
 ) -> anyhow::Result<(ClassifierSlot, ModelControl)> {
+    let usual = match test_set.origin {
+        Origin::Synthetic => &[],
+        _ => &*test_set.images,
+    };
     let slot = ClassifierSlot::new(classifier, usual, config.probation_batches);
     if let Some(name) = config.shadow.clone() {
         let (slot, config) = (slot.clone(), config.clone());

@@ -20,9 +20,9 @@ impl Operated {
         let folder = tempfile::tempdir().unwrap();
         let config =
             ModelConfig { repository: Some(folder.path().to_owned()), ..Default::default() };
-        let images = test_set().images;
         let model = config.classifier().unwrap();
-        let (slot, control) = operate(&config, model, &images, &Supervisor::new()).await.unwrap();
+        let (slot, control) =
+            operate(&config, model, &test_set(), &Supervisor::new()).await.unwrap();
         let world = World::with(ServerConfig::default(), |frontend| {
             frontend.with_model(Arc::new(slot)).with_control(control, config.repository)
         });
@@ -120,10 +120,9 @@ async fn only_a_bare_name_of_the_configured_folder_can_be_loaded_and_only_into_t
     assert_eq!(state["changes"], json!([]));
 
     // Without a folder there is none to name a file of, and without a slot nothing to see.
-    let images = test_set().images;
     let config = ModelConfig::default();
     let model = config.classifier().unwrap();
-    let (slot, control) = operate(&config, model, &images, &Supervisor::new()).await.unwrap();
+    let (slot, control) = operate(&config, model, &test_set(), &Supervisor::new()).await.unwrap();
     let world = World::with(ServerConfig::default(), |frontend| {
         frontend.with_model(Arc::new(slot)).with_control(control, None)
     });

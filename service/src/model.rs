@@ -77,8 +77,7 @@ struct Controlled<P: Predictor> {
 impl ModelControl {
     /// Controls a slot whose models `load` makes, of a file or as it is configured. Looks after the
     /// configured file, and loads anew at SIGHUP (on Unix, and unless stderr is a terminal, whose end that
-    /// signal tells). `show` makes JSON of an input on which a
-    /// candidate differs; without it none is shown.
+    /// signal tells). `show` makes JSON of an input on which a candidate differs; without it none is shown.
     ///
     /// # Errors
     /// When the system starts no thread, or does not let this process listen.
@@ -202,10 +201,9 @@ impl<P: Predictor> Control for Controlled<P> {
                 candidate(&report, self.show.as_deref().filter(|_| shows_inputs))
             }),
             "drift": self.slot.drift().and_then(|drift| drift.report()).map(|report| {
-                let largest = report.indexes.iter().fold(0.0, |most: f64, (_, index)| most.max(*index));
-                let verdict = match largest {
-                    _ if largest >= LARGE => "large",
-                    _ if largest >= MODERATE => "moderate",
+                let verdict = match report.largest() {
+                    LARGE.. => "large",
+                    MODERATE.. => "moderate",
                     _ => "none",
                 };
                 let indexes: serde_json::Map<String, Value> =

@@ -16,7 +16,7 @@ use stream_inference::{
     codec::Codec,
     names,
     pipeline::Pipeline,
-    predict::{ModelIdentity, PredictError, Predictor},
+    predict::{PredictError, Predictor},
     slot::ModelSlot,
     transport::Transport,
 };
@@ -217,7 +217,7 @@ impl Stream {
             match loaded()
                 .and_then(|(model, codec)| broker.declare(&mut config, &codec).map(|()| model))
             {
-                Ok(model) => survey.found(format!("model {}", named(&model.identity()))),
+                Ok(model) => survey.found(format!("model {}", model.identity())),
                 Err(error) => survey.lacks(format!("{error:#}")),
             }
             broker.look_for(&config, &mut survey, asked).await;
@@ -243,19 +243,19 @@ impl Stream {
             survey.conclude()?;
         }
         let settings = config.pipeline();
-        if let Some(source) = source {
-            let (transport, end) = source.connect(consumer.pulse().clone()).await?;
-            let stop = async {
-                tokio::select! {
-                    () = shutdown => {}
-                    () = end => {}
-                }
-            };
-            let pipeline = Pipeline::new(transport, model, codec, settings);
-            return crate::ended(&consumer.run(pipeline, stop).await?);
-        }
         match broker {
-            Broker::Own(_) => Ok(()),
+            Broker::Own(_) => {
+                let source = source.expect("a transport of one's own has its source");
+                let (transport, end) = source.connect(consumer.pulse().clone()).await?;
+                let stop = async {
+                    tokio::select! {
+                        () = shutdown => {}
+                        () = end => {}
+                    }
+                };
+                let pipeline = Pipeline::new(transport, model, codec, settings);
+                crate::ended(&consumer.run(pipeline, stop).await?)
+            }
             Broker::Stdin => {
                 let (lines, input) = stdin::Lines::start()?;
                 let left = lines.left();
@@ -390,10 +390,6 @@ async fn available<L>(
         tokio::time::sleep(pause).await;
         pause = (2 * pause).min(LONGEST_PAUSE);
     }
-}
-
-fn named(identity: &ModelIdentity) -> String {
-    format!("{} {}", identity.name, identity.version)
 }
 
 impl Broker {

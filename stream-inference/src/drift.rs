@@ -169,9 +169,7 @@ impl Baseline {
     /// # Errors
     /// If the file can't be written.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let half = path.with_extension("half");
-        fs::write(&half, serde_json::to_vec(self)?)?;
-        fs::rename(half, path)
+        crate::save(self, path)
     }
 
     /// Reads what [`Baseline::save`] wrote.
@@ -287,9 +285,14 @@ pub struct DriftReport {
 }
 
 impl DriftReport {
+    /// The index of the measure that has moved most.
+    pub fn largest(&self) -> f64 {
+        self.indexes.iter().map(|(_, index)| *index).fold(0.0, f64::max)
+    }
+
     /// Whether the stream is another one: an index of [`LARGE`] at least.
     pub fn is_large(&self) -> bool {
-        self.indexes.iter().any(|(_, index)| *index >= LARGE)
+        self.largest() >= LARGE
     }
 }
 

@@ -92,6 +92,13 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Writes a value as JSON, whole at once: nobody reads half of it.
+fn save(value: &impl serde::Serialize, path: &std::path::Path) -> std::io::Result<()> {
+    let half = path.with_extension("half");
+    std::fs::write(&half, serde_json::to_vec(value)?)?;
+    std::fs::rename(half, path)
+}
+
 /// Passes a [`fail_points::FailPoint`], by its name.
 #[cfg(feature = "fail-points")]
 #[doc(hidden)]

@@ -207,7 +207,8 @@ impl<P: Predictor> ModelSlot<P> {
     ) -> Result<P, SwapError> {
         shielded(|| load(path)).and_then(|loaded| loaded).map_err(|reason| {
             let (from, file) = (self.identity(), path.display().to_string());
-            let error = SwapError::Unreadable { from: named(&from), file: file.clone(), reason };
+            let error =
+                SwapError::Unreadable { from: from.to_string(), file: file.clone(), reason };
             tracing::error!("{error}");
             self.0.history.next().add(from, None, ChangeKind::Refused(error.to_string()));
             error
@@ -223,8 +224,11 @@ impl<P: Predictor> ModelSlot<P> {
         });
         verified.and_then(|verified| verified).map_err(|reason| {
             let (from, to) = (before.identity(), next.identity());
-            let error =
-                SwapError::Refused { from: named(&from), to: named(&to), reason: reason.clone() };
+            let error = SwapError::Refused {
+                from: from.to_string(),
+                to: to.to_string(),
+                reason: reason.clone(),
+            };
             tracing::error!("{error}");
             self.0.history.next().add(from, Some(to), ChangeKind::Refused(reason));
             error
@@ -253,8 +257,7 @@ impl<P: Predictor> ModelSlot<P> {
         };
         fail_point!(AfterSwap);
         let from = before.identity();
-        let (was, is) = (named(&from), named(&to));
-        tracing::info!(from = was, to = is, sha256 = to.sha256, "the model is exchanged");
+        tracing::info!(%from, %to, sha256 = to.sha256, "the model is exchanged");
         history.add(Arc::clone(&from), Some(to), ChangeKind::Swapped);
         Ok(from)
     }
@@ -269,7 +272,7 @@ impl<P: Predictor> ModelSlot<P> {
         let from = current.identity();
         match self.go_back(&current, reason) {
             true => Ok(from),
-            false => Err(SwapError::NoPredecessor { current: named(&self.identity()) }),
+            false => Err(SwapError::NoPredecessor { current: self.identity().to_string() }),
         }
     }
 
@@ -307,7 +310,7 @@ impl<P: Predictor> ModelSlot<P> {
             serving.current.identity()
         };
         let from = current.identity();
-        tracing::error!(from = %named(&from), to = %named(&to), reason, "the model is taken back");
+        tracing::error!(%from, %to, reason, "the model is taken back");
         history.add(from, Some(to), ChangeKind::RolledBack(reason.to_owned()));
         fail_point!(AfterRollback);
         true
@@ -352,7 +355,7 @@ impl<P: Predictor> Clone for ModelSlot<P> {
 
 impl<P: Predictor> fmt::Debug for ModelSlot<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ModelSlot").field(&named(&self.identity())).finish()
+        f.debug_tuple("ModelSlot").field(&self.identity().to_string()).finish()
     }
 }
 
@@ -436,8 +439,4 @@ pub(crate) fn shielded<T>(f: impl FnOnce() -> T) -> Result<T, String> {
         let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
         format!("the model panicked: {}", said.unwrap_or_else(|| "without words".to_owned()))
     })
-}
-
-fn named(identity: &ModelIdentity) -> String {
-    format!("{} {}", identity.name, identity.version)
 }

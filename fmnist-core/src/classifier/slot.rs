@@ -94,9 +94,13 @@ fn mean(image: &Image) -> f64 {
 
 /// The standard deviation of an image's pixels, 0.0 to 0.5; 0.0 of a blank one.
 fn spread(image: &Image) -> f64 {
-    let squares: u64 = image.pixels().iter().map(|pixel| u64::from(*pixel).pow(2)).sum();
-    let mean = mean(image);
-    (squares as f64 / (255 * 255 * Image::PIXELS) as f64 - mean * mean).max(0.0).sqrt()
+    let (mut sum, mut squares) = (0, 0);
+    for pixel in image.pixels().map(u32::from) {
+        sum += pixel;
+        squares += pixel * pixel;
+    }
+    let mean = f64::from(sum) / (255 * Image::PIXELS) as f64;
+    (f64::from(squares) / (255 * 255 * Image::PIXELS) as f64 - mean * mean).max(0.0).sqrt()
 }
 
 impl Deref for ClassifierSlot {

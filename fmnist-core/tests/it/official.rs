@@ -109,8 +109,7 @@ fn a_shuffled_test_set_is_no_drift_and_a_brighter_one_or_one_of_shoes_is() {
     };
     let largest = |images: &[Image]| {
         slot.predict(images).unwrap();
-        let report = slot.drift().and_then(|drift| drift.report()).unwrap();
-        report.indexes.into_iter().map(|(_, index)| index).fold(0.0, f64::max)
+        slot.drift().and_then(|drift| drift.report()).unwrap().largest()
     };
     for start in (0..10_000).step_by(WINDOW) {
         assert!(largest(&window(start)) < MODERATE, "from {start}");

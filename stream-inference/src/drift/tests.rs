@@ -55,7 +55,7 @@ fn a_shuffled_stream_of_the_same_mix_does_not_alarm_in_a_thousand_windows_and_a_
         slot.predict(&inputs).unwrap();
         let found = report(&slot).unwrap();
         assert!(!found.is_large(), "{found:?}");
-        largest = found.indexes.iter().fold(largest, |largest, (_, index)| largest.max(*index));
+        largest = largest.max(found.largest());
     }
     // Not even a moderate one, at the smallest window that there is.
     assert!(largest < MODERATE, "{largest}");

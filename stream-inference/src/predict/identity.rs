@@ -1,4 +1,4 @@
-use std::{fs, io, path::Path};
+use std::{fmt, fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,13 @@ pub struct ModelIdentity {
     /// SHA-256 of the weights file, 64 lower-case hexadecimal digits.
     #[cfg_attr(feature = "schema", schemars(extend("pattern" = "^[0-9a-f]{64}$")))]
     pub sha256: String,
+}
+
+/// Name and version.
+impl fmt::Display for ModelIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
 }
 
 impl ModelIdentity {

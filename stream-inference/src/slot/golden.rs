@@ -68,9 +68,7 @@ impl<I: Serialize + DeserializeOwned> Golden<I> {
     /// # Errors
     /// If the file can't be written.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let half = path.with_extension("half");
-        fs::write(&half, serde_json::to_vec(self)?)?;
-        fs::rename(half, path)
+        crate::save(self, path)
     }
 
     /// Reads what [`Golden::save`] wrote.

@@ -11,7 +11,7 @@ use std::{
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
-use super::{ModelSlot, SwapError, named, shielded};
+use super::{ModelSlot, SwapError, shielded};
 use crate::{
     names,
     predict::{ModelIdentity, Predictor, Served, checked},
@@ -101,8 +101,8 @@ impl<I> ShadowReport<I> {
 }
 
 impl<P: Predictor<Input: Clone>> ModelSlot<P> {
-    /// Has a candidate answer a share of the batches behind the model in service, on a thread of its own
-    /// and only while that one is idle: it delays nothing and publishes nothing. It is verified as by
+    /// Has a candidate answer a share of the batches behind the model in service, on a thread of its own. It
+    /// begins a piece of 32 inputs only while that one is idle, and publishes nothing. It is verified as by
     /// [`ModelSlot::swap`], and takes the place of the candidate before it.
     ///
     /// # Errors
@@ -110,8 +110,8 @@ impl<P: Predictor<Input: Clone>> ModelSlot<P> {
     pub fn shadow(&self, candidate: P, shadow: Shadow<P>) -> Result<(), SwapError> {
         let _one_at_a_time = self.0.swapping.lock().unwrap_or_else(PoisonError::into_inner);
         self.admit(&candidate)?;
-        let (serving, to) = (self.identity(), candidate.identity());
-        tracing::info!(serving = %named(&serving), candidate = %named(&to), "a candidate is compared");
+        let (serving, identity) = (self.identity(), candidate.identity());
+        tracing::info!(%serving, candidate = %identity, "a candidate is compared");
         self.set_candidate(Some(Arc::new(Candidate::start(candidate, shadow))));
         Ok(())
     }
@@ -140,7 +140,7 @@ impl<P: Predictor> ModelSlot<P> {
     /// [`SwapError::NoCandidate`] and [`SwapError::Refused`].
     pub fn promote(&self) -> Result<Arc<ModelIdentity>, SwapError> {
         let _one_at_a_time = self.0.swapping.lock().unwrap_or_else(PoisonError::into_inner);
-        let none = || SwapError::NoCandidate { current: named(&self.identity()) };
+        let none = || SwapError::NoCandidate { current: self.identity().to_string() };
         let candidate = self.candidate().ok_or_else(none)?;
         let before = self.put(Arc::clone(&candidate.model))?;
         self.set_candidate(None);

@@ -260,20 +260,21 @@ fn a_file_that_is_no_model_is_remembered_with_its_reason_and_changes_nothing() {
     assert_eq!(slot.predict(&[2.0]).unwrap(), [4.0]);
 }
 
+/// Multiplies by its version, and holds `held` as long as it is in memory.
+fn times(factor: usize, held: &Arc<()>) -> Model {
+    let (identity, held) = (ModelIdentity::of_code("times", &factor.to_string()), Arc::clone(held));
+    Arc::new(function(identity, move |batch: &[f64]| {
+        let _weights = &held;
+        Ok::<_, PredictError>(batch.iter().map(|x| factor as f64 * x).collect())
+    }))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_swaps_under_load_lose_and_double_nothing_and_no_message_is_of_two_models() {
     const MESSAGES: usize = 2_000;
     const SWAPS: usize = 1_000;
-    // Each model holds one of these as long as it is in memory.
     let held = Arc::new(());
     let weights = Arc::downgrade(&held);
-    let times = move |factor: usize| -> Model {
-        let (identity, held) = (ModelIdentity::of_code("times", &factor.to_string()), held.clone());
-        Arc::new(function(identity, move |batch: &[f64]| {
-            let _weights = &held;
-            Ok::<_, PredictError>(batch.iter().map(|x| factor as f64 * x).collect())
-        }))
-    };
     let broker = MemoryBroker::new("numbers");
     // Some of several batches.
     let size = |n: usize| if n.is_multiple_of(100) { 700 } else { 3 };
@@ -281,14 +282,14 @@ async fn a_thousand_swaps_under_load_lose_and_double_nothing_and_no_message_is_o
         let payload = format!("[{}]", vec![n.to_string(); size(n)].join(","));
         broker.send(Outbound { payload: payload.into(), ..Outbound::default() });
     }
-    let slot = ModelSlot::new(times(1));
+    let slot = ModelSlot::new(times(1, &held));
     let looked_at = slot.clone();
     let swapped = Arc::new(AtomicUsize::new(0));
     let swapper = {
         let (slot, swapped) = (slot.clone(), Arc::clone(&swapped));
         thread::spawn(move || {
             for factor in 2..SWAPS + 2 {
-                slot.swap(times(factor)).unwrap();
+                slot.swap(times(factor, &held)).unwrap();
                 swapped.fetch_add(1, Ordering::SeqCst);
             }
         })
@@ -324,14 +325,8 @@ async fn a_thousand_swaps_under_load_lose_and_double_nothing_and_no_message_is_o
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_consumers_of_a_group_that_exchange_their_models_at_different_times_answer_all_once() {
     const MESSAGES: usize = 1_000;
-    let times = |factor: usize| -> Model {
-        let identity = ModelIdentity::of_code("times", &factor.to_string());
-        Arc::new(function(identity, move |batch: &[f64]| {
-            Ok::<_, PredictError>(batch.iter().map(|x| factor as f64 * x).collect())
-        }))
-    };
-    let broker = MemoryBroker::new("numbers");
-    let slots = [ModelSlot::new(times(1)), ModelSlot::new(times(1))];
+    let (broker, held) = (MemoryBroker::new("numbers"), Arc::new(()));
+    let slots = [ModelSlot::new(times(1, &held)), ModelSlot::new(times(1, &held))];
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let consumers = slots.clone().map(|slot| {
         let mut stopped = stopped.clone();
@@ -346,7 +341,7 @@ async fn two_consumers_of_a_group_that_exchange_their_models_at_different_times_
     // Before the first exchange, between the two, and after both.
     for (quarter, exchanged) in [None, Some(&slots[0]), Some(&slots[1]), None].iter().enumerate() {
         if let Some(slot) = exchanged {
-            slot.swap(times(2)).unwrap();
+            slot.swap(times(2, &held)).unwrap();
         }
         for n in 0..MESSAGES / 4 {
             let payload = (quarter * MESSAGES / 4 + n).to_string().into();

@@ -154,12 +154,18 @@ mod tests {
         })))
     }
 
-    #[test]
-    fn a_file_is_taken_by_its_content_once_it_is_settled_and_a_bad_one_once_refused() {
-        let folder = std::env::temp_dir().join(format!("slot-{}", std::process::id()));
+    /// A folder of this name's own, and in it the file of a model that doubles.
+    fn file_of_2(name: &str) -> (PathBuf, PathBuf) {
+        let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("model");
         fs::write(&path, "2").unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn a_file_is_taken_by_its_content_once_it_is_settled_and_a_bad_one_once_refused() {
+        let (folder, path) = file_of_2("slot");
         let slot = ModelSlot::new(load(&path).unwrap());
         let weak = Arc::downgrade(&slot.0);
         let mut seen = Seen::of(&slot, &path);
@@ -206,10 +212,7 @@ mod tests {
 
     #[test]
     fn a_file_that_changes_or_vanishes_while_it_is_read_is_taken_once_it_is_settled_again() {
-        let folder = std::env::temp_dir().join(format!("slot-moving-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("model");
-        fs::write(&path, "2").unwrap();
+        let (folder, path) = file_of_2("slot-moving");
         let slot = ModelSlot::new(load(&path).unwrap());
         let weak = Arc::downgrade(&slot.0);
         let mut seen = Seen::of(&slot, &path);
@@ -239,10 +242,7 @@ mod tests {
 
     #[test]
     fn a_watch_that_is_dropped_ends_its_thread_without_harm_to_the_program() {
-        let folder = std::env::temp_dir().join(format!("slot-watch-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("model");
-        fs::write(&path, "2").unwrap();
+        let (folder, path) = file_of_2("slot-watch");
         let (parts, slot) = (Supervisor::new(), ModelSlot::new(load(&path).unwrap()));
         let (loaded, loads) = sync_channel(1);
         let load_and_tell = move |path: &Path| {

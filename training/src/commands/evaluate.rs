@@ -31,7 +31,7 @@ fn report(
     writeln!(text, "accuracy {:.2} % averaged with the mirrored image", 100.0 * flip_averaged)?;
     writeln!(text, "calibration error {:.2} % (15 bins)", 100.0 * score.calibration_error)?;
     writeln!(text, "images {}", score.images)?;
-    writeln!(text, "model {} {} {}", identity.name, identity.version, identity.sha256)?;
+    writeln!(text, "model {identity} {}", identity.sha256)?;
     writeln!(text, "engine {}", classifier.engine())?;
     let width = classifier.labels().iter().map(|label| label.chars().count()).max().unwrap_or(0);
     let width = width.max(12);

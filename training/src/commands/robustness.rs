@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &RobustnessArguments) -> Result<()> {
     place::expect_folder(&folder)?;
     let count = arguments.composites.get();
     let outcome = Outcome {
-        model: format!("{} {} ({})", identity.name, identity.version, &identity.sha256[..12]),
+        model: format!("{identity} ({})", &identity.sha256[..12]),
         command: format!(
             "training robustness --model {} --engine {} --composites {count} --seed {}",
             arguments.judged.model, arguments.judged.engine, arguments.seed

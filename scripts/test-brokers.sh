@@ -12,6 +12,7 @@ cargo=${CARGO:-cargo}
 kafka=(kafka_real examples_kafka own_real)
 pubsub=(pubsub_real examples_pubsub)
 postgres=(postgres_real)
+others=()
 case "${1:-all}" in
     kafka) chosen=("${kafka[@]}") ;;
     pubsub) chosen=("${pubsub[@]}") ;;
@@ -35,12 +36,21 @@ each() {
 export -f each
 export programs
 
+# At once: most of the time they wait for sessions, leases and members. Each one's log comes in one piece.
+logs=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$logs"' EXIT
 status=0
+case "${1:-all}" in pubsub | all)
+    scripts/pubsub-emulator.sh bash -c 'each "$@"' each "${pubsub[@]}" >"$logs/pubsub" 2>&1 & others+=($!) ;;
+esac
+case "${1:-all}" in postgres | all)
+    each "${postgres[@]}" >"$logs/postgres" 2>&1 & others+=($!) ;;
+esac
 case "${1:-all}" in kafka | all)
     scripts/kafka.sh --secure bash -c 'each "$@"' each "${kafka[@]}" || status=1 ;;
 esac
-case "${1:-all}" in pubsub | all)
-    scripts/pubsub-emulator.sh bash -c 'each "$@"' each "${pubsub[@]}" || status=1 ;;
-esac
-each "${postgres[@]}" || status=1
+for other in "${others[@]}"; do
+    wait "$other" || status=1
+done
+cat "$logs"/* 2>/dev/null || true
 exit "$status"

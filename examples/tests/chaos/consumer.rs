@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Lines},
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -82,10 +82,10 @@ async fn run<T: Transport>(transport: T) -> anyhow::Result<()> {
 type Model = Arc<dyn Predictor<Input = Image, Output = Prediction>>;
 
 /// The real model in small batches, so that every point is passed often; it is exchanged and taken back
-/// all the time.
+/// with every batch.
 pub(crate) fn pipeline<T: Transport>(
     transport: T,
-) -> anyhow::Result<Pipeline<T, ModelSlot<Model>, Requests, Noted>> {
+) -> anyhow::Result<Pipeline<T, ModelSlot<Model>, Requests, Exchange>> {
     let batch = BatchConfig { max_inputs: 8, max_messages: 64, ..BatchConfig::default() };
     // Every end is of the test's making: no message is to blame, and many are to be in flight.
     let on_error = OnError { crashes: 0, ..OnError::default() };
@@ -94,34 +94,25 @@ pub(crate) fn pipeline<T: Transport>(
     let model = Classifier::pretrained()?;
     let requests = Requests::new(&model, test_set);
     let slot = ModelSlot::new(Arc::new(model.clone()) as Model);
-    let noted = Noted::default();
-    exchange(slot.clone(), model, Arc::downgrade(&noted.0))?;
-    Ok(Pipeline::new(transport, slot, requests, config).with_sink(noted))
+    let exchange = Exchange { slot: slot.clone(), good: Arc::new(model) };
+    Ok(Pipeline::new(transport, slot, requests, config).with_sink(exchange))
 }
 
-/// Puts a model that answers and one that does not into service, in turns, for as long as there is a
-/// pipeline.
-fn exchange(slot: ModelSlot<Model>, good: Classifier, pipeline: Weak<()>) -> std::io::Result<()> {
-    let fails =
-        |_: &[Image]| Err::<Vec<Prediction>, _>(PredictError::from("on purpose".to_owned()));
-    std::thread::Builder::new().name("exchange".to_owned()).spawn(move || {
-        let bad: Model = Arc::new(function(ModelIdentity::of_code("bad", "1"), fails));
-        while pipeline.strong_count() > 0 {
-            for next in [Arc::new(good.clone()) as Model, Arc::clone(&bad)] {
-                drop(slot.swap(next));
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-    })?;
-    Ok(())
+/// A sink that confirms everything. After each batch it puts a model into service that answers, and then
+/// one that does not, which the next batch takes back: so often as batches are answered, however fast.
+pub(crate) struct Exchange {
+    slot: ModelSlot<Model>,
+    good: Model,
 }
 
-/// A sink that confirms everything.
-#[derive(Default)]
-pub(crate) struct Noted(Arc<()>);
-
-impl Sink<ResultRecord, Image> for Noted {
+impl Sink<ResultRecord, Image> for Exchange {
     async fn write(&self, _: &[Answered]) -> Result<(), SinkError> {
+        let fails =
+            |_: &[Image]| Err::<Vec<Prediction>, _>(PredictError::from("on purpose".to_owned()));
+        let bad = function(ModelIdentity::of_code("bad", "1"), fails);
+        for next in [Arc::clone(&self.good), Arc::new(bad)] {
+            self.slot.swap(next).expect("neither of the two is checked");
+        }
         Ok(())
     }
 }

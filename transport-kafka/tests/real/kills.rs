@@ -94,6 +94,9 @@ pub(crate) async fn a_message_on_two_topics_is_seen_on_both_or_on_neither_after_
 ) {
     const MESSAGES: usize = 10_000;
     const KILLS: usize = 8;
+    // All need 16 s, as long as the killed may live together, however fast the machine is.
+    const DELAY: Duration = Duration::from_millis(40);
+    const _: () = assert!(MESSAGES / Consumer::AT_ONCE * 40 >= KILLS * 2_000);
     let mut config = exactly_once(servers).await;
     config.group_instance_id = Some("the-consumer".to_owned());
     let mut ids = send(&config, MESSAGES, RANGE).await;
@@ -102,14 +105,14 @@ pub(crate) async fn a_message_on_two_topics_is_seen_on_both_or_on_neither_after_
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(8);
     let mut seen = Vec::new();
     for _ in 0..KILLS {
-        let consumer = Consumer::start_onto_both(&kafka.0);
+        let consumer = Consumer::start_onto_both(&kafka.0, DELAY);
         tokio::time::sleep(Duration::from_millis(random.random_range(700..2_000))).await;
         consumer.kill();
         seen.push(seen_on_both(&kafka).await.len());
     }
     let last = seen[KILLS - 1];
     assert!(0 < last && last < MESSAGES, "{last} of {MESSAGES} before the last kill");
-    let consumer = Consumer::start_onto_both(&kafka.0);
+    let consumer = Consumer::start_onto_both(&kafka.0, DELAY);
     let deadline = Instant::now() + Duration::from_secs(120);
     while seen_on_both(&kafka).await.len() < MESSAGES {
         assert!(Instant::now() < deadline, "not all are answered");

@@ -28,10 +28,11 @@ pub(crate) fn settings_from_env() -> Option<Settings> {
 
 /// Consumes until it is killed.
 pub(crate) async fn consume(settings: Settings) {
+    let delay = Duration::from_millis(settings.delay_ms);
     if settings.onto_both {
-        return answer_onto_both(&settings.kafka).await;
+        return answer_onto_both(&settings.kafka, delay).await;
     }
-    let model = constant(Duration::from_millis(settings.delay_ms), 0);
+    let model = constant(delay, 0);
     let transport = KafkaTransport::connect(&settings.kafka).await.expect("connected");
     // No message is to blame for the kills, and many are to be in flight.
     let on_error = OnError { crashes: 0, ..OnError::default() };
@@ -41,12 +42,14 @@ pub(crate) async fn consume(settings: Settings) {
 }
 
 /// Answers messages with their ids, in transactions that are small, so that there are many.
-async fn answer_onto_both(kafka: &KafkaConfig) {
+async fn answer_onto_both(kafka: &KafkaConfig, delay: Duration) {
     let mut transport = KafkaTransport::connect(kafka).await.expect("connected");
     transport.forget_crashes();
-    let limits = Limits { max_messages: 25, max_bytes: 1 << 20, max_wait: Duration::ZERO };
+    let limits =
+        Limits { max_messages: Consumer::AT_ONCE, max_bytes: 1 << 20, max_wait: Duration::ZERO };
     loop {
         let deliveries = transport.recv(limits).await.expect("received");
+        tokio::time::sleep(delay).await;
         let batch = deliveries.into_iter().map(|delivery| {
             let attributes = [("id", delivery.id.clone())].into_iter().collect();
             let part = Outbound { attributes, ..Outbound::default() };
@@ -61,17 +64,22 @@ async fn answer_onto_both(kafka: &KafkaConfig) {
 pub(crate) struct Consumer(Child);
 
 impl Consumer {
+    /// Messages of a transaction that answers them on two topics.
+    pub(crate) const AT_ONCE: usize = 25;
+
     pub(crate) fn start(kafka: &KafkaConfig, delay: Duration) -> Self {
-        let delay_ms = delay.as_millis().try_into().expect("a short time");
-        Self::with(Settings { kafka: kafka.clone(), delay_ms, onto_both: false })
+        Self::with(kafka, delay, false)
     }
 
     /// A consumer that answers each message on the results topic and on the route.
-    pub(crate) fn start_onto_both(kafka: &KafkaConfig) -> Self {
-        Self::with(Settings { kafka: kafka.clone(), delay_ms: 0, onto_both: true })
+    pub(crate) fn start_onto_both(kafka: &KafkaConfig, delay: Duration) -> Self {
+        Self::with(kafka, delay, true)
     }
 
-    fn with(settings: Settings) -> Self {
+    /// `delay`: for each batch.
+    fn with(kafka: &KafkaConfig, delay: Duration, onto_both: bool) -> Self {
+        let delay_ms = delay.as_millis().try_into().expect("a short time");
+        let settings = Settings { kafka: kafka.clone(), delay_ms, onto_both };
         let child = Command::new(std::env::current_exe().expect("this program"))
             .env(SETTINGS, serde_json::to_string(&settings).expect("JSON"))
             .stdout(Stdio::null())

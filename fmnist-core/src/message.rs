@@ -29,8 +29,9 @@ mod tensor;
 mod tests;
 
 pub use codec::{Asked, Images, Requests, ResultsConfig};
-pub use inference::{InferenceBody, InferenceRequest, OUTPUTS, Output};
+pub use inference::{AskedOutput, InferenceBody, InferenceRequest, OUTPUTS, Output, OutputData};
 pub use request::{MAX_IMAGES, Request, decode};
 pub use result::{PredictionRecord, ResultRecord, TopClass};
+pub use tensor::{InputTensor, TensorData};
 
 pub use crate::codec::rfc3339;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use super::{
     few::Few,
     request::malformed,
-    tensor::{self, Tensor},
+    tensor::{self, InputTensor, Tensor},
 };
 use crate::{
     classifier::{ModelIdentity, Prediction},
@@ -53,13 +53,72 @@ impl Output {
         }
     }
 
-    fn shape(self, images: usize, classes: usize) -> Vec<usize> {
+    /// Of an answer about so many images, by a model with so many classes.
+    pub fn shape(self, images: usize, classes: usize) -> Vec<usize> {
         match self {
             Self::Probabilities => vec![images, classes],
             Self::Class | Self::Label => vec![images],
             Self::Top(count) => vec![images, count.min(classes)],
         }
     }
+
+    /// The values, each by itself.
+    pub fn data<'a>(self, predictions: &[Prediction], labels: &'a [String]) -> OutputData<'a> {
+        let all = predictions.iter();
+        match self {
+            Self::Probabilities => OutputData::Probabilities(
+                all.flat_map(|p| p.probabilities.iter().copied()).collect(),
+            ),
+            Self::Class => OutputData::Classes(all.map(|p| p.class).collect()),
+            Self::Label => OutputData::Labels(all.map(|p| labels[p.class].as_str()).collect()),
+            Self::Top(count) => OutputData::Classifications(
+                all.flat_map(|p| classifications(p, count, labels)).collect(),
+            ),
+        }
+    }
+
+    /// Appends the values as bytes, little-endian; each of `BYTES` behind its length as `u32`.
+    pub fn append(self, into: &mut Vec<u8>, predictions: &[Prediction], labels: &[String]) {
+        for prediction in predictions {
+            match self {
+                Self::Probabilities => {
+                    into.extend(prediction.probabilities.iter().flat_map(|p| p.to_le_bytes()));
+                }
+                Self::Class => into.extend((prediction.class as i64).to_le_bytes()),
+                Self::Label => append_text(into, &labels[prediction.class]),
+                Self::Top(count) => classifications(prediction, count, labels)
+                    .for_each(|classification| append_text(into, &classification)),
+            }
+        }
+    }
+}
+
+/// The values of an [`Output`], in row-major order.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum OutputData<'a> {
+    /// `FP32`
+    Probabilities(Vec<f32>),
+    /// `INT64`
+    Classes(Vec<usize>),
+    /// `BYTES`
+    Labels(Vec<&'a str>),
+    /// `BYTES`
+    Classifications(Vec<String>),
+}
+
+/// An output that is asked for in any encoding of the protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AskedOutput {
+    /// Has to be that of one of [`OUTPUTS`].
+    pub name: String,
+    /// So many of the most probable classes; 0 is Triton's word for none.
+    pub classification: Option<usize>,
+    /// In memory that the server shares, which is refused.
+    pub is_in_shared_memory: bool,
+    /// Whether as bytes; without it, as the request says of all.
+    pub as_bytes: Option<bool>,
 }
 
 /// What a caller asks for.
@@ -87,7 +146,7 @@ struct Document {
     id: Option<String>,
     parameters: Option<RequestParameters>,
     inputs: Few<Tensor>,
-    outputs: Option<Vec<AskedOutput>>,
+    outputs: Option<Vec<OutputDocument>>,
 }
 
 #[derive(Deserialize)]
@@ -96,12 +155,12 @@ struct RequestParameters {
 }
 
 #[derive(Deserialize)]
-struct AskedOutput {
+struct OutputDocument {
     name: String,
     parameters: Option<OutputParameters>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct OutputParameters {
     binary_data: Option<bool>,
     classification: Option<usize>,
@@ -125,21 +184,12 @@ struct OutputTensor<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<Size>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Data<'a>>,
+    data: Option<OutputData<'a>>,
 }
 
 #[derive(Serialize)]
 struct Size {
     binary_data_size: usize,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Data<'a> {
-    Probabilities(Vec<f32>),
-    Classes(Vec<usize>),
-    Labels(Vec<&'a str>),
-    Classifications(Vec<String>),
 }
 
 impl InferenceRequest {
@@ -159,12 +209,25 @@ impl InferenceRequest {
             .map_err(|error| malformed(format!("expected an inference request: {error}")))?;
         let parameters = document.parameters;
         let binary_by_default = parameters.and_then(|p| p.binary_data_output).unwrap_or(false);
-        let outputs = match document.outputs {
-            Some(asked) if !asked.is_empty() => known(&asked, binary_by_default)?,
-            _ => OUTPUTS.map(|output| (output, binary_by_default)).into(),
-        };
+        let asked = document.outputs.into_iter().flatten().map(AskedOutput::from);
+        let outputs = known(asked, binary_by_default)?;
         let images = tensor::images(document.inputs, binary)?;
         Ok(Self { id: document.id, images, outputs })
+    }
+
+    /// Reads a request that came in another encoding than JSON; `as_bytes` says in which form outputs are to
+    /// come that don't say it themselves.
+    ///
+    /// # Errors
+    /// As [`InferenceRequest::read`].
+    pub fn from_tensors(
+        id: Option<String>,
+        inputs: Vec<InputTensor<'_>>,
+        outputs: impl IntoIterator<Item = AskedOutput>,
+        as_bytes: bool,
+    ) -> Result<Self, Rejection> {
+        let outputs = known(outputs, as_bytes)?;
+        Ok(Self { id, images: tensor::images_of(inputs)?, outputs })
     }
 
     /// Writes the response with one prediction for each image.
@@ -178,7 +241,7 @@ impl InferenceRequest {
         let outputs = self.outputs.iter().map(|&(output, as_bytes)| {
             let before = binary.len();
             if as_bytes {
-                append(&mut binary, output, predictions, labels);
+                output.append(&mut binary, predictions, labels);
             }
             let binary_data_size = binary.len() - before;
             OutputTensor {
@@ -186,7 +249,7 @@ impl InferenceRequest {
                 datatype: output.datatype(),
                 shape: output.shape(predictions.len(), labels.len()),
                 parameters: as_bytes.then_some(Size { binary_data_size }),
-                data: (!as_bytes).then(|| data(output, predictions, labels)),
+                data: (!as_bytes).then(|| output.data(predictions, labels)),
             }
         });
         let document = Response {
@@ -203,8 +266,11 @@ impl InferenceRequest {
 }
 
 /// What is asked for, each output once: a response is no larger than that of a request without
-/// `outputs`.
-fn known(asked: &[AskedOutput], binary_by_default: bool) -> Result<Vec<(Output, bool)>, Rejection> {
+/// `outputs`, which asks for all.
+fn known(
+    asked: impl IntoIterator<Item = AskedOutput>,
+    binary_by_default: bool,
+) -> Result<Vec<(Output, bool)>, Rejection> {
     let mut outputs: Vec<(Output, bool)> = Vec::with_capacity(OUTPUTS.len());
     for output in asked {
         if outputs.iter().any(|(other, _)| other.name() == output.name) {
@@ -213,7 +279,10 @@ fn known(asked: &[AskedOutput], binary_by_default: bool) -> Result<Vec<(Output, 
                 output.name
             )));
         }
-        outputs.push(output.known(binary_by_default)?);
+        outputs.push((output.known()?, output.as_bytes.unwrap_or(binary_by_default)));
+    }
+    if outputs.is_empty() {
+        return Ok(OUTPUTS.map(|output| (output, binary_by_default)).into());
     }
     Ok(outputs)
 }
@@ -222,41 +291,31 @@ fn invalid(reason: String) -> Rejection {
     Rejection::new(Stage::Validate, reason)
 }
 
+impl From<OutputDocument> for AskedOutput {
+    fn from(OutputDocument { name, parameters }: OutputDocument) -> Self {
+        let OutputParameters { binary_data, classification, shared_memory_region } =
+            parameters.unwrap_or_default();
+        let is_in_shared_memory = shared_memory_region.is_some();
+        Self { name, classification, is_in_shared_memory, as_bytes: binary_data }
+    }
+}
+
 impl AskedOutput {
-    fn known(&self, binary_by_default: bool) -> Result<(Output, bool), Rejection> {
+    fn known(&self) -> Result<Output, Rejection> {
         let Some(output) = OUTPUTS.into_iter().find(|output| output.name() == self.name) else {
             let names = OUTPUTS.map(Output::name).join(", ");
             return Err(invalid(format!("expected outputs among {names}, found {:?}", self.name)));
         };
-        let Some(parameters) = &self.parameters else { return Ok((output, binary_by_default)) };
-        if parameters.shared_memory_region.is_some() {
+        if self.is_in_shared_memory {
             return Err(invalid(format!("shared memory is not offered for output {}", self.name)));
         }
-        let output = match (output, parameters.classification) {
-            (_, None | Some(0)) => output,
-            (Output::Probabilities, Some(count)) => Output::Top(count),
-            (_, Some(_)) => {
-                let reason = format!(
-                    "expected classification of probabilities alone, found of {}",
-                    self.name
-                );
-                return Err(invalid(reason));
-            }
-        };
-        Ok((output, parameters.binary_data.unwrap_or(binary_by_default)))
-    }
-}
-
-fn data<'a>(output: Output, predictions: &[Prediction], labels: &'a [String]) -> Data<'a> {
-    let all = predictions.iter();
-    match output {
-        Output::Probabilities => {
-            Data::Probabilities(all.flat_map(|p| p.probabilities.iter().copied()).collect())
-        }
-        Output::Class => Data::Classes(all.map(|p| p.class).collect()),
-        Output::Label => Data::Labels(all.map(|p| labels[p.class].as_str()).collect()),
-        Output::Top(count) => {
-            Data::Classifications(all.flat_map(|p| classifications(p, count, labels)).collect())
+        match (output, self.classification) {
+            (_, None | Some(0)) => Ok(output),
+            (Output::Probabilities, Some(count)) => Ok(Output::Top(count)),
+            (_, Some(_)) => Err(invalid(format!(
+                "expected classification of probabilities alone, found of {}",
+                self.name
+            ))),
         }
     }
 }
@@ -271,21 +330,6 @@ fn classifications(
     top.map(|(class, probability)| format!("{probability:.6}:{class}:{}", labels[class]))
 }
 
-/// Little-endian; each of `BYTES` behind its length as `u32`.
-fn append(into: &mut Vec<u8>, output: Output, predictions: &[Prediction], labels: &[String]) {
-    for prediction in predictions {
-        match output {
-            Output::Probabilities => {
-                into.extend(prediction.probabilities.iter().flat_map(|p| p.to_le_bytes()));
-            }
-            Output::Class => into.extend((prediction.class as i64).to_le_bytes()),
-            Output::Label => append_text(into, &labels[prediction.class]),
-            Output::Top(count) => classifications(prediction, count, labels)
-                .for_each(|classification| append_text(into, &classification)),
-        }
-    }
-}
-
 fn append_text(into: &mut Vec<u8>, text: &str) {
     into.extend((text.len() as u32).to_le_bytes());
     into.extend(text.as_bytes());
@@ -297,7 +341,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::tensor::TensorData, *};
 
     fn read(text: &str, binary: &[u8]) -> Result<InferenceRequest, String> {
         let body = [text.as_bytes(), binary].concat();
@@ -341,6 +385,40 @@ mod tests {
             assert_eq!(request.id.as_deref(), Some("a"));
             assert_eq!(request.outputs, OUTPUTS.map(|output| (output, false)));
         }
+    }
+
+    #[test]
+    fn tensors_of_another_encoding_are_read_and_refused_as_those_of_json() {
+        let tensor = |shape: &[usize], data| InputTensor {
+            name: "image",
+            datatype: "FP32",
+            shape: shape.to_vec(),
+            data,
+        };
+        let read = |input: InputTensor<'_>| {
+            InferenceRequest::from_tensors(Some("a".to_owned()), vec![input], [], true)
+                .map_err(|rejection| rejection.reason)
+        };
+        let mut numbers = vec![0.0; Image::PIXELS];
+        numbers[0] = 9.0 / 255.0;
+        let bytes: Vec<u8> = numbers.iter().copied().flat_map(f32::to_le_bytes).collect();
+        let expected = binary_request("FP32", 3136).expect("one image");
+        let expected =
+            InferenceRequest { outputs: OUTPUTS.map(|output| (output, true)).into(), ..expected };
+        let shape = &[1, 784];
+        for data in [TensorData::Numbers(numbers.clone()), TensorData::Bytes(&bytes)] {
+            assert_eq!(read(tensor(shape, data)).as_ref(), Ok(&expected));
+        }
+
+        let refused = |input| read(input).expect_err("it does not fit");
+        let found = refused(tensor(shape, TensorData::Numbers(vec![0.0; 783])));
+        assert_eq!(found, "expected data nested as [1, 784] or flat, found lists of [783]");
+        let found = refused(tensor(&[2, 784], TensorData::Bytes(&[1, 2, 3])));
+        assert_eq!(found, "expected 6272 bytes for this shape, found 3");
+        let found = refused(tensor(shape, TensorData::Missing));
+        assert_eq!(found, "input image has no data");
+        let input = InputTensor { datatype: "FP16", ..tensor(shape, TensorData::Bytes(&[])) };
+        assert_eq!(refused(input), "expected datatype FP32 or UINT8, found \"FP16\"");
     }
 
     #[test]

@@ -16,6 +16,30 @@ use crate::{
     transport::{Rejection, Stage},
 };
 
+/// An input of a request in any encoding of the protocol.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputTensor<'a> {
+    /// Has to be `image`.
+    pub name: &'a str,
+    /// The protocol's name of its type.
+    pub datatype: &'a str,
+    /// The batch first.
+    pub shape: Vec<usize>,
+    /// In row-major order.
+    pub data: TensorData<'a>,
+}
+
+/// What an [`InputTensor`] carries.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TensorData<'a> {
+    /// Numbers, each by itself.
+    Numbers(Vec<f32>),
+    /// Little-endian bytes.
+    Bytes(&'a [u8]),
+    /// Nothing.
+    Missing,
+}
+
 /// One entry of `inputs`.
 #[derive(Deserialize)]
 pub(super) struct Tensor {
@@ -53,19 +77,9 @@ const DEEPEST: usize = 4;
 /// 0.0–1.0 (pixel / 255, rounded to the nearest pixel) or `UINT8` in 0–255; nested as the shape says
 /// or flat.
 pub(super) fn images(inputs: Few<Tensor>, binary: &[u8]) -> Result<Vec<Image>, Rejection> {
-    let [input] = <[Tensor; 1]>::try_from(inputs.0).map_err(|inputs| {
-        let names: Vec<_> = inputs.into_iter().map(|input| input.name).collect();
-        invalid(format!("expected one input, image, found {names:?}"))
-    })?;
+    let input = only(inputs.0, |input| input.name)?;
     let Tensor { name, shape: Few(shape), datatype, parameters, data } = input;
-    if name != "image" {
-        return Err(invalid(format!("expected input image, found {name:?}")));
-    }
-    let count = match shape[..] {
-        [n, 1, 28, 28] | [n, 28, 28] | [n, 28, 28, 1] | [n, 784] if n > 0 => n,
-        _ => return Err(invalid(format!("expected shape [n, 1, 28, 28], found {shape:?}"))),
-    };
-    check_count(count)?;
+    let count = count(&name, &shape)?;
     let binary_size = parameters.and_then(|parameters| parameters.binary_data_size);
     if binary_size.unwrap_or(0) != binary.len() {
         let (expected, found) = (binary_size.unwrap_or(0), binary.len());
@@ -77,7 +91,45 @@ pub(super) fn images(inputs: Few<Tensor>, binary: &[u8]) -> Result<Vec<Image>, R
         (Some(numbers), None) => numbers.flat(&shape)?,
         (None, Some(_)) => from_bytes(binary, &datatype, count * Image::PIXELS)?,
     };
-    let pixel: fn(f32) -> Option<u8> = match datatype.as_str() {
+    pixels(&datatype, &flat)
+}
+
+/// [`images`] of another encoding than JSON.
+pub(super) fn images_of(inputs: Vec<InputTensor<'_>>) -> Result<Vec<Image>, Rejection> {
+    let InputTensor { name, datatype, shape, data } =
+        only(inputs, |input: InputTensor<'_>| input.name.to_owned())?;
+    let count = count(name, &shape)?;
+    let flat = match data {
+        TensorData::Numbers(flat) => Numbers::from(flat).flat(&shape)?,
+        TensorData::Bytes(bytes) => from_bytes(bytes, datatype, count * Image::PIXELS)?,
+        TensorData::Missing => return Err(malformed("input image has no data")),
+    };
+    pixels(datatype, &flat)
+}
+
+fn only<T>(inputs: Vec<T>, name: fn(T) -> String) -> Result<T, Rejection> {
+    let one = <[T; 1]>::try_from(inputs).map_err(|inputs| {
+        let names: Vec<_> = inputs.into_iter().map(name).collect();
+        invalid(format!("expected one input, image, found {names:?}"))
+    });
+    one.map(|[input]| input)
+}
+
+/// How many images an input has by its shape.
+fn count(name: &str, shape: &[usize]) -> Result<usize, Rejection> {
+    if name != "image" {
+        return Err(invalid(format!("expected input image, found {name:?}")));
+    }
+    let count = match shape {
+        [n, 1, 28, 28] | [n, 28, 28] | [n, 28, 28, 1] | [n, 784] if *n > 0 => *n,
+        _ => return Err(invalid(format!("expected shape [n, 1, 28, 28], found {shape:?}"))),
+    };
+    check_count(count)?;
+    Ok(count)
+}
+
+fn pixels(datatype: &str, flat: &[f32]) -> Result<Vec<Image>, Rejection> {
+    let pixel: fn(f32) -> Option<u8> = match datatype {
         "FP32" => |value: f32| (0.0..=1.0).contains(&value).then(|| (value * 255.0).round() as u8),
         "UINT8" => |value: f32| {
             ((0.0..=255.0).contains(&value) && value.fract() == 0.0).then_some(value as u8)
@@ -90,7 +142,7 @@ pub(super) fn images(inputs: Few<Tensor>, binary: &[u8]) -> Result<Vec<Image>, R
         .map(|values| {
             let mut pixels = [0; Image::PIXELS];
             for (into, &value) in pixels.iter_mut().zip(values) {
-                *into = pixel(value).ok_or_else(|| outside(&datatype, value))?;
+                *into = pixel(value).ok_or_else(|| outside(datatype, value))?;
             }
             Ok(Image::new(pixels))
         })
@@ -121,6 +173,13 @@ fn outside(datatype: &str, value: f32) -> Rejection {
 
 fn invalid(reason: String) -> Rejection {
     Rejection::new(Stage::Validate, reason)
+}
+
+impl From<Vec<f32>> for Numbers {
+    fn from(flat: Vec<f32>) -> Self {
+        let lengths = [Some(flat.len()), None, None, None];
+        Self { flat, lengths, depth: Some(1) }
+    }
 }
 
 impl Numbers {

@@ -9,7 +9,7 @@ python_packages check-schema check-jsonschema==0.39.0
 
 messages=$(mktemp -d)
 trap 'rm -rf "$messages"' EXIT
-FMNIST_TEST_MESSAGES=$messages cargo test --workspace --test frontend -- schema::
+FMNIST_TEST_MESSAGES=$messages cargo test --workspace --test checks -- schema::
 check-jsonschema --check-metaschema docs/schema/*.json
 check-jsonschema --schemafile docs/schema/result.json "$messages"/result-*.json
 check-jsonschema --schemafile docs/schema/dead-letter-headers.json \

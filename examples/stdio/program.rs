@@ -5,8 +5,6 @@
 mod held;
 mod line;
 mod transport;
-#[path = "../tests/support/written.rs"]
-mod written;
 
 use std::{io::BufReader, process::ExitCode};
 
@@ -17,8 +15,8 @@ use fmnist_core::{
 };
 use line::Format;
 use service::{Source, Stream, config::NoSettings};
+use test_kit::Written;
 use transport::{Lines, StdioTransport};
-use written::Written;
 
 /// A program that knows Kafka, Pub/Sub and stdin.
 #[derive(Parser)]
@@ -40,9 +38,9 @@ impl Source for Lines {
 
 /// The lines of a stream, read as JSON.
 fn lines(of: &Written) -> Vec<serde_json::Value> {
-    let written = of.0.lock().unwrap();
-    let lines = written.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    let written = of.text();
+    let lines = written.lines().filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]

@@ -4,8 +4,6 @@
 mod held;
 mod line;
 mod transport;
-#[path = "../tests/support/written.rs"]
-mod written;
 
 use std::{
     io::{self, BufReader, PipeWriter, Read, Write},
@@ -23,19 +21,17 @@ use fmnist_core::transport::{
     conformance::{self, Harness},
 };
 use line::Format;
+use test_kit::Written;
 use tokio::time::timeout;
 use transport::{Lines, StdioTransport};
-use written::Written;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const LIMITS: Limits = Limits { max_messages: 100, max_bytes: 1 << 20, max_wait: Duration::ZERO };
 
-impl Written {
-    fn messages(&self, format: Format) -> Vec<Outbound> {
-        let written = Bytes::from(self.0.lock().unwrap().clone());
-        let lines = written.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        lines.map(|line| format.read(&written.slice_ref(line)).unwrap()).collect()
-    }
+fn messages(written: &Written, format: Format) -> Vec<Outbound> {
+    let written = Bytes::from(written.bytes());
+    let lines = written.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| format.read(&written.slice_ref(line)).unwrap()).collect()
 }
 
 struct Pipes {
@@ -87,11 +83,11 @@ impl Harness for Pipes {
     }
 
     async fn results(&self) -> Vec<Outbound> {
-        self.results.messages(Format::Envelope)
+        messages(&self.results, Format::Envelope)
     }
 
     async fn dead_letters(&self) -> Vec<Outbound> {
-        self.dead_letters.messages(Format::Envelope)
+        messages(&self.dead_letters, Format::Envelope)
     }
 
     fn patience(&self) -> Duration {
@@ -144,9 +140,9 @@ async fn a_line_that_is_too_long_is_a_dead_letter_and_its_neighbours_are_answere
     }
     echo(&mut pipes.lines.consumer(), 3).await;
     let (results, letters) = pipes.finish().await;
-    let payloads = results.messages(Format::Bare).into_iter().map(|result| result.payload);
+    let payloads = messages(&results, Format::Bare).into_iter().map(|result| result.payload);
     assert_eq!(payloads.collect::<Vec<_>>(), [&b"before"[..], &fits, b"after"]);
-    let letters = letters.messages(Format::Envelope);
+    let letters = messages(&letters, Format::Envelope);
     assert_eq!((letters.len(), &*letters[0].payload), (1, &too_long[..1_024]));
     let letter = DeadLetter::read(letters[0].clone()).expect("a dead letter");
     assert_eq!((&*letter.id, &*letter.stage), ("stdin/2", "DECODE"));
@@ -165,7 +161,7 @@ async fn a_byte_order_mark_before_the_lines_is_no_part_of_them() {
     assert_eq!(&*delivery.payload, b"a");
     transport.settle(vec![(delivery, Outcome::Recorded)]).await.unwrap();
     let (_, letters) = pipes.finish().await;
-    assert!(letters.messages(Format::Envelope).is_empty());
+    assert!(messages(&letters, Format::Envelope).is_empty());
 }
 
 #[tokio::test]
@@ -173,8 +169,8 @@ async fn a_line_that_is_no_envelope_is_a_dead_letter_untouched() {
     let pipes = Pipes::new(Format::Envelope, 2_000);
     pipes.write(b"{\"start_idx\": 0}\n{\"payload\": {\"base64\": \"%\"}}\n");
     let (results, letters) = pipes.finish().await;
-    assert!(results.messages(Format::Envelope).is_empty());
-    let letters = letters.messages(Format::Envelope);
+    assert!(messages(&results, Format::Envelope).is_empty());
+    let letters = messages(&letters, Format::Envelope);
     let payloads: Vec<_> = letters.iter().map(|letter| &*letter.payload).collect();
     assert_eq!(payloads, [&b"{\"start_idx\": 0}"[..], b"{\"payload\": {\"base64\": \"%\"}}"]);
     let reason = letters[1].attributes.text("__connect.errors.exception.message").unwrap();

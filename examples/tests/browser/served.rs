@@ -2,12 +2,12 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
 };
 
 use fmnist_core::Supervisor;
 use frontend_actix::{Frontend, RunningFrontend, ServerConfig};
+use test_kit::example;
 use tokio::runtime::Runtime;
 
 /// The demo with its in-process brokers, over images that it draws.
@@ -23,18 +23,13 @@ impl Demo {
 
     /// With these variables, and no others.
     pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
-        let test = std::env::current_exe().unwrap();
-        let program: PathBuf = test.ancestors().nth(2).unwrap().join("examples/demo");
-        let mut child = Command::new(program)
+        let mut child = example("demo")
             .args(["--port", "0"])
-            .env_clear()
             .envs(variables.iter().copied())
-            // A folder without a data set.
-            .current_dir(env!("CARGO_TARGET_TMPDIR"))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the demo: cargo build --examples");
+            .unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
         let url = stderr
             .find_map(|line| Some(line.unwrap().split_once("Open ")?.1.replace(", or try", "/")))

@@ -9,8 +9,6 @@ mod faults;
 mod kafka;
 mod memory;
 mod network;
-#[path = "../../../transport-pubsub/tests/pubsub_real/proxy.rs"]
-mod proxy;
 mod pubsub;
 mod records;
 mod report;

@@ -13,10 +13,11 @@ use fmnist_core::{
     message::ResultRecord,
     transport::{Limits, Outbound, Outcome, Publisher, Transport},
 };
+use test_kit::emulator;
 use tokio::{runtime::Runtime, task::JoinSet};
 use transport_pubsub::{Emulator, PubSubConfig, PubSubPublisher, PubSubTransport, create_missing};
 
-use crate::{cell::Cell, consumer::Broker, proxy};
+use crate::{cell::Cell, consumer::Broker};
 
 /// All but the revocation, which Pub/Sub doesn't know.
 const POINTS: [FailPoint; 10] = [
@@ -52,7 +53,7 @@ impl PubSub {
         let emulator = std::env::var("PUBSUB_EMULATOR_HOST")?;
         let runtime = Runtime::new()?;
         // Without it, streams of consumers that are dead go on taking messages.
-        let address = runtime.block_on(proxy::start(emulator)).to_string();
+        let address = runtime.block_on(emulator::proxy(emulator)).to_string();
         let config = PubSubConfig {
             project_id: format!("chaos-{}-{number}", std::process::id()),
             results_subscription_id: Some("results-subscription".to_owned()),

@@ -9,8 +9,7 @@ use fmnist_core::{
 };
 use fmnist_examples::{Backlog, Bounded, Console};
 use service::Outlet;
-
-use crate::written::Written;
+use test_kit::Written;
 
 fn result(partition: i32, offset: i64, classes: &[usize]) -> ResultRecord {
     let prediction = |(index, &class): (usize, &usize)| PredictionRecord {
@@ -51,8 +50,7 @@ async fn printed(is_synthetic: bool, result: ResultRecord) -> String {
     let outlet = Outlet::new(output.clone());
     let console = Console::to(outlet, time_zone, is_synthetic).as_record(true);
     console.write(&[answered]).await.unwrap();
-    let bytes = output.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+    output.text()
 }
 
 #[tokio::test]

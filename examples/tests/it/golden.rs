@@ -30,8 +30,7 @@ use fmnist_examples::Console;
 use jiff::{Timestamp, tz::TimeZone};
 use messages::{FAILS, NOT_FINITE, Sent, TRACE, picture, seen};
 use service::Outlet;
-
-use crate::written::Written;
+use test_kit::Written;
 
 /// What a text may have to be shown as it is.
 const MAX_SHOWN_BYTES: usize = 2_000;
@@ -107,9 +106,8 @@ impl Sink<ResultRecord, Image> for Printed {
             let record = ResultRecord { inferred_at, ..answered.record.clone() };
             let inputs = answered.inputs.clone();
             self.console.write(slice::from_ref(&Answered { record, inputs })).await?;
-            let printed = std::mem::take(&mut *self.output.0.lock().unwrap());
             let mut section = "printed\n".to_owned();
-            for line in std::str::from_utf8(&printed).unwrap().split_inclusive('\n') {
+            for line in self.output.take().split_inclusive('\n') {
                 section.push_str(&format!("    {line}"));
             }
             if !answered.inputs.is_empty() {

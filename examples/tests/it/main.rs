@@ -2,11 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
 mod console;
-mod documents;
-mod figures;
 mod golden;
 #[cfg(unix)]
-#[path = "../support/limit.rs"]
 mod limit;
 #[cfg(unix)]
 mod memory;
@@ -17,13 +14,8 @@ mod observed;
 #[cfg(unix)]
 mod processes;
 #[cfg(unix)]
-#[path = "../support/program.rs"]
-mod program;
-#[cfg(unix)]
 mod readme;
 #[cfg(unix)]
 mod start;
 #[cfg(unix)]
 mod stdio;
-#[path = "../support/written.rs"]
-mod written;

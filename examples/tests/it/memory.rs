@@ -16,12 +16,9 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer},
 };
 use tempfile::TempDir;
+use test_kit::{Program, example, get};
 
-use crate::{
-    limit::MemoryLimit,
-    observed::get,
-    program::{Program, example},
-};
+use crate::limit::MemoryLimit;
 
 const IMAGES: usize = 10_000;
 

@@ -3,11 +3,10 @@
 use std::net::TcpListener;
 
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
+use test_kit::{Program, example, get};
 
 use crate::{
-    observed::get,
     processes::{cluster, send},
-    program::{Program, example},
     start::answered,
 };
 

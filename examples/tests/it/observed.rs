@@ -2,27 +2,14 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    io::{BufRead, BufReader},
     process::{Command, Stdio},
 };
 
 use serde_json::Value;
+use test_kit::{Program, example, get};
 
-use crate::{
-    processes::{cluster, send},
-    program::{Program, example},
-};
-
-/// The status and the body.
-pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
-}
+use crate::processes::{cluster, send};
 
 #[test]
 fn a_consumer_with_a_health_port_answers_probes_and_prometheus() {

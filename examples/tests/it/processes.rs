@@ -13,8 +13,7 @@ use rdkafka::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::program::{Program, example};
+use test_kit::{Program, example};
 
 pub(crate) fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).unwrap();

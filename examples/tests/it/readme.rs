@@ -3,8 +3,7 @@
 use std::{fs, process::Command};
 
 use pubsub_fake::FakePubSub;
-
-use crate::program::{Program, example};
+use test_kit::{Program, example};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 

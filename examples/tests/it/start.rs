@@ -1,10 +1,6 @@
 //! What the programs say before they begin, and how they end.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
 
 use pubsub_fake::FakePubSub;
 use rdkafka::{
@@ -14,11 +10,9 @@ use rdkafka::{
     error::KafkaError,
 };
 use serde_json::Value;
+use test_kit::{Program, example, get};
 
-use crate::{
-    processes::{cluster, send},
-    program::{Program, example},
-};
+use crate::processes::{cluster, send};
 
 const SECRET: &str = "open-sesame";
 
@@ -153,19 +147,12 @@ async fn what_is_missing_on_pubsub_is_listed_and_then_made_as_asked_for() {
     let said = consumer(&["--check", "--create", "--ack-deadline", "77"]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     assert!(said.stdout.contains("subscription vectorai-subscription"), "{}", said.stdout);
-    let subscription = tokio::task::block_in_place(|| get(&host, "vectorai-subscription"));
+    let path = "/v1/projects/demo/subscriptions/vectorai-subscription";
+    let (_, subscription) = tokio::task::block_in_place(|| get(&host, path));
+    let subscription: Value = serde_json::from_str(&subscription).unwrap();
     assert_eq!(subscription["ackDeadlineSeconds"], 77);
     assert_eq!(subscription["enableMessageOrdering"], true);
     assert_eq!(consumer(&["--check"]).code, Some(0));
-}
-
-fn get(host: &str, subscription: &str) -> Value {
-    let mut stream = TcpStream::connect(host).unwrap();
-    let path = format!("/v1/projects/demo/subscriptions/{subscription}");
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
 /// The ids on the results topic, in order.

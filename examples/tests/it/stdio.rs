@@ -5,8 +5,7 @@ use std::{
 };
 
 use serde_json::Value;
-
-use crate::program::example;
+use test_kit::example;
 
 fn start(arguments: &[&str]) -> Child {
     let mut command = example("stdio");

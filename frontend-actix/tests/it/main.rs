@@ -1,20 +1,12 @@
 //! The program as a process, against librdkafka's mock cluster.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
-mod deploy;
-mod draft7;
+// By its path: fuzz/ is a workspace of its own, so that this one is compiled without the fuzzer.
 #[path = "../../../fuzz/src/configuration.rs"]
 #[expect(unreachable_pub, reason = "a fuzz target has it, too")]
 mod fuzzed;
-mod schema;
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use rdkafka::{
     ClientConfig, Message,
@@ -22,53 +14,26 @@ use rdkafka::{
     mocking::MockCluster,
     producer::DefaultProducerContext,
 };
+use test_kit::{Program, get};
 
 const RANGE: &str = "/kafka/push-to-consumer?start_idx=0&end_idx=5";
 
-/// The program, listening; killed when dropped.
-struct Program {
-    child: Child,
+/// The program, listening.
+struct Page {
+    program: Program,
     address: String,
-    /// Keeps the pipe open, so that the program can go on logging.
-    _stderr: BufReader<std::process::ChildStderr>,
 }
 
-impl Program {
+impl Page {
     fn start(bootstrap_servers: &str) -> Self {
-        let mut child = command(bootstrap_servers)
-            .args(["--port", "0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        let address = loop {
-            line.clear();
-            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "ended before it listened");
-            if let Some(address) = line.trim().strip_prefix("listening on http://") {
-                break address.to_owned();
-            }
-        };
-        Self { child, address, _stderr: stderr }
+        let mut program = Program::start(command(bootstrap_servers).args(["--port", "0"]));
+        let line = program.logged("listening on http://");
+        let address = line.trim().rsplit('/').next().unwrap().to_owned();
+        Self { program, address }
     }
 
-    /// The status and the body.
     fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let host = &self.address;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        get(&self.address, path)
     }
 }
 
@@ -94,8 +59,8 @@ fn cluster() -> MockCluster<'static, DefaultProducerContext> {
 #[test]
 fn a_range_is_answered_once_kafka_has_it() {
     let cluster = cluster();
-    let program = Program::start(&cluster.bootstrap_servers());
-    let (status, body) = program.get(RANGE);
+    let page = Page::start(&cluster.bootstrap_servers());
+    let (status, body) = page.get(RANGE);
     assert_eq!(
         (status, body.as_str()),
         (200, r#"{"message_queue":"kafka","start_idx":0,"end_idx":5}"#)
@@ -111,20 +76,20 @@ fn a_range_is_answered_once_kafka_has_it() {
     consumer.assign(&partitions).unwrap();
     let message = consumer.iter().find_map(Result::ok).unwrap();
     assert_eq!(message.payload(), Some(&br#"{"start_idx": 0, "end_idx": 5}"#[..]));
-    assert_eq!(program.get("/readyz").0, 200);
+    assert_eq!(page.get("/readyz").0, 200);
 }
 
 #[test]
 fn a_kafka_that_is_away_is_a_503_and_the_page_stays_up() {
     // A port that was just free and that nobody listens on.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let program = Program::start(&free.to_string());
-    let (status, body) = program.get(RANGE);
+    let page = Page::start(&free.to_string());
+    let (status, body) = page.get(RANGE);
     assert_eq!(status, 503);
     assert_eq!(body, r#"{"error":"kafka did not confirm; the message may not have arrived"}"#);
-    assert_eq!(program.get("/readyz").0, 503);
-    assert_eq!(program.get("/livez").0, 200);
-    assert_eq!(program.get("/").0, 200);
+    assert_eq!(page.get("/readyz").0, 503);
+    assert_eq!(page.get("/livez").0, 200);
+    assert_eq!(page.get("/").0, 200);
 }
 
 #[test]
@@ -179,15 +144,14 @@ fn a_check_looks_for_the_topics_of_the_page_alone() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_is_not_swallowed() {
+    use std::{io::Write, net::TcpStream};
     let cluster = cluster();
     for signal in ["-INT", "-TERM"] {
-        let mut program = Program::start(&cluster.bootstrap_servers());
-        let mut stream = TcpStream::connect(&program.address).unwrap();
-        let host = program.address.clone();
+        let mut page = Page::start(&cluster.bootstrap_servers());
+        let mut stream = TcpStream::connect(&page.address).unwrap();
+        let host = &page.address;
         write!(stream, "GET /results/stream HTTP/1.1\r\nhost: {host}\r\n\r\n").unwrap();
-        let pid = program.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        assert_eq!(program.child.wait().unwrap().code(), Some(0), "{signal}");
+        assert_eq!(page.program.end(signal), Some(0), "{signal}");
     }
 }
 

@@ -197,7 +197,7 @@ struct Process(Child);
 impl Process {
     fn start(config: &KafkaConfig) -> Self {
         let mut program = Command::new(std::env::current_exe().expect("this program"));
-        program.args(["--exact", "crashes::a_consumer_with_a_deadly_message", "--ignored"]);
+        program.args(["--exact", "it::crashes::a_consumer_with_a_deadly_message", "--ignored"]);
         program.env(VARIABLE, serde_json::to_string(config).expect("JSON"));
         program.stdout(Stdio::null()).stderr(Stdio::null());
         Self(program.spawn().expect("started"))

@@ -18,13 +18,12 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use tempfile::TempDir;
+use test_kit::{Program, example};
 use tokio::{runtime::Runtime, task::JoinSet};
 use transport_kafka::{
     KafkaConfig, KafkaGuarantee, KafkaHistory, KafkaPublisher, KafkaRecord, KafkaStart,
     create_missing,
 };
-
-use crate::program::{Program, example};
 
 const PARTITIONS: i32 = 2;
 const PATIENCE: Duration = Duration::from_secs(120);

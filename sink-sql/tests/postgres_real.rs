@@ -1,18 +1,23 @@
 //! On a PostgreSQL that the tests start and kill.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
-mod proxy;
-mod server;
-#[path = "../support/suite.rs"]
-mod suite;
+mod real {
+    pub(crate) mod proxy;
+    pub(crate) mod server;
+}
+mod support {
+    pub(crate) mod suite;
+}
 
 use std::time::Duration;
 
 use fmnist_core::{pipeline::Sink, transport::memory::MemoryBroker};
-use proxy::Proxy;
-use server::{Server, url};
+use real::{
+    proxy::Proxy,
+    server::{Server, url},
+};
 use sink_sql::{Database, DatabaseConfig};
-use suite::{answered, judge, newest, raw, run, settled};
+use support::suite::{answered, judge, newest, raw, run, settled};
 use tokio::sync::oneshot;
 
 async fn database() -> (Server, DatabaseConfig) {

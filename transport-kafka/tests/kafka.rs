@@ -1,22 +1,32 @@
 //! Kafka without Kafka: librdkafka's mock cluster, in this process.
 
-mod constant;
-mod crashes;
-mod faults;
-mod groups;
-mod harness;
-mod holds;
-mod limits;
-mod observed;
-mod page;
-mod poison;
+mod it {
+    mod crashes;
+    pub(crate) mod faults;
+    mod groups;
+    mod holds;
+    mod limits;
+    pub(crate) mod observed;
+    mod page;
+    pub(crate) mod poison;
+}
+mod support {
+    pub(crate) mod constant;
+    pub(crate) mod harness;
+}
 
-use faults::receive;
-use harness::{Kafka, PARTITIONS, config};
+use it::{
+    faults::{self, receive},
+    observed, poison,
+};
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use stream_inference::transport::{
     Capabilities, Guarantee, Outbound, Outcome, PublishError, Publisher, Transport, TransportError,
     conformance::{self, Harness},
+};
+use support::{
+    constant,
+    harness::{self, Kafka, PARTITIONS, config},
 };
 use transport_kafka::{KafkaPublisher, KafkaSetupError, KafkaTransport};
 

@@ -46,7 +46,7 @@ async fn kill_9_of_a_consumer_in_mid_stream_loses_nothing() {
 fn consumer(config: &PubSubConfig) -> Child {
     let emulator = config.emulator.as_ref().expect("an emulator").endpoint();
     Command::new(env::current_exe().expect("this test"))
-        .args(["--exact", "crash::consumer_process", "--ignored"])
+        .args(["--exact", "support::crash::consumer_process", "--ignored"])
         .env(PROJECT, &config.project_id)
         .env("PUBSUB_EMULATOR_HOST", emulator)
         .stdout(Stdio::null())

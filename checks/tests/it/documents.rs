@@ -1,20 +1,14 @@
 //! Documents against what they speak of: links lead somewhere, commands name what there is, and code is
 //! that of tested documentation.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, fs};
+
+use crate::repository::{read, root};
 
 /// The crates that are made to be depended on, each with a README of its own.
 const CRATES: [&str; 5] =
     ["stream-inference", "fmnist-core", "transport-kafka", "transport-pubsub", "sink-sql"];
 const REPOSITORY: &str = "https://github.com/fmnist-stream/fmnist-stream/";
-
-pub(crate) fn root() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-pub(crate) fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// The pages for users: their paths from the root.
 pub(crate) fn documents() -> Vec<String> {

@@ -4,8 +4,5 @@
 mod audit;
 mod backfill;
 mod create;
-#[path = "../support/program.rs"]
-#[expect(dead_code, reason = "each suite uses its part")]
-mod program;
 mod redrive;
 mod world;

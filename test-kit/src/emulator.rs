@@ -1,4 +1,6 @@
-//! Makes up for a fault of the emulator (0.8.20): it does not notice when a client cancels a stream
+//! Google's Pub/Sub emulator.
+//!
+//! [`proxy`] makes up for a fault of it (0.8.20): it does not notice when a client cancels a stream
 //! or goes away. The dead stream goes on taking messages, one acknowledge deadline each, and an
 //! ordering key that fell to it is never delivered again. A stream that the client *ends* is
 //! noticed, so this proxy ends what clients cancel. Google's servers need nothing of the kind.
@@ -26,8 +28,11 @@ const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 const END_STREAM: u8 = 1;
 
-/// Starts a proxy for the emulator at `emulator`; answers its address.
-pub(crate) async fn start(emulator: String) -> SocketAddr {
+/// Starts a proxy for the emulator at `emulator`; returns its address.
+///
+/// # Panics
+/// If no port is free.
+pub async fn proxy(emulator: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {

@@ -7,13 +7,9 @@ use std::{
 
 use fmnist_core::transport::{Attributes, Limits, Outbound, Outcome, Publisher, Transport};
 use tempfile::TempDir;
+use test_kit::{Program, emulator, example};
 use tokio::time::timeout;
 use transport_pubsub::{Emulator, PubSubConfig, PubSubPublisher, PubSubTransport, create_missing};
-
-use crate::{
-    program::{Program, example},
-    proxy,
-};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const DEAD_LETTERS: &str = "MODEL-INFERENCE-DEAD-LETTERS-subscription";
@@ -30,7 +26,7 @@ impl World {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let emulator = std::env::var("PUBSUB_EMULATOR_HOST")
             .expect("PUBSUB_EMULATOR_HOST is not set: run scripts/pubsub-emulator.sh COMMAND");
-        let address = proxy::start(emulator).await.to_string();
+        let address = emulator::proxy(emulator).await.to_string();
         let config = PubSubConfig {
             project_id: format!(
                 "examples-{}-{}",

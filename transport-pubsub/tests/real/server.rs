@@ -1,6 +1,5 @@
+use test_kit::emulator;
 use transport_pubsub::Emulator;
-
-use crate::proxy;
 
 /// A way to the emulator that is running already.
 pub(crate) struct Server(Emulator);
@@ -10,7 +9,7 @@ impl Server {
         let address = std::env::var("PUBSUB_EMULATOR_HOST");
         let address =
             address.expect("PUBSUB_EMULATOR_HOST is not set: run scripts/test-brokers.sh");
-        let proxied = proxy::start(address).await.to_string();
+        let proxied = emulator::proxy(address).await.to_string();
         Self(Emulator::new(&proxied).expect("an address"))
     }
 

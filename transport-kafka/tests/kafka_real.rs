@@ -3,45 +3,51 @@
 //! The program is its own consumer process: it starts itself again with a configuration in
 //! `FMNIST_TEST_CONSUMER`, and then kills that process.
 
-#[path = "../it/constant.rs"]
-mod constant;
-#[path = "../it/harness.rs"]
-mod harness;
-mod kills;
-mod process;
-mod security;
-mod transactions;
+mod real {
+    pub(crate) mod kills;
+    pub(crate) mod process;
+    pub(crate) mod security;
+    pub(crate) mod transactions;
+}
+mod support {
+    pub(crate) mod constant;
+    pub(crate) mod harness;
+}
 
 use std::{panic::AssertUnwindSafe, process::ExitCode, time::Duration};
 
-use constant::{constant, ranges};
 use futures_util::FutureExt;
-use harness::{Kafka, PARTITIONS, config, read, topics};
-use kills::{
-    a_message_on_two_topics_is_seen_on_both_or_on_neither_after_every_kill,
-    twenty_kills_lose_and_double_nothing_in_transactions, twenty_kills_lose_nothing,
-    twenty_kills_lose_nothing_with_a_commit_a_batch,
-};
-use process::Consumer;
-use security::{
-    a_broker_of_another_authority_is_refused_within_seconds,
-    a_wrong_password_is_said_within_seconds, kerberos_is_refused_by_name,
-    messages_are_answered_over_tls, messages_are_answered_with_a_password,
+use real::{
+    kills::{
+        a_message_on_two_topics_is_seen_on_both_or_on_neither_after_every_kill,
+        twenty_kills_lose_and_double_nothing_in_transactions, twenty_kills_lose_nothing,
+        twenty_kills_lose_nothing_with_a_commit_a_batch,
+    },
+    process::{self, Consumer},
+    security::{
+        a_broker_of_another_authority_is_refused_within_seconds,
+        a_wrong_password_is_said_within_seconds, kerberos_is_refused_by_name,
+        messages_are_answered_over_tls, messages_are_answered_with_a_password,
+    },
+    transactions::{
+        a_dead_letter_that_the_broker_finds_too_large_goes_as_a_stub,
+        a_second_process_of_the_same_name_ends_the_first, a_zombie_doubles_nothing,
+        consumers_that_join_and_leave_double_nothing_in_transactions,
+    },
 };
 use stream_inference::{
     audit::{Account, Ledger},
     pipeline::{Pipeline, PipelineConfig, PipelineError, PipelineReport},
     transport::{Capabilities, Guarantee, Limits, Outbound, Publisher, Transport, conformance},
 };
+use support::{
+    constant::{self, constant, ranges},
+    harness::{self, Kafka, PARTITIONS, config, read, topics},
+};
 use tokio::{
     sync::oneshot,
     task::{JoinHandle, JoinSet},
     time::Instant,
-};
-use transactions::{
-    a_dead_letter_that_the_broker_finds_too_large_goes_as_a_stub,
-    a_second_process_of_the_same_name_ends_the_first, a_zombie_doubles_nothing,
-    consumers_that_join_and_leave_double_nothing_in_transactions,
 };
 use transport_kafka::{
     KafkaConfig, KafkaGuarantee, KafkaPublisher, KafkaTransport, create_missing,

@@ -1,14 +1,16 @@
 //! On files.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
-#[path = "../support/suite.rs"]
-mod suite;
+mod support {
+    pub(crate) mod suite;
+}
 
 use std::time::Duration;
 
 use fmnist_core::pipeline::Sink;
 use sink_sql::{Database, DatabaseConfig, DatabaseError};
 use sqlx::AnyPool;
+use support::suite;
 use tempfile::TempDir;
 
 async fn database() -> (TempDir, DatabaseConfig) {

@@ -1,26 +1,23 @@
 //! What the deployment files say twice, or take from the code.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use fmnist_core::pipeline::PipelineConfig;
 use frontend_actix::Config;
 use serde_json::Value;
 use service::config::Document;
 
-fn file(path: &str) -> String {
-    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    fs::read_to_string(root.join(path)).unwrap()
-}
+use crate::repository::read;
 
 fn yaml(path: &str) -> Value {
-    serde_norway::from_str(&file(path)).unwrap()
+    serde_norway::from_str(&read(path)).unwrap()
 }
 
 #[test]
 fn the_scaler_watches_the_group_and_topic_that_the_consumer_reads() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");
-    fs::write(&path, file("deploy/kustomize/base/config.json")).unwrap();
+    fs::write(&path, read("deploy/kustomize/base/config.json")).unwrap();
     let kafka = Config::load(Some(&path), []).unwrap().kafka;
     let scaling = yaml("deploy/kustomize/base/scaling.yaml");
     let trigger = &scaling["spec"]["triggers"][0]["metadata"];
@@ -47,8 +44,8 @@ fn a_pod_is_given_longer_to_end_than_the_program_takes() {
 
 #[test]
 fn the_image_is_built_with_the_pinned_toolchain() {
-    let toolchain = file("rust-toolchain.toml");
+    let toolchain = read("rust-toolchain.toml");
     let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap();
     let image = format!("FROM rust:{}-", channel.trim_matches('"'));
-    assert!(file("deploy/Dockerfile").contains(&image), "{image}");
+    assert!(read("deploy/Dockerfile").contains(&image), "{image}");
 }

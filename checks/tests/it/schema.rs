@@ -19,15 +19,13 @@ use frontend_actix::Config;
 use serde_json::{Map, Value, json};
 use service::config::Document;
 
-use crate::draft7::{errors, is_valid};
-
-fn docs() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"))
-}
+use crate::{
+    draft7::{errors, is_valid},
+    repository::{read, root},
+};
 
 fn committed(name: &str) -> Value {
-    let path = docs().join("schema").join(name);
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    serde_json::from_str(&read(&format!("docs/schema/{name}"))).unwrap()
 }
 
 #[track_caller]
@@ -46,7 +44,7 @@ fn the_committed_schemas_are_those_of_the_code() {
         ("dead-letter-headers.json", schema::dead_letter_headers()),
     ];
     for (name, schema) in schemas {
-        let path = docs().join("schema").join(name);
+        let path = root().join("docs/schema").join(name);
         if std::env::var_os("FMNIST_TEST_WRITE_SCHEMAS").is_some() {
             fs::write(&path, format!("{schema:#}\n")).unwrap();
         }
@@ -54,7 +52,7 @@ fn the_committed_schemas_are_those_of_the_code() {
         assert!(
             serde_json::from_str::<Value>(&text).is_ok_and(|committed| committed == schema),
             "{} is not the code's: FMNIST_TEST_WRITE_SCHEMAS=1 cargo test --workspace --test \
-             frontend schema",
+             checks schema",
             path.display()
         );
     }
@@ -63,7 +61,7 @@ fn the_committed_schemas_are_those_of_the_code() {
 #[test]
 fn the_example_configuration_fits_its_schema_and_what_is_refused_does_not() {
     let schema = committed("config.json");
-    let example = fs::read_to_string(docs().join("../config.example.json")).unwrap();
+    let example = read("config.example.json");
     let example: Value = serde_json::from_str(&example).unwrap();
     assert_valid(&schema, &example);
     let wrong = [
@@ -199,7 +197,7 @@ fn asyncapi() -> Value {
             _ => {}
         }
     }
-    let text = fs::read_to_string(docs().join("asyncapi.yaml")).unwrap();
+    let text = read("docs/asyncapi.yaml");
     let mut document: Value = serde_norway::from_str(&text).unwrap();
     resolve(&mut document);
     document
@@ -251,7 +249,7 @@ fn the_examples_of_the_asyncapi_file_fit_its_schemas() {
 
 #[test]
 fn the_table_of_dead_letter_headers_has_those_of_the_schema() {
-    let text = fs::read_to_string(docs().join("messages.md")).unwrap();
+    let text = read("docs/messages.md");
     let section = text.split("## Dead letters").nth(1).unwrap();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let cells = rows.map(|row| row.split('|').nth(1).unwrap());

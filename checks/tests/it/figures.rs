@@ -10,7 +10,10 @@ use std::{collections::BTreeMap as Map, fs};
 use serde::Deserialize;
 use serde_json::{Map as Object, Value};
 
-use crate::documents::{documents, read, root};
+use crate::{
+    documents::documents,
+    repository::{read, root},
+};
 
 /// What may follow a figure.
 const UNITS: [&str; 8] = ["%", "messages/s", "images/s", "times", "points", "µs", "ms", "MB"];
@@ -248,7 +251,7 @@ fn the_results_of_the_benchmarks_for_machines_are_those_for_people() {
     let text = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         serde_json::from_str::<Value>(&text).is_ok_and(|committed| committed == tables),
-        "benches/results.json is not RESULTS.md: FMNIST_TEST_WRITE_RESULTS=1 cargo test --workspace \
-         --test examples figures"
+        "benches/results.json is not RESULTS.md: FMNIST_TEST_WRITE_RESULTS=1 cargo test -p checks \
+         --no-default-features figures"
     );
 }

@@ -11,7 +11,7 @@ cargo=(cargo)
 examples=(demo kafka_consumer pubsub_consumer classify)
 binaries=(frontend-actix training)
 "${cargo[@]}" build --release --locked --workspace \
-    --features "$(printf 'fmnist-examples/%s,' otlp kafka-tls postgres flex ndarray)" \
+    --features "$(printf 'fmnist-examples/%s,' otlp kafka-tls postgres flex ndarray grpc)" \
     "${examples[@]/#/--example=}" "${binaries[@]/#/--bin=}"
 
 release=${CARGO_TARGET_DIR:-target}/release

@@ -57,7 +57,7 @@ tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE
 # Of each package that has programs in the archive: a bill with all of its crates, licences and checksums. One
 # call makes all, with the features that deploy/build.sh gives to all.
 (cd "$work/source" && cargo cyclonedx --quiet --format json --spec-version 1.5 --target "$target" \
-    --manifest-path examples/Cargo.toml --features otlp,kafka-tls,postgres,flex,ndarray --override-filename bom)
+    --manifest-path examples/Cargo.toml --features otlp,kafka-tls,postgres,flex,ndarray,grpc --override-filename bom)
 for package in examples frontend-actix training; do
     sed "s|$work/source|/$name|g" "$work/source/$package/bom.json" >"$dist/$name-$package.cdx.json"
 done

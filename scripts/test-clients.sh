@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the Open Inference Protocol with Triton's own Python client, against the demo.
+# Checks the Open Inference Protocol with Triton's own Python clients, for HTTP and for gRPC, against the demo.
 #
 #   scripts/test-clients.sh
 #   scripts/test-clients.sh mlserver    with MLServer's, too, which takes 330 MB
@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
-requirements=('tritonclient[http]==2.73.0')
+requirements=('tritonclient[grpc,http]==2.73.0')
 case "${1:-}" in
     "") ;;
     mlserver) requirements+=('mlserver==1.7.1') ;;
@@ -18,8 +18,14 @@ esac
 . scripts/python-packages.sh
 python_packages clients "${requirements[@]}"
 
+# The tests of frontend-grpc turn the feature on in all of the workspace, so that nothing is compiled once more.
 "$cargo" build --workspace --example demo
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+port=$(free_port)
+FMNIST_SERVER__GRPC_PORT=$(free_port)
+export FMNIST_SERVER__GRPC_PORT
 log=$(mktemp)
 "${CARGO_TARGET_DIR:-target}/debug/examples/demo" --port "$port" >"$log" 2>&1 &
 demo=$!
@@ -31,4 +37,5 @@ stop() {
 trap stop EXIT
 
 python scripts/triton_client.py "127.0.0.1:$port" || { cat "$log" >&2; exit 1; }
+python scripts/triton_grpc.py "127.0.0.1:$FMNIST_SERVER__GRPC_PORT" "127.0.0.1:$port" || { cat "$log" >&2; exit 1; }
 ((${#requirements[@]} == 1)) || python scripts/mlserver_client.py "127.0.0.1:$port"

@@ -11,7 +11,7 @@ use sink_sql::DatabaseError;
 use crate::broker::{BrokerKind, UnknownBroker};
 
 /// By then a limit of a second's requests, or the work of a moment, is over.
-const RETRY_AFTER_SECONDS: usize = 1;
+pub(crate) const RETRY_AFTER_SECONDS: usize = 1;
 
 /// What a caller is told; causes go to the log, not over the wire.
 #[derive(Debug, thiserror::Error)]

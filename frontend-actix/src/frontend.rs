@@ -14,8 +14,9 @@ use crate::{
     broker::Broker,
     config::ServerConfig,
     gallery::Gallery,
-    server::{self, RunningFrontend, StartError},
+    server::{self, RunningFrontend},
     site::Setup,
+    start_error::StartError,
 };
 
 /// The page and the API before they are started: what they publish to, classify with and show.

@@ -212,12 +212,16 @@ pub(crate) fn shown_address(headers: &HeaderMap, settings: &ServerConfig) -> Str
 
 /// Whether the caller has the token, in the header or in the page's cookie.
 fn shows_token(request: &ServiceRequest, token: &str) -> bool {
-    let bearer = text(request.headers(), &header::AUTHORIZATION)
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let bearer = text(request.headers(), &header::AUTHORIZATION).and_then(bearer);
     let cookie = request.request().cookie(COOKIE);
-    let shown = bearer.map(|(_, shown)| shown).or(cookie.as_ref().map(|cookie| cookie.value()));
+    let shown = bearer.or(cookie.as_ref().map(|cookie| cookie.value()));
     shown.is_some_and(|shown| is_equal(shown, token))
+}
+
+/// What an `Authorization` shows.
+pub(crate) fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, shown) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(shown)
 }
 
 /// Compares in a time that says nothing of where the difference is.

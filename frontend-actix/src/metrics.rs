@@ -36,10 +36,14 @@ pub(crate) async fn measure(
         Err(error) => error.as_response_error().status_code(),
     };
     let class = format!("{}xx", status.as_u16() / 100);
+    count(route, class, begun.elapsed());
+    answered
+}
+
+pub(crate) fn count(route: String, class: String, took: Duration) {
     counter!("fmnist_http_requests_total", "route" => route.clone(), "status" => class)
         .increment(1);
-    histogram!("fmnist_http_request_seconds", "route" => route).record(begun.elapsed());
-    answered
+    histogram!("fmnist_http_request_seconds", "route" => route).record(took);
 }
 
 /// A recorder for one test, on its own thread.

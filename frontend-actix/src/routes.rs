@@ -3,7 +3,7 @@
 
 mod assets;
 mod classify;
-mod health;
+pub(crate) mod health;
 mod inference;
 mod model;
 mod page;

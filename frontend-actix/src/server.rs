@@ -22,11 +22,12 @@ use tokio::{
 
 use crate::{
     answers,
-    config::ConfigError,
+    grpc::Grpc,
     guard,
     history::History,
     metrics, routes,
     site::{Setup, Site},
+    start_error::StartError,
 };
 
 /// How long requests that are being answered may go on after the stop.
@@ -38,21 +39,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Threads that serve; what takes long runs elsewhere.
 const WORKERS: usize = 2;
 
-/// Why nothing is served.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// Nothing listens.
-    #[error(transparent)]
-    Service(#[from] service::StartError),
-    /// It would be unsafe.
-    #[error(transparent)]
-    Unsafe(#[from] ConfigError),
-}
-
 /// A front end that answers requests.
 pub struct RunningFrontend {
     server: Serving,
+    grpc: Grpc,
     stop: watch::Sender<bool>,
     recording: Option<JoinHandle<()>>,
     parts: Supervisor,
@@ -64,12 +54,18 @@ impl RunningFrontend {
         self.server.address()
     }
 
+    /// Where gRPC is served, if it is.
+    pub const fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc.address()
+    }
+
     /// Stops accepting, ends the streams, finishes what is being answered within ten seconds. The
     /// program's parts may end from now on.
     pub async fn stop(self) {
         self.parts.close();
         self.stop.send_replace(true);
-        if let Err(error) = self.server.stop().await {
+        let (served, ()) = tokio::join!(self.server.stop(), self.grpc.stop());
+        if let Err(error) = served {
             tracing::warn!(%error, "the HTTP server ended badly");
         }
         if let Some(recording) = self.recording {
@@ -99,13 +95,14 @@ pub(crate) fn start(setup: Setup, parts: &Supervisor) -> Result<RunningFrontend,
         .bind(asked)
         .map_err(|source| service::StartError::from_bind(asked, "--port or server.port", source))?;
     let address = server.addrs().first().copied().unwrap_or(asked);
+    let grpc = Grpc::start(&site, parts)?;
     let part = parts.part("task that serves the page");
     let server = Serving::start(address, server.run(), part);
     let recording = site.setup.results.as_ref().map(|results| {
         let part = parts.part("task that keeps the latest results");
         tokio::spawn(record(results.subscribe(), Arc::clone(&site.history), part))
     });
-    Ok(RunningFrontend { server, stop, recording, parts: parts.clone() })
+    Ok(RunningFrontend { server, grpc, stop, recording, parts: parts.clone() })
 }
 
 /// Keeps the latest results for pages that are opened later.

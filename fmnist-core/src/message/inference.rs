@@ -2,6 +2,8 @@
 //! tensors (<https://github.com/kserve/open-inference-protocol>, Triton's
 //! `protocol/extension_binary_data`) and for classifications (`protocol/extension_classification`).
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
@@ -66,14 +68,17 @@ impl Output {
     pub fn data<'a>(self, predictions: &[Prediction], labels: &'a [String]) -> OutputData<'a> {
         let all = predictions.iter();
         match self {
-            Self::Probabilities => OutputData::Probabilities(
-                all.flat_map(|p| p.probabilities.iter().copied()).collect(),
-            ),
-            Self::Class => OutputData::Classes(all.map(|p| p.class).collect()),
-            Self::Label => OutputData::Labels(all.map(|p| labels[p.class].as_str()).collect()),
-            Self::Top(count) => OutputData::Classifications(
-                all.flat_map(|p| classifications(p, count, labels)).collect(),
-            ),
+            Self::Probabilities => {
+                OutputData::Fp32(all.flat_map(|p| p.probabilities.iter().copied()).collect())
+            }
+            Self::Class => OutputData::Int64(all.map(|p| p.class as i64).collect()),
+            Self::Label => {
+                OutputData::Bytes(all.map(|p| labels[p.class].as_str().into()).collect())
+            }
+            Self::Top(count) => {
+                let texts = all.flat_map(|p| classifications(p, count, labels));
+                OutputData::Bytes(texts.map(Cow::from).collect())
+            }
         }
     }
 
@@ -93,19 +98,16 @@ impl Output {
     }
 }
 
-/// The values of an [`Output`], in row-major order.
+/// The values of an [`Output`], in row-major order, by its datatype.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-#[non_exhaustive]
 pub enum OutputData<'a> {
     /// `FP32`
-    Probabilities(Vec<f32>),
+    Fp32(Vec<f32>),
     /// `INT64`
-    Classes(Vec<usize>),
+    Int64(Vec<i64>),
     /// `BYTES`
-    Labels(Vec<&'a str>),
-    /// `BYTES`
-    Classifications(Vec<String>),
+    Bytes(Vec<Cow<'a, str>>),
 }
 
 /// An output that is asked for in any encoding of the protocol.

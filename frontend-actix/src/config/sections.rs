@@ -21,6 +21,10 @@ pub struct ServerConfig {
     /// The port; 0 takes a free one.
     #[serde(with = "Whole::<0, 65_535>")]
     pub port: u16,
+    /// Where the Open Inference Protocol is served over gRPC, by programs with the feature `grpc`; without it,
+    /// nowhere; 0 takes a free port.
+    #[serde(with = "WholeOrNull::<0, 65_535>")]
+    pub grpc_port: Option<u16>,
     /// Where a consumer, which has no page, answers `/livez`, `/readyz` and `/metrics`, without a
     /// token; 0 takes a free port.
     #[serde(with = "WholeOrNull::<0, 65_535>")]
@@ -69,6 +73,7 @@ impl Default for ServerConfig {
         Self {
             bind: IpAddr::from([127, 0, 0, 1]),
             port: 5000,
+            grpc_port: None,
             health_port: None,
             api_token: None,
             hosts: Vec::new(),

@@ -1,7 +1,7 @@
 //! How the process is: for probes, and for Prometheus.
 
 use actix_web::{HttpResponse, web};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use service::ModelControl;
 
 use crate::{
@@ -25,9 +25,9 @@ async fn live(site: web::Data<Site>) -> HttpResponse {
     service::liveness(&site.setup.pulses)
 }
 
-/// `GET /readyz`: the model is warm, every configured broker and the database answer, and the
-/// pipelines get on, else 503 with the reasons.
-async fn ready(site: web::Data<Site>) -> HttpResponse {
+/// Whether the model is warm, every configured broker and the database answer, and the pipelines get on;
+/// and what there is of each.
+pub(crate) async fn check(site: &Site) -> (bool, Map<String, Value>) {
     let mut checks = Map::new();
     let mut is_ready = !*site.stopping.borrow() && !site.setup.brokers.is_empty();
     if site.setup.brokers.is_empty() {
@@ -47,6 +47,12 @@ async fn ready(site: web::Data<Site>) -> HttpResponse {
         let state = trouble.unwrap_or_else(|| "running".to_owned());
         checks.insert("consumers".to_owned(), state.into());
     }
+    (is_ready, checks)
+}
+
+/// `GET /readyz`: all of that, else 503 with the reasons.
+async fn ready(site: web::Data<Site>) -> HttpResponse {
+    let (is_ready, checks) = check(&site).await;
     let status = if is_ready { "ready" } else { "not ready" };
     let mut body = json!({ "status": status, "checks": checks });
     // The model before it goes on, and so nothing is red.

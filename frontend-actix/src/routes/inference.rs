@@ -3,11 +3,11 @@
 //! The protocol's bodies are `fmnist_core::message`'s; a response with binary outputs says in
 //! `Inference-Header-Content-Length` where they begin.
 
-use std::{mem, sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use fmnist_core::{
-    Infer, Prediction,
+    Infer,
     message::{InferenceRequest, OUTPUTS, Output},
 };
 use serde::Deserialize;
@@ -17,7 +17,7 @@ use crate::{
     endpoint::{Endpoint, at},
     error::ApiError,
     guard::Policy::{Probes, Reads, Works},
-    metrics,
+    inference,
     site::Site,
     upload,
 };
@@ -125,25 +125,12 @@ async fn infer(
     }
     let limit_bytes = site.setup.settings.max_body_bytes;
     let body = upload::body(&site.limits, &request, payload, limit_bytes).await?;
-    let place = site.limits.place()?;
     let read = move || {
-        let begun = Instant::now();
-        let mut request = InferenceRequest::read(&body.bytes, json_bytes)
+        let request = InferenceRequest::read(&body.bytes, json_bytes)
             .map_err(|rejection| ApiError::Invalid(rejection.reason))?;
-        let images = mem::take(&mut request.images);
-        Ok((request, images, begun.elapsed()))
+        Ok((model, request))
     };
-    let (request, images, reading) = place.read(read).await?;
-    let begun = Instant::now();
-    let answer = move |model: &dyn Infer, predictions: &[Prediction]| {
-        let inferred = Instant::now();
-        // Another may serve by now.
-        let served = predictions.first().map_or_else(|| model.identity(), |one| one.model.clone());
-        let answer = request.respond(predictions, model.labels(), &served);
-        (answer, served, [reading, inferred - begun, inferred.elapsed()])
-    };
-    let (answer, served, stages) = place.infer(&model, images, answer).await?;
-    metrics::inferred(served.name.clone(), stages);
+    let answer = inference::infer(&site, read, InferenceRequest::respond).await?;
     Ok(match answer.json_bytes {
         Some(json_bytes) => HttpResponse::Ok()
             .insert_header((JSON_LENGTH, json_bytes))
@@ -154,15 +141,7 @@ async fn infer(
 }
 
 fn named(site: &Site, path: &ModelPath) -> Result<Arc<dyn Infer>, ApiError> {
-    let model = site.model()?;
-    let identity = model.identity();
-    let is_asked_for = site.is_called(&path.name, &identity)
-        && path.version.as_ref().is_none_or(|version| *version == identity.version);
-    if is_asked_for {
-        return Ok(model);
-    }
-    let (name, version) = (&identity.name, &identity.version);
-    Err(ApiError::Unknown(format!("no such model here; there is {name}, version {version}")))
+    inference::named(site, &path.name, path.version.as_deref())
 }
 
 fn json_length(request: &HttpRequest) -> Result<Option<usize>, ApiError> {

@@ -20,6 +20,16 @@ async fn a_public_address_without_a_token_is_not_served() {
     assert!(error.contains("server.api_token"), "{error}");
 }
 
+#[cfg(not(feature = "grpc"))]
+#[actix_web::test]
+async fn a_port_for_grpc_in_a_program_without_it_is_refused_with_the_feature_to_build_with() {
+    let settings = ServerConfig { port: 0, grpc_port: Some(0), ..ServerConfig::default() };
+    let started = Frontend::new(settings).start(&Supervisor::new());
+    let error = started.err().unwrap().to_string();
+    assert!(error.starts_with("server.grpc_port is for gRPC"), "{error}");
+    assert!(error.contains("--features grpc"), "{error}");
+}
+
 #[actix_web::test]
 async fn a_part_of_the_page_that_ends_early_is_named_and_a_stop_ends_them_all() {
     let start = |parts: &Supervisor| {

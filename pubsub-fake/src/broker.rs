@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use prost_types::Timestamp;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -13,8 +14,8 @@ use tokio::{
 use tonic::{Code, Status};
 
 use super::{
-    subscription::{DeadLetterPolicy, Settings, StreamId, Subscription},
-    wire::{PubsubMessage, Timestamp},
+    subscription::{Settings, StreamId, Subscription},
+    wire::PubsubMessage,
 };
 
 /// Bytes of messages in all subscriptions together; more is refused, so that memory is bounded.
@@ -222,10 +223,8 @@ impl State {
         let id = self.published.to_string();
         message.message_id.clone_from(&id);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        message.publish_time = Some(Timestamp {
-            seconds: now.as_secs().cast_signed(),
-            nanos: now.subsec_nanos().cast_signed(),
-        });
+        let (seconds, nanos) = (now.as_secs().cast_signed(), now.subsec_nanos().cast_signed());
+        message.publish_time = Some(Timestamp { seconds, nanos });
         let message = Arc::new(message);
         for subscription in self.subscriptions.values_mut() {
             if subscription.settings.topic == topic && !subscription.settings.detached {
@@ -239,8 +238,7 @@ impl State {
     pub(super) fn forward_exhausted(&mut self, name: &str) {
         let Ok(subscription) = self.subscription(name) else { return };
         let exhausted = subscription.take_exhausted();
-        let policy = subscription.settings.dead_letters.clone();
-        let Some(DeadLetterPolicy { topic, .. }) = policy else { return };
+        let Some(policy) = subscription.settings.dead_letter_policy.clone() else { return };
         let (project, id) = name.split_once("/subscriptions/").unwrap_or_default();
         for (message, attempts) in exhausted {
             let mut message = PubsubMessage::clone(&message);
@@ -251,7 +249,7 @@ impl State {
             ] {
                 message.attributes.insert(format!("CloudPubSubDeadLetterSource{suffix}"), value);
             }
-            self.publish(&topic, message);
+            self.publish(&policy.dead_letter_topic, message);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The data plane: publish, pull, acknowledge, by gRPC.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use hyper::{Request, body::Incoming};
@@ -8,18 +8,15 @@ use tokio::{
     sync::mpsc,
     time::{Duration, Instant, sleep_until},
 };
-use tonic::{
-    Response, Status, Streaming,
-    body::Body,
-    server::{Grpc, StreamingService, UnaryService},
-};
+use tonic::{Response, Status, Streaming, body::Body, server::Grpc};
 use tonic_prost::ProstCodec;
+use tower::service_fn;
 
 use super::{
     broker::Broker,
     subscription::{Flow, StreamId},
     wire::{
-        AcknowledgeRequest, Empty, ModifyAckDeadlineRequest, PublishRequest, PublishResponse,
+        AcknowledgeRequest, ModifyAckDeadlineRequest, PublishRequest, PublishResponse,
         StreamingPullRequest, StreamingPullResponse, SubscriptionProperties, expired,
     },
 };
@@ -57,7 +54,10 @@ pub(super) async fn answer(
             .await
         }
         "/google.pubsub.v1.Subscriber/StreamingPull" => {
-            Grpc::new(ProstCodec::default()).streaming(Pull(broker), request).await
+            let pull = service_fn(|request: tonic::Request<_>| {
+                pull(Arc::clone(&broker), request.into_inner())
+            });
+            Grpc::new(ProstCodec::default()).streaming(pull, request).await
         }
         other => {
             Status::unimplemented(format!("the in-process Pub/Sub has no {other}")).into_http()
@@ -70,13 +70,14 @@ fn confirm(
     broker: &Broker,
     subscription: &str,
     ended: Result<Vec<String>, Status>,
-) -> Result<Empty, Status> {
+) -> Result<(), Status> {
     let ended = ended?;
-    let exactly_once = broker.state().subscription(subscription)?.settings.exactly_once;
+    let exactly_once =
+        broker.state().subscription(subscription)?.settings.enable_exactly_once_delivery;
     if exactly_once && !ended.is_empty() {
         return Err(expired(ended));
     }
-    Ok(Empty {})
+    Ok(())
 }
 
 async fn unary<R, A>(
@@ -89,47 +90,23 @@ where
 {
     // The client sends up to 10 MB of messages in one request.
     let mut grpc = Grpc::new(ProstCodec::<A, R>::default()).max_decoding_message_size(16 << 20);
-    grpc.unary(Unary(answer), request).await
+    let service = service_fn(|request: tonic::Request<R>| {
+        ready(answer(request.into_inner()).map(Response::new))
+    });
+    grpc.unary(service, request).await
 }
 
-struct Unary<F>(F);
-
-impl<R, A, F: Fn(R) -> Result<A, Status>> UnaryService<R> for Unary<F> {
-    type Response = A;
-    type Future = std::future::Ready<Result<Response<A>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<R>) -> Self::Future {
-        std::future::ready((self.0)(request.into_inner()).map(Response::new))
-    }
-}
-
-struct Pull(Arc<Broker>);
-
-type Responses = BoxStream<'static, Result<StreamingPullResponse, Status>>;
-
-impl StreamingService<StreamingPullRequest> for Pull {
-    type Response = StreamingPullResponse;
-    type ResponseStream = Responses;
-    type Future = futures_util::future::BoxFuture<'static, Result<Response<Responses>, Status>>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<StreamingPullRequest>>) -> Self::Future {
-        let broker = Arc::clone(&self.0);
-        Box::pin(async move {
-            let mut requests = request.into_inner();
-            let first = requests.message().await?.unwrap_or_default();
-            let stream = broker.open(&first.subscription)?;
-            let (responses, receiver) = mpsc::channel(RESPONSES_AHEAD);
-            tokio::spawn(async move {
-                let name = first.subscription.clone();
-                let pull = PullStream { broker: Arc::clone(&broker), stream, name, responses };
-                pull.run(first, requests).await;
-            });
-            let receive = |mut receiver: mpsc::Receiver<_>| async {
-                receiver.recv().await.map(|response| (response, receiver))
-            };
-            Ok(Response::new(stream::unfold(receiver, receive).boxed()))
-        })
-    }
+/// Opens a stream of what is to be received.
+async fn pull(
+    broker: Arc<Broker>,
+    mut requests: Streaming<StreamingPullRequest>,
+) -> Result<Response<BoxStream<'static, Result<StreamingPullResponse, Status>>>, Status> {
+    let first = requests.message().await?.unwrap_or_default();
+    let stream = broker.open(&first.subscription)?;
+    let (responses, mut receiver) = mpsc::channel(RESPONSES_AHEAD);
+    let pull = PullStream { broker, stream, name: first.subscription.clone(), responses };
+    tokio::spawn(pull.run(first, requests));
+    Ok(Response::new(stream::poll_fn(move |context| receiver.poll_recv(context)).boxed()))
 }
 
 /// A consumer's open stream.
@@ -196,13 +173,13 @@ impl PullStream {
         state.forward_exhausted(&self.name);
         let subscription = state.subscription(&self.name)?;
         let deadline = match flow.deadline {
-            Duration::ZERO => subscription.settings.acknowledge_deadline,
+            Duration::ZERO => Duration::from_secs(subscription.settings.ack_deadline_seconds),
             deadline => deadline,
         };
         let received_messages = subscription.deliver(self.stream, Flow { deadline, ..flow }, now);
         let properties = SubscriptionProperties {
-            exactly_once_delivery_enabled: subscription.settings.exactly_once,
-            message_ordering_enabled: subscription.settings.ordered,
+            exactly_once_delivery_enabled: subscription.settings.enable_exactly_once_delivery,
+            message_ordering_enabled: subscription.settings.enable_message_ordering,
         };
         let response =
             StreamingPullResponse { received_messages, subscription_properties: Some(properties) };

@@ -1,46 +1,24 @@
 //! The administration: topics and subscriptions, by REST and JSON, as Google's client asks; and
 //! publishing, as curl does.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, body::Incoming, header::CONTENT_TYPE};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tonic::{Code, Status, body::Body};
 
 use super::{
     broker::Broker,
-    subscription::{DeadLetterPolicy, Settings, Subscription},
+    subscription::{Settings, Subscription},
     wire::PubsubMessage,
 };
 
 const MOST_BODY_BYTES: usize = 1 << 20;
 const DEFAULT_DEADLINE_SECONDS: u64 = 10;
-
-/// A subscription as JSON has it, with the members that the server knows.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct SubscriptionResource {
-    name: String,
-    topic: String,
-    ack_deadline_seconds: u64,
-    enable_message_ordering: bool,
-    enable_exactly_once_delivery: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dead_letter_policy: Option<DeadLetterResource>,
-    push_config: PushResource,
-    detached: bool,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PushResource {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    push_endpoint: String,
-}
 
 #[derive(Deserialize)]
 struct PublishResource {
@@ -59,18 +37,6 @@ struct MessageResource {
 #[derive(Deserialize)]
 struct RightsResource {
     permissions: Vec<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DeadLetterResource {
-    dead_letter_topic: String,
-    #[serde(default = "five")]
-    max_delivery_attempts: u32,
-}
-
-const fn five() -> u32 {
-    5
 }
 
 /// Answers a call of the administration.
@@ -99,7 +65,7 @@ fn carry_out(broker: &Broker, method: &Method, path: &str, body: &[u8]) -> Resul
         || Status::unimplemented(format!("the in-process Pub/Sub has no {method} {path}"));
     let name = path.strip_prefix("/v1/").ok_or_else(unknown)?;
     if let ("POST", Some((name, verb))) = (method.as_str(), name.split_once(':')) {
-        return command(broker, name, verb, body).unwrap_or_else(|| Err(unknown()));
+        return command(broker, name, verb, body);
     }
     let segments: Vec<&str> = name.split('/').collect();
     let mut state = broker.state();
@@ -127,9 +93,11 @@ fn carry_out(broker: &Broker, method: &Method, path: &str, body: &[u8]) -> Resul
             Ok(json!({ "subscriptions": names }))
         }
         ("PUT", ["projects", _, "subscriptions", _]) => {
-            let asked: SubscriptionResource = serde_json::from_slice(body)
-                .map_err(|error| Status::invalid_argument(error.to_string()))?;
-            state.subscribe(name, asked.settings())?;
+            let mut settings: Settings = read(body)?;
+            if settings.ack_deadline_seconds == 0 {
+                settings.ack_deadline_seconds = DEFAULT_DEADLINE_SECONDS;
+            }
+            state.subscribe(name, settings)?;
             Ok(resource(name, state.subscription(name)?))
         }
         ("GET", ["projects", _, "subscriptions", _]) => {
@@ -147,26 +115,27 @@ fn carry_out(broker: &Broker, method: &Method, path: &str, body: &[u8]) -> Resul
     }
 }
 
-/// `POST /v1/NAME:VERB`; `None` for a verb that the server has not.
-fn command(broker: &Broker, name: &str, verb: &str, body: &[u8]) -> Option<Result<Value, Status>> {
-    let invalid = |error: serde_json::Error| Status::invalid_argument(error.to_string());
-    Some(match verb {
-        "publish" => serde_json::from_slice(body).map_err(invalid).and_then(
-            |PublishResource { messages }| {
-                let messages = messages.into_iter().map(MessageResource::message);
-                let ids = broker.publish(name, messages.collect::<Result<_, _>>()?)?;
-                Ok(json!({ "messageIds": ids }))
-            },
-        ),
+/// `POST /v1/NAME:VERB`.
+fn command(broker: &Broker, name: &str, verb: &str, body: &[u8]) -> Result<Value, Status> {
+    match verb {
+        "publish" => {
+            let PublishResource { messages } = read(body)?;
+            let messages = messages.into_iter().map(MessageResource::message);
+            let ids = broker.publish(name, messages.collect::<Result<_, _>>()?)?;
+            Ok(json!({ "messageIds": ids }))
+        }
         "detach" => broker.state().detach(name).map(|()| json!({})),
         "testIamPermissions" => {
-            serde_json::from_slice(body).map_err(invalid).map(|RightsResource { permissions }| {
-                let is_forbidden = broker.state().faults.forbidden.contains(name);
-                json!({ "permissions": if is_forbidden { Vec::new() } else { permissions } })
-            })
+            let RightsResource { permissions } = read(body)?;
+            let is_forbidden = broker.state().faults.forbidden.contains(name);
+            Ok(json!({ "permissions": if is_forbidden { Vec::new() } else { permissions } }))
         }
-        _ => return None,
-    })
+        _ => Err(Status::unimplemented(format!("the in-process Pub/Sub has no {verb}"))),
+    }
+}
+
+fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Status> {
+    serde_json::from_slice(body).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 impl MessageResource {
@@ -178,42 +147,11 @@ impl MessageResource {
     }
 }
 
-impl SubscriptionResource {
-    fn settings(self) -> Settings {
-        let seconds = match self.ack_deadline_seconds {
-            0 => DEFAULT_DEADLINE_SECONDS,
-            seconds => seconds,
-        };
-        Settings {
-            topic: self.topic,
-            acknowledge_deadline: Duration::from_secs(seconds),
-            ordered: self.enable_message_ordering,
-            exactly_once: self.enable_exactly_once_delivery,
-            dead_letters: self.dead_letter_policy.map(|policy| DeadLetterPolicy {
-                topic: policy.dead_letter_topic,
-                max_attempts: policy.max_delivery_attempts,
-            }),
-            push_endpoint: self.push_config.push_endpoint,
-            detached: false,
-        }
-    }
-}
-
+/// A subscription as JSON has it.
 fn resource(name: &str, subscription: &Subscription) -> Value {
-    let settings = subscription.settings.clone();
-    json!(SubscriptionResource {
-        name: name.to_owned(),
-        topic: settings.topic,
-        ack_deadline_seconds: settings.acknowledge_deadline.as_secs(),
-        enable_message_ordering: settings.ordered,
-        enable_exactly_once_delivery: settings.exactly_once,
-        dead_letter_policy: settings.dead_letters.map(|policy| DeadLetterResource {
-            dead_letter_topic: policy.topic,
-            max_delivery_attempts: policy.max_attempts,
-        }),
-        push_config: PushResource { push_endpoint: settings.push_endpoint },
-        detached: settings.detached,
-    })
+    let mut resource = json!(subscription.settings);
+    resource["name"] = name.into();
+    resource
 }
 
 /// HTTP's code and Google's body for an error.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::wire::{PubsubMessage, ReceivedMessage};
@@ -13,24 +14,41 @@ use super::wire::{PubsubMessage, ReceivedMessage};
 /// Numbers a stream of a consumer.
 pub(super) type StreamId = u64;
 
-/// What a subscription was created with.
-#[derive(Clone, Debug)]
+/// What a subscription was created with, by Google's names: the members of its JSON that the server
+/// knows.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct Settings {
     pub(super) topic: String,
-    pub(super) acknowledge_deadline: Duration,
-    pub(super) ordered: bool,
-    pub(super) exactly_once: bool,
-    pub(super) dead_letters: Option<DeadLetterPolicy>,
-    /// Where its messages were to be pushed; it pushes nothing.
-    pub(super) push_endpoint: String,
+    pub(super) ack_deadline_seconds: u64,
+    pub(super) enable_message_ordering: bool,
+    pub(super) enable_exactly_once_delivery: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dead_letter_policy: Option<DeadLetterPolicy>,
+    push_config: PushConfig,
+    #[serde(skip_deserializing)]
     pub(super) detached: bool,
 }
 
 /// Where a message goes that was given back too often.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct DeadLetterPolicy {
-    pub(super) topic: String,
-    pub(super) max_attempts: u32,
+    pub(super) dead_letter_topic: String,
+    #[serde(default = "five")]
+    max_delivery_attempts: u32,
+}
+
+const fn five() -> u32 {
+    5
+}
+
+/// Where its messages were to be pushed; it pushes nothing.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PushConfig {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    push_endpoint: String,
 }
 
 /// What may be outstanding to one stream; nothing above 0 means no bound.
@@ -119,7 +137,9 @@ impl Subscription {
             if entry.is_with(stream) {
                 messages += 1;
                 bytes += entry.message.size_bytes() as i64;
-            } else if self.settings.ordered && !entry.message.ordering_key.is_empty() {
+            } else if self.settings.enable_message_ordering
+                && !entry.message.ordering_key.is_empty()
+            {
                 elsewhere.insert(&entry.message.ordering_key);
             }
         }
@@ -148,7 +168,7 @@ impl Subscription {
         let entry = self.log.get_mut(&number).expect("what waits is in the log");
         entry.attempts += 1;
         entry.lease = Some(Lease { number: self.leased, stream, until });
-        let counted = self.settings.dead_letters.is_some();
+        let counted = self.settings.dead_letter_policy.is_some();
         ReceivedMessage {
             ack_id: self.leased.to_string(),
             message: Some(PubsubMessage::clone(&entry.message)),
@@ -213,12 +233,10 @@ impl Subscription {
 
     /// Takes out the messages that were given back as often as the policy allows.
     pub(super) fn take_exhausted(&mut self) -> Vec<(Arc<PubsubMessage>, u32)> {
-        let Some(DeadLetterPolicy { max_attempts, .. }) = self.settings.dead_letters else {
-            return Vec::new();
-        };
-        let waiting = self.waiting.iter();
-        let exhausted: Vec<_> =
-            waiting.filter(|number| self.log[number].attempts >= max_attempts).copied().collect();
+        let Some(policy) = &self.settings.dead_letter_policy else { return Vec::new() };
+        let is_exhausted =
+            |number: &&u64| self.log[number].attempts >= policy.max_delivery_attempts;
+        let exhausted: Vec<_> = self.waiting.iter().filter(is_exhausted).copied().collect();
         let mut taken = Vec::new();
         for number in exhausted {
             self.waiting.remove(&number);
@@ -242,7 +260,9 @@ impl Subscription {
     /// Makes a message wait, and with it those of its key that went out after it.
     fn give_back(&mut self, number: u64) {
         let key = match self.log.get(&number) {
-            Some(entry) if self.settings.ordered => entry.message.ordering_key.clone(),
+            Some(entry) if self.settings.enable_message_ordering => {
+                entry.message.ordering_key.clone()
+            }
             _ => String::new(),
         };
         let Self { log, waiting, leases, .. } = self;
@@ -273,15 +293,8 @@ mod tests {
     const FLOW: Flow = Flow { deadline: DEADLINE, max_messages: 0, max_bytes: 0 };
 
     fn subscription(ordered: bool, keys: &[&str]) -> Subscription {
-        let mut subscription = Subscription::new(Settings {
-            topic: "t".to_owned(),
-            acknowledge_deadline: DEADLINE,
-            ordered,
-            exactly_once: false,
-            dead_letters: None,
-            push_endpoint: String::new(),
-            detached: false,
-        });
+        let mut subscription =
+            Subscription::new(Settings { enable_message_ordering: ordered, ..Settings::default() });
         for (number, key) in keys.iter().enumerate() {
             subscription.publish(Arc::new(PubsubMessage {
                 message_id: number.to_string(),
@@ -317,8 +330,9 @@ mod tests {
     #[test]
     fn a_nack_gives_a_message_back_at_once_and_counts_where_a_policy_asks() {
         let (mut subscription, now) = (subscription(false, &[""]), Instant::now());
-        let policy = DeadLetterPolicy { topic: "d".to_owned(), max_attempts: 3 };
-        subscription.settings.dead_letters = Some(policy);
+        let policy =
+            DeadLetterPolicy { dead_letter_topic: "d".to_owned(), max_delivery_attempts: 3 };
+        subscription.settings.dead_letter_policy = Some(policy);
         for attempt in 1..=3 {
             let delivered = subscription.deliver(1, FLOW, now);
             assert_eq!(delivered[0].delivery_attempt, attempt);

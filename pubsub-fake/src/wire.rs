@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use prost::Message;
+use prost_types::{Any, Timestamp};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct PubsubMessage {
@@ -27,14 +28,6 @@ impl PubsubMessage {
         let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.len());
         self.ordering_key.len() + self.data.len() + attributes.sum::<usize>()
     }
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Timestamp {
-    #[prost(int64, tag = "1")]
-    pub(super) seconds: i64,
-    #[prost(int32, tag = "2")]
-    pub(super) nanos: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -68,9 +61,6 @@ pub(super) struct ModifyAckDeadlineRequest {
     #[prost(string, repeated, tag = "4")]
     pub(super) ack_ids: Vec<String>,
 }
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Empty {}
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct StreamingPullRequest {
@@ -125,15 +115,6 @@ struct RpcStatus {
     message: String,
     #[prost(message, repeated, tag = "3")]
     details: Vec<Any>,
-}
-
-/// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
 }
 
 /// `google.rpc.ErrorInfo`.

@@ -45,16 +45,10 @@ struct Awaited {
 /// A message's place in its lane.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    key: Arc<str>,
+    pub(crate) key: Arc<str>,
     epoch: u64,
     position: u64,
     id: String,
-}
-
-impl Claim {
-    pub(crate) fn key(&self) -> &Arc<str> {
-        &self.key
-    }
 }
 
 impl Claims {

@@ -31,6 +31,19 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// The client that a builder makes for a connection: Google's builders have these methods and no trait of
+/// them.
+macro_rules! client {
+    ($connection:expr, $builder:expr) => {
+        $builder
+            .with_endpoint(&$connection.endpoint)
+            .with_credentials($connection.credentials.clone())
+            .build()
+            .await
+            .map_err(|error| unbuilt(&$connection.endpoint, error))
+    };
+}
+
 impl Connection {
     /// Finds credentials: the emulator's, then the key file's, then the application's default ones
     /// (`GOOGLE_APPLICATION_CREDENTIALS`, gcloud's, the platform's).
@@ -55,50 +68,25 @@ impl Connection {
     }
 
     pub(crate) async fn topic_admin(&self) -> Result<TopicAdmin, PubSubError> {
-        TopicAdmin::builder()
-            .with_endpoint(&self.endpoint)
-            .with_credentials(self.credentials.clone())
-            .build()
-            .await
-            .map_err(|error| unbuilt(&self.endpoint, error))
+        client!(self, TopicAdmin::builder())
     }
 
     pub(crate) async fn subscription_admin(&self) -> Result<SubscriptionAdmin, PubSubError> {
-        SubscriptionAdmin::builder()
-            .with_endpoint(&self.endpoint)
-            .with_credentials(self.credentials.clone())
-            .build()
-            .await
-            .map_err(|error| unbuilt(&self.endpoint, error))
+        client!(self, SubscriptionAdmin::builder())
     }
 
     /// The only client that asks for rights; those on topics, too.
     pub(crate) async fn rights(&self) -> Result<SchemaService, PubSubError> {
-        SchemaService::builder()
-            .with_endpoint(&self.endpoint)
-            .with_credentials(self.credentials.clone())
-            .build()
-            .await
-            .map_err(|error| unbuilt(&self.endpoint, error))
+        client!(self, SchemaService::builder())
     }
 
     pub(crate) async fn subscriber(&self) -> Result<Subscriber, PubSubError> {
-        Subscriber::builder()
-            .with_endpoint(&self.endpoint)
-            .with_credentials(self.credentials.clone())
-            .build()
-            .await
-            .map_err(|error| unbuilt(&self.endpoint, error))
+        client!(self, Subscriber::builder())
     }
 
     pub(crate) async fn topic(&self, topic: &str) -> Result<Topic, PubSubError> {
-        let client = BasePublisher::builder()
-            .with_endpoint(&self.endpoint)
-            .with_credentials(self.credentials.clone())
-            .with_retry_policy(RetryableErrors.with_time_limit(PUBLISH_RETRIES))
-            .build()
-            .await
-            .map_err(|error| unbuilt(&self.endpoint, error))?;
+        let retries = RetryableErrors.with_time_limit(PUBLISH_RETRIES);
+        let client = client!(self, BasePublisher::builder().with_retry_policy(retries))?;
         Ok(Topic::new(client, self.config.topic_name(topic)))
     }
 }

@@ -25,7 +25,7 @@ use crate::{token::MAX_LEASE, wire};
 /// as well, with key and attributes: a message goes no further than this before there is room for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
-    max_messages: usize,
+    pub(crate) max_messages: usize,
     max_bytes: usize,
     room: Arc<Semaphore>,
 }
@@ -37,10 +37,6 @@ impl Bounds {
         let max_bytes = batch.max_bytes.clamp(1, u32::MAX as usize);
         let max_messages = batch.max_messages.max(1);
         Self { max_messages, max_bytes, room: Arc::new(Semaphore::new(max_bytes)) }
-    }
-
-    pub(crate) const fn max_messages(&self) -> usize {
-        self.max_messages
     }
 
     /// Waits for room for a message, which a larger one than all bounds takes whole.
@@ -66,7 +62,8 @@ pub(crate) struct Received {
 pub(crate) struct Intake {
     messages: mpsc::Receiver<Result<Received, Error>>,
     shutdown: ShutdownToken,
-    live: Arc<AtomicBool>,
+    /// Whether the stream still takes acknowledgements; shared by all its messages.
+    pub(crate) live: Arc<AtomicBool>,
 }
 
 impl Intake {
@@ -90,19 +87,14 @@ impl Intake {
         let shutdown = stream.shutdown_token();
         let (sender, messages) = mpsc::channel(bounds.max_messages);
         let live = Arc::new(AtomicBool::new(true));
-        let forwarder = Forwarder { sender, live: Arc::clone(&live), bounds: bounds.clone() };
-        tokio::spawn(forwarder.run(stream, supervisor.part("task that receives from Pub/Sub")));
+        let part = supervisor.part("task that receives from Pub/Sub");
+        tokio::spawn(forward(stream, bounds.clone(), sender, Arc::clone(&live), part));
         Self { messages, shutdown, live }
     }
 
     /// The next message; `None` when the stream has ended. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Result<Received, Error>> {
         self.messages.recv().await
-    }
-
-    /// Whether the stream still takes acknowledgements; shared by all its messages.
-    pub(crate) fn live(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.live)
     }
 
     /// Sends the acknowledgements given so far and gives back everything else; answers whether the
@@ -117,37 +109,34 @@ impl Intake {
     }
 }
 
-struct Forwarder {
+async fn forward(
+    mut stream: MessageStream,
+    bounds: Bounds,
     sender: mpsc::Sender<Result<Received, Error>>,
     live: Arc<AtomicBool>,
-    bounds: Bounds,
-}
-
-impl Forwarder {
-    async fn run(self, mut stream: MessageStream, part: Part) {
-        let Self { sender, live, bounds } = self;
-        let mut next = async || match stream.next().await? {
-            Ok((message, handler)) => {
-                let room = bounds.admit(&message).await;
-                Some(Ok(Received { message, handler, room }))
-            }
-            Err(error) => Some(Err(error)),
-        };
-        loop {
-            let next = tokio::select! {
-                () = sender.closed() => None,
-                next = next() => next,
-            };
-            let Some(next) = next else { break };
-            let failed = next.is_err();
-            if failed {
-                live.store(false, Ordering::Release);
-            }
-            if sender.send(next).await.is_err() || failed {
-                break;
-            }
+    part: Part,
+) {
+    let mut next = async || match stream.next().await? {
+        Ok((message, handler)) => {
+            let room = bounds.admit(&message).await;
+            Some(Ok(Received { message, handler, room }))
         }
-        live.store(false, Ordering::Release);
-        part.done();
+        Err(error) => Some(Err(error)),
+    };
+    loop {
+        let next = tokio::select! {
+            () = sender.closed() => None,
+            next = next() => next,
+        };
+        let Some(next) = next else { break };
+        let failed = next.is_err();
+        if failed {
+            live.store(false, Ordering::Release);
+        }
+        if sender.send(next).await.is_err() || failed {
+            break;
+        }
     }
+    live.store(false, Ordering::Release);
+    part.done();
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use metrics::Histogram;
 use stream_inference::{
     Part,
     pipeline::Pulse,
@@ -20,7 +21,7 @@ use tokio::{
     time::{Duration, Instant, sleep_until},
 };
 
-use crate::{meters::Meters, token::PubSubToken};
+use crate::{meters, token::PubSubToken};
 use chain::{Attempt, Chain, Pending};
 pub(crate) use outputs::Outputs;
 
@@ -56,7 +57,8 @@ struct Waiter {
 /// pause that grows. Everything else goes on.
 pub(crate) struct Settler {
     outputs: Arc<Outputs>,
-    meters: Meters,
+    /// How long the results and dead letters of a round took to be confirmed, or not.
+    published: Histogram,
     /// Who is told what is waited for.
     pulse: Arc<OnceLock<Pulse>>,
     waiters: HashMap<u64, Waiter>,
@@ -88,7 +90,7 @@ impl Settler {
     pub(crate) fn new(outputs: Outputs, pulse: Arc<OnceLock<Pulse>>) -> Self {
         Self {
             outputs: Arc::new(outputs),
-            meters: Meters::new(),
+            published: meters::publish_seconds(),
             pulse,
             waiters: HashMap::new(),
             last_job: 0,
@@ -113,9 +115,10 @@ impl Settler {
                 Some(attempt) = self.running.next() => self.attempted(attempt, is_open),
                 received = jobs.recv_many(&mut accepted, ROUND_BATCHES), if is_open && may_begin => {
                     is_open = received > 0;
-                    match is_open {
-                        true => self.begin(accepted.drain(..)),
-                        false => self.give_up(),
+                    if is_open {
+                        self.begin(accepted.drain(..));
+                    } else {
+                        self.give_up();
                     }
                 }
                 () = sleep_until(next_round), if is_open && !may_begin => {}
@@ -154,7 +157,7 @@ impl Settler {
                 };
                 waiter.left += 1;
                 let Some(lane) = pending.lane() else {
-                    chains.push(Chain::of(None, pending));
+                    chains.push(Chain::new(None, [pending].into()));
                     continue;
                 };
                 if let Some(&chain) = of_lane.get(&lane) {
@@ -164,7 +167,7 @@ impl Settler {
                 } else {
                     of_lane.insert(Arc::clone(&lane), chains.len());
                     self.lanes.insert(Arc::clone(&lane), VecDeque::new());
-                    chains.push(Chain::of(Some(lane), pending));
+                    chains.push(Chain::new(Some(lane), [pending].into()));
                 }
             }
             self.waiters.insert(self.last_job, waiter);
@@ -197,7 +200,7 @@ impl Settler {
         if chain.round == self.round.number {
             self.round.left -= 1;
             if self.round.left == 0 {
-                self.meters.published(self.round.begun.elapsed());
+                self.published.record(self.round.begun.elapsed());
             }
         }
         for (job, fate) in ends {

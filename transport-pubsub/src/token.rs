@@ -44,7 +44,7 @@ impl PubSubToken {
 
     /// The message's ordering key, where it has a lane.
     pub(crate) fn lane_key(&self) -> Option<Arc<str>> {
-        self.lane.as_ref().map(|(_, claim)| Arc::clone(claim.key()))
+        self.lane.as_ref().map(|(_, claim)| Arc::clone(&claim.key))
     }
 
     /// Whether the lease has gone, so that the message comes again whatever is done.

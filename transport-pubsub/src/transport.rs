@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use google_cloud_pubsub::{client::Subscriber, model::Message, subscriber::handler::Handler};
+use google_cloud_pubsub::{client::Subscriber, model::Message};
 use stream_inference::{
     Supervisor,
     pipeline::{BatchConfig, Pulse},
@@ -103,7 +103,7 @@ impl PubSubTransport {
         let pulse = Arc::<OnceLock<Pulse>>::default();
         let settler = Settler::new(Outputs { results, dead_letters }, Arc::clone(&pulse));
         // Every batch holds a message, and the bounds are those of messages.
-        let (jobs, accepted) = mpsc::channel(bounds.max_messages());
+        let (jobs, accepted) = mpsc::channel(bounds.max_messages);
         let settler = settler.run(accepted, supervisor.part("task that publishes to Pub/Sub"));
         Ok(Self {
             subscriber: connection.subscriber().await?,
@@ -137,31 +137,26 @@ impl PubSubTransport {
             let Self { subscriber, subscription, lease, bounds, supervisor, intake, .. } = self;
             let open = || Intake::open(subscriber, subscription, *lease, bounds, supervisor);
             let intake = intake.get_or_insert_with(open);
-            let live = intake.live();
+            let live = Arc::clone(&intake.live);
             let Received { message, handler, room } = match intake.next().await {
                 Some(Ok(received)) => received,
-                Some(Err(error)) => {
+                ended => {
                     self.intake = None;
-                    return Err(stream_error(&self.subscription, Some(error)));
-                }
-                None => {
-                    self.intake = None;
-                    return Err(stream_error(&self.subscription, None));
+                    return Err(stream_error(&self.subscription, ended.and_then(Result::err)));
                 }
             };
             let now = Instant::now();
             let lane = if self.ordered && !message.ordering_key.is_empty() {
-                match self.claims.enter(&message.ordering_key, &message.message_id, now) {
-                    Some(claim) => Some((Arc::clone(&self.claims), claim)),
-                    None => {
-                        handler.nack();
-                        continue;
-                    }
-                }
+                let claim = self.claims.enter(&message.ordering_key, &message.message_id, now);
+                let Some(claim) = claim else {
+                    handler.nack();
+                    continue;
+                };
+                Some((Arc::clone(&self.claims), claim))
             } else {
                 None
             };
-            let attempt = attempt(&handler);
+            let attempt = handler.delivery_attempt().and_then(|attempt| attempt.try_into().ok());
             let token = PubSubToken::new(handler, lane, live, now, room);
             return Ok(self.delivery(message, attempt, token));
         }
@@ -305,10 +300,6 @@ impl Transport for PubSubTransport {
             source: None,
         })
     }
-}
-
-fn attempt(handler: &Handler) -> Option<u32> {
-    handler.delivery_attempt().and_then(|attempt| u32::try_from(attempt).ok())
 }
 
 #[cfg(test)]

@@ -68,8 +68,10 @@ impl Server {
             self.check_topic(topic).await?;
             self.check_writable(topic).await?;
         }
-        self.check_dead_letters().await?;
-        self.check_writable(&config.dead_letter_topic).await?;
+        let dead_letters = &config.dead_letter_topic;
+        self.check_topic(dead_letters).await?;
+        self.check_subscribed(dead_letters).await?;
+        self.check_writable(dead_letters).await?;
         let topic = subscription.as_ref().and_then(|s| s.topic.rsplit('/').next());
         let seconds = subscription.as_ref().map(|s| s.ack_deadline_seconds);
         let seconds = seconds.unwrap_or(ACKNOWLEDGE_DEADLINE_SECONDS).unsigned_abs();
@@ -117,22 +119,16 @@ impl Server {
         Ok(found)
     }
 
-    async fn check_dead_letters(&self) -> Result<(), PubSubError> {
-        let topic = &self.connection.config.dead_letter_topic;
-        self.check_topic(topic).await?;
-        self.check_subscribed(topic).await
-    }
-
     /// A topic keeps nothing for which there is no subscription.
     pub(crate) async fn check_subscribed(&self, topic: &str) -> Result<(), PubSubError> {
         let name = self.connection.config.topic_name(topic);
         let answer = self.topics.list_topic_subscriptions().set_topic(&name).send();
         let command = || self.topic_command(topic);
         let found = self.existing(&name, command, self.answer(&name, answer).await?)?;
-        match found.is_some_and(|found| found.subscriptions.is_empty()) {
-            true => Err(self.unsubscribed(topic)),
-            false => Ok(()),
+        if found.is_some_and(|found| found.subscriptions.is_empty()) {
+            return Err(self.unsubscribed(topic));
         }
+        Ok(())
     }
 
     pub(crate) fn unsubscribed(&self, topic: &str) -> PubSubError {

@@ -53,7 +53,7 @@ struct Part {
 enum Sending {
     Results(Vec<Sent>),
     Letter(Sent, DeadLetterForm),
-    Nothing,
+    Nothing(Fate),
 }
 
 /// Why a message has no end yet.
@@ -96,14 +96,12 @@ impl Pending {
             Outcome::Publish(parts) => {
                 let stray = parts.iter().find(|part| !outputs.results.contains_key(&part.topic));
                 if let Some(Outbound { topic, .. }) = stray {
-                    let context = match topic {
-                        None => {
-                            "a result is to be published, but pubsub.results_topic is null".into()
-                        }
-                        Some(topic) => {
-                            format!("a result is to go to {topic}, which is not in pubsub.routes")
-                        }
-                    };
+                    let context = topic.as_ref().map_or_else(
+                        || "a result is to be published, but pubsub.results_topic is null".into(),
+                        |name| {
+                            format!("a result is to go to {name}, which is not in pubsub.routes")
+                        },
+                    );
                     return Err(TransportError::Fatal { context, source: None });
                 }
                 let exact = parts.into_iter().map(|mut part| {
@@ -138,7 +136,7 @@ impl Pending {
                 let (letter, form) = self.letter(rejection, DeadLetterForm::Whole);
                 Sending::Letter(rounds.dead_letters.send(letter), form)
             }
-            Work::Done(_) => Sending::Nothing,
+            Work::Done(fate) => Sending::Nothing(*fate),
         }
     }
 
@@ -169,21 +167,14 @@ impl Pending {
             Sending::Results(sent) => self.confirm_results(outputs, sent, is_held, deadline).await,
             Sending::Letter(sent, form) => {
                 let topic = &outputs.dead_letters;
-                let confirmed = match is_held {
-                    true => sent.confirmation(deadline).await,
-                    false => topic.confirm(sent, deadline).await,
-                };
-                match is_held {
-                    true => confirmed
-                        .map(|_| Fate::Rejected)
-                        .map_err(|error| Unconfirmed::new(error, topic)),
-                    false => self.confirm_letter(topic, confirmed, form, deadline).await,
+                if is_held {
+                    let confirmed = sent.confirmation(deadline).await.map(|_| Fate::Rejected);
+                    return confirmed.map_err(|error| Unconfirmed::new(error, topic));
                 }
+                let confirmed = topic.confirm(sent, deadline).await;
+                self.confirm_letter(topic, confirmed, form, deadline).await
             }
-            Sending::Nothing => match self.work {
-                Work::Done(fate) => Ok(fate),
-                Work::Results(_) | Work::Letter(_) => Ok(Fate::Retried),
-            },
+            Sending::Nothing(fate) => Ok(fate),
         }
     }
 
@@ -199,9 +190,10 @@ impl Pending {
         let (mut left, mut failure) = (VecDeque::new(), None);
         for (part, sent) in std::mem::take(parts).into_iter().zip(sent) {
             let topic = &outputs.results[&part.route];
-            let confirmed = match is_held || failure.is_some() {
-                true => sent.confirmation(deadline).await,
-                false => topic.confirm(sent, deadline).await,
+            let confirmed = if is_held || failure.is_some() {
+                sent.confirmation(deadline).await
+            } else {
+                topic.confirm(sent, deadline).await
             };
             match confirmed {
                 Ok(_) => {}
@@ -270,10 +262,6 @@ impl Unconfirmed {
 impl Chain {
     pub(super) fn new(lane: Option<Arc<str>>, pending: VecDeque<Pending>) -> Self {
         Self { lane, pending, round: 0, failures: 0, waiting: None }
-    }
-
-    pub(super) fn of(lane: Option<Arc<str>>, pending: Pending) -> Self {
-        Self::new(lane, VecDeque::from([pending]))
     }
 
     /// Publishes what is not confirmed, and acknowledges in order up to the first that is not.

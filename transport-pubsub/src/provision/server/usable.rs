@@ -15,14 +15,11 @@ impl Server {
         self.check_pull(found, &config.subscription_id)?;
         for topic in config.result_topics().chain([&config.dead_letter_topic]) {
             if found.topic == config.topic_name(topic) {
-                return Err(self.of_another_topic(
-                    &config.subscription_id,
-                    format!(
-                        "is of {topic}, where the consumer writes: it would read that for ever"
-                    ),
-                    "subscription_id",
-                    &config.topic,
-                ));
+                let (id, input) = (&config.subscription_id, &config.topic);
+                let problem = format!(
+                    "is of {topic}, where the consumer writes: it would read that for ever"
+                );
+                return Err(self.of_another_topic(id, problem, "subscription_id", input));
             }
         }
         if found.topic != config.topic_name(&config.topic) {
@@ -72,24 +69,13 @@ impl Server {
             (found.bigtable_config.is_some(), "Bigtable"),
         ];
         let export = exports.into_iter().find_map(|(is_set, name)| is_set.then_some(name));
+        let create = || self.subscription_command(id, &config.topic);
         let (problem, remedy) = if found.detached {
             let problem = "is detached from its topic, so that nothing comes".to_owned();
-            (
-                problem,
-                format!(
-                    "delete it and create it again: {}",
-                    self.subscription_command(id, &config.topic)
-                ),
-            )
+            (problem, format!("delete it and create it again: {}", create()))
         } else if let Some(name) = export {
             let problem = format!("exports its messages to {name} and gives a consumer none");
-            (
-                problem,
-                format!(
-                    "name another, or create one: {}",
-                    self.subscription_command(id, &config.topic)
-                ),
-            )
+            (problem, format!("name another, or create one: {}", create()))
         } else if !url.is_empty() {
             let problem = format!("pushes its messages to {url} and gives a consumer none");
             let command = match config.emulator {

@@ -7,11 +7,12 @@ use clap::{
     ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use fmnist_core::{Classifier, model::Architecture};
+use fmnist_core::{Classifier, dataset::Dataset, model::Architecture};
 
 use crate::learn::{
     objective::Teacher,
     recipe::{Flip, Optimiser, Recipe},
+    trainer::Setup,
 };
 
 /// Changes of a model's recipe.
@@ -85,12 +86,28 @@ impl RunArguments {
     pub(crate) fn threads(&self) -> io::Result<NonZeroUsize> {
         self.threads.map_or_else(thread::available_parallelism, Ok)
     }
+
+    /// A run by a recipe on some images of the data, without a teacher.
+    pub(crate) fn setup<'a>(
+        &self,
+        recipe: &'a Recipe,
+        data: &'a Dataset,
+        train: &'a [usize],
+    ) -> io::Result<Setup<'a>> {
+        let (threads, &Self { seed, burn, .. }) = (self.threads()?, self);
+        Ok(Setup { recipe, data, train, seed, threads, burn, teacher: None })
+    }
 }
 
 /// A network by its name; help and errors list them all.
 pub(crate) fn network() -> impl TypedValueParser<Value = Architecture> {
     PossibleValuesParser::new(Architecture::ALL.map(Architecture::name))
         .try_map(|name| name.parse::<Architecture>())
+}
+
+/// A choice as it is typed.
+pub(crate) fn name(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -148,21 +165,16 @@ impl RecipeArguments {
 
     /// What was given, as it is typed.
     pub(crate) fn typed(&self) -> String {
-        let optimiser = self.optimiser.map(|name| match name {
-            OptimiserName::Adamw => "adamw".to_owned(),
-            OptimiserName::Nesterov => "nesterov".to_owned(),
-        });
-        let flip = self.flip.and_then(|flip| Some(flip.to_possible_value()?.get_name().to_owned()));
         let given = [
             ("epochs", self.epochs.map(|v| v.to_string())),
             ("batch", self.batch.map(|v| v.to_string())),
-            ("optimiser", optimiser),
+            ("optimiser", self.optimiser.map(name)),
             ("rate", self.rate.map(|v| v.to_string())),
             ("warm-up", self.warm_up.map(|v| v.to_string())),
             ("weight-decay", self.weight_decay.map(|v| v.to_string())),
             ("beta2", self.beta2.map(|v| v.to_string())),
             ("average", self.average.map(|v| v.to_string())),
-            ("flip", flip),
+            ("flip", self.flip.map(name)),
             ("rotation", self.rotation.map(|v| v.to_string())),
             ("corrupt", self.corrupt.map(|v| v.to_string())),
             ("dropout", self.dropout.map(|v| v.to_string())),

@@ -27,6 +27,11 @@ pub(crate) fn expect_folder(path: &Path) -> Result<()> {
         .with_context(|| format!("cannot write into {}", path.display()))
 }
 
+/// Creates a folder, and all that it is in.
+pub(crate) fn create_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))
+}
+
 /// Writes a file: beside its place first, then renamed, so that no reader sees half of it.
 pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     let beside = path.with_added_extension("partial");

@@ -3,13 +3,20 @@
 pub(crate) mod plot;
 pub(crate) mod sheet;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
-/// Creates the folder, and all that it is in.
-pub(crate) fn create(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
+use crate::place;
+
+/// The folder of a report, the one that was named or its own: files can be written into it.
+pub(crate) fn folder(named: Option<&Path>, own: impl AsRef<Path>) -> Result<PathBuf> {
+    let folder = named.map_or_else(|| Path::new("training/reports").join(own), Path::to_owned);
+    place::expect_folder(&folder)?;
+    Ok(folder)
 }
 
 /// Writes `report.json` and `README.md`.

@@ -2,14 +2,14 @@
 //! judged by it.
 
 mod outcome;
+mod pages;
 mod plots;
-mod report;
 
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use fmnist_core::model::Architecture;
-use outcome::{Fold, Outcome, answered};
+use outcome::{Fold, Outcome, answered, percents};
 
 use crate::{
     console::{remark, say},
@@ -20,7 +20,7 @@ use crate::{
         trainer::{Setup, Trainer},
     },
     options::{self, RecipeArguments, RunArguments},
-    place,
+    report,
 };
 
 #[derive(clap::Args)]
@@ -46,10 +46,7 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
     let recipe = arguments.recipe.recipe(arguments.model)?;
     let threads = arguments.run.threads()?;
     let name = arguments.model.name();
-    let folder = arguments.out.clone();
-    let folder = folder
-        .unwrap_or_else(|| PathBuf::from(format!("training/reports/cross-validation-{name}")));
-    place::expect_folder(&folder)?;
+    let folder = report::folder(arguments.out.as_deref(), format!("cross-validation-{name}"))?;
     let (data, test) = open_both(arguments.data.as_deref())?;
     let count = arguments.folds;
     ensure!(
@@ -64,16 +61,9 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
     for (number, held_out) in parts.iter().enumerate() {
         let others = parts.iter().enumerate().filter(|(other, _)| *other != number);
         let train: Vec<usize> = others.flat_map(|(_, part)| part.iter().copied()).collect();
-        let mut trainer = Trainer::new(Setup {
-            recipe: &recipe,
-            data: &data,
-            classes: data.classes.len(),
-            train: &train,
-            seed: arguments.run.seed + number as u64,
-            threads,
-            burn: arguments.run.burn,
-            teacher: None,
-        })?;
+        let setup = arguments.run.setup(&recipe, &data, &train)?;
+        let seed = setup.seed + number as u64;
+        let mut trainer = Trainer::new(Setup { seed, ..setup })?;
         while !trainer.is_done() {
             trainer.step()?;
             if trainer.step_count().is_multiple_of(trainer.steps_per_epoch()) {
@@ -90,8 +80,7 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
         first_test_answer =
             answered(&[0], &first).map(|a| (a.class, a.probability)).next().unwrap_or_default();
     }
-    let last: Vec<f64> = folds.iter().map(|fold| 100.0 * fold.last()).collect();
-    let (mean, deviation) = mean_and_deviation(&last);
+    let (mean, deviation) = mean_and_deviation(&percents(&folds, Fold::last));
     say!("Accuracy: mean={mean:.3} std={deviation:.3}, n={count}")?;
 
     let outcome = Outcome {
@@ -108,6 +97,6 @@ pub(crate) fn run(arguments: &CrossValidateArguments) -> Result<()> {
         first_test_image: &test.images[0],
         first_test_answer,
     };
-    report::write(&outcome, &folder)?;
+    pages::write(&outcome, &folder)?;
     say!("report in {}", folder.display())
 }

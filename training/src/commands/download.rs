@@ -5,7 +5,7 @@ mod official;
 #[cfg(test)]
 mod tests;
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use fmnist_core::dataset::cache_folder_from_env;
@@ -13,7 +13,10 @@ use fmnist_core::dataset::cache_folder_from_env;
 use fetch::{Failure, Fetcher, Patience};
 use official::{MIRRORS, OFFICIAL_FILES, OfficialFile};
 
-use crate::console::{remark, say};
+use crate::{
+    console::{remark, say},
+    place,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct DownloadArguments {
@@ -54,8 +57,7 @@ struct Download {
 impl Download {
     /// Fetches what is not there yet, one file after the other.
     fn files(&self, files: &[OfficialFile]) -> Result<()> {
-        fs::create_dir_all(&self.folder)
-            .with_context(|| format!("cannot create {}", self.folder.display()))?;
+        place::create_folder(&self.folder)?;
         let fetcher = Fetcher::new(&self.folder, self.patience);
         files.iter().try_for_each(|file| self.file(&fetcher, file))
     }

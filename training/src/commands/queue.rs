@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &QueueArguments) -> Result<()> {
         return say!("{}", table::of(&runs, &place)?.to_string().trim_end());
     }
     place::expect_folder(&place)?;
-    fs::create_dir_all(&place).with_context(|| format!("cannot create {}", place.display()))?;
+    place::create_folder(&place)?;
 
     let stop = Stop::at_ctrl_c()?;
     let mut failed: Vec<String> = Vec::new();

@@ -1,6 +1,5 @@
 //! All models side by side, and beside what others have published: accuracy against cost.
 
-mod cost;
 mod model;
 mod plot;
 mod published;
@@ -35,11 +34,11 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {
     let mut models = Vec::new();
     for name in &names {
         let classifier = Classifier::open(name)?;
-        models.push(Model::of(&classifier, classifier.weights())?);
+        models.push(Model::of(&classifier)?);
     }
-    models.sort_by_key(|model| model.cost.multiply_adds);
+    models.sort_by_key(|model| model.multiply_adds);
 
-    report::create(folder)?;
+    place::create_folder(folder)?;
     plot::draw(&folder.join("accuracy.svg"), &models)?;
     let json = serde_json::json!({ "models": models, "published": PUBLISHED });
     report::write(folder, &json, &markdown(&models))?;
@@ -53,14 +52,14 @@ fn table(models: &[Model]) -> Table {
     let percent = |value: Option<f64>| {
         value.map_or_else(|| "–".to_owned(), |value| format!("{:.2} %", 100.0 * value))
     };
-    for Model { name, version, cost, score, held_out_accuracy, .. } in models {
+    for model in models {
         table.row(&[
-            &format!("{name} {version}"),
-            &cost.parameters.to_string(),
-            &format!("{:.2} million", cost.multiply_adds as f64 / 1e6),
-            &percent(score.map(|score| score.accuracy)),
-            &percent(score.map(|score| score.calibration_error)),
-            &percent(*held_out_accuracy),
+            &format!("{} {}", model.name, model.version),
+            &model.parameters.to_string(),
+            &format!("{:.2} million", model.multiply_adds as f64 / 1e6),
+            &percent(model.score.map(|score| score.accuracy)),
+            &percent(model.score.map(|score| score.calibration_error)),
+            &percent(model.held_out_accuracy),
         ]);
     }
     table

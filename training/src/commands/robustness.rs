@@ -2,11 +2,12 @@
 
 mod composite;
 mod outcome;
-mod report;
+mod pages;
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use composite::Ground;
 use fmnist_core::{Classifier, Image, dataset::Dataset, image::decode_upload};
 use image::{RgbImage, codecs::jpeg::JpegEncoder};
@@ -20,7 +21,7 @@ use crate::{
         corrupt::{Corruption, SEVERITIES},
         sampling::{self, Stream},
     },
-    place,
+    report,
 };
 
 #[derive(clap::Args)]
@@ -41,11 +42,8 @@ pub(crate) struct RobustnessArguments {
 pub(crate) fn run(arguments: &RobustnessArguments) -> Result<()> {
     let (classifier, test) = arguments.judged.open()?;
     let identity = classifier.identity();
-    let folder = arguments
-        .out
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(format!("training/reports/robustness-{}", identity.name)));
-    place::expect_folder(&folder)?;
+    let kind = format!("robustness-{}", identity.name);
+    let folder = report::folder(arguments.out.as_deref(), kind)?;
     let count = arguments.composites.get();
     let outcome = Outcome {
         model: format!("{identity} ({})", &identity.sha256[..12]),
@@ -58,8 +56,8 @@ pub(crate) fn run(arguments: &RobustnessArguments) -> Result<()> {
         corruptions: corruptions(&classifier, &test, arguments.seed)?,
         composites: Photographs::take(&test, count, arguments.seed)?.judge(&classifier)?,
     };
-    report::write(&outcome, &folder)?;
-    say!("{}report in {}", report::console(&outcome)?, folder.display())
+    pages::write(&outcome, &folder)?;
+    say!("{}report in {}", pages::console(&outcome)?, folder.display())
 }
 
 /// The share of right answers, 0.0–1.0.
@@ -76,7 +74,7 @@ fn corruptions(
 ) -> Result<Vec<(Corruption, [f64; SEVERITIES])>> {
     let judge = |(kind, corruption): (usize, Corruption)| {
         let mut accuracies = [0.0; SEVERITIES];
-        for (severity, amount) in corruption.amounts().into_iter().enumerate() {
+        for (severity, amount) in corruption.amounts().1.into_iter().enumerate() {
             let images: Vec<Image> = (0..test.images.len())
                 .into_par_iter()
                 .map(|index| {
@@ -89,7 +87,7 @@ fn corruptions(
         }
         Ok((corruption, accuracies))
     };
-    Corruption::ALL.into_iter().enumerate().map(judge).collect()
+    Corruption::value_variants().iter().copied().enumerate().map(judge).collect()
 }
 
 /// The same garments on every kind of ground.
@@ -126,7 +124,8 @@ impl Photographs {
             let (shown, prepared): (Vec<_>, _) = taken.into_iter().unzip();
             Ok(Photographed { ground, prepared, shown: shown.into_iter().flatten().collect() })
         };
-        let grounds = Ground::ALL.into_iter().enumerate().map(photograph).collect::<Result<_>>()?;
+        let kinds = Ground::value_variants().iter().copied().enumerate();
+        let grounds = kinds.map(photograph).collect::<Result<_>>()?;
         Ok(Self { labels, garments, grounds })
     }
 
@@ -153,6 +152,7 @@ mod tests {
     use fmnist_core::dataset::{self, Split};
 
     use super::*;
+    use crate::options::name;
 
     #[test]
     fn with_the_official_files_composites_of_every_ground_stay_within_the_goal() {
@@ -165,7 +165,7 @@ mod tests {
         for model in Classifier::built_in() {
             let classifier = Classifier::open(model).expect("a built-in model");
             for composites in photographs.judge(&classifier).expect("judged") {
-                let (ground, lost) = (composites.ground.name(), composites.lost_points());
+                let (ground, lost) = (name(composites.ground), composites.lost_points());
                 println!("{model} on {ground}: {lost:.1} points lost");
                 let goal = composites.ground.goal_points();
                 assert!(lost <= goal, "{model} on {ground}: {lost:.1} points lost of {goal}");

@@ -59,9 +59,7 @@ pub(crate) fn run(arguments: &SeedsArguments) -> Result<()> {
     let classifiers = classifiers.collect::<Result<Vec<_>, _>>()?;
     let origins = origins(&classifiers)?;
     let model = &classifiers[0].metadata().architecture;
-    let folder = arguments.out.clone();
-    let folder = folder.unwrap_or_else(|| format!("training/reports/seeds-{model}").into());
-    place::expect_folder(&folder)?;
+    let folder = report::folder(arguments.out.as_deref(), format!("seeds-{model}"))?;
     let test = data::open_test(arguments.data.as_deref(), &classifiers[0])?;
     let runs = classifiers.iter().zip(&origins).map(|(c, origin)| Run::of(c, origin, &test));
     let runs = runs.collect::<Result<Vec<_>>>()?;
@@ -126,7 +124,7 @@ fn write(folder: &Path, model: &str, origin: &Origin, runs: &[Run]) -> Result<()
         "model": model, "epochs": epochs, "batch": batch, "data_sha256": data_sha256,
         "runs": runs, "percent": summary, "best_held_out": best(runs).seed,
     });
-    report::create(folder)?;
+    place::create_folder(folder)?;
     report::write(folder, &json, &markdown(model, runs))
 }
 

@@ -14,7 +14,7 @@ use fmnist_core::{
 use crate::{
     console::say,
     data,
-    learn::trainer::{Setup, Trainer},
+    learn::trainer::Trainer,
     options::{self, RecipeArguments, RunArguments},
 };
 
@@ -42,16 +42,7 @@ pub(crate) fn run(arguments: &SpeedArguments) -> Result<()> {
     let recipe = arguments.recipe.recipe(arguments.model)?;
     let data = dataset::open(arguments.data.as_deref(), Split::Train)?;
     let train = Vec::from_iter(0..data.images.len());
-    let mut trainer = Trainer::new(Setup {
-        recipe: &recipe,
-        data: &data,
-        classes: data.classes.len(),
-        train: &train,
-        seed: arguments.run.seed,
-        threads: arguments.run.threads()?,
-        burn: arguments.run.burn,
-        teacher: None,
-    })?;
+    let mut trainer = Trainer::new(arguments.run.setup(&recipe, &data, &train)?)?;
     for _ in 0..WARM_UP {
         trainer.step()?;
     }
@@ -60,6 +51,6 @@ pub(crate) fn run(arguments: &SpeedArguments) -> Result<()> {
     while start.elapsed() < seconds || trainer.step_count() == first {
         trainer.step()?;
     }
-    let images = (trainer.step_count() - first) * trainer.batch();
+    let images = (trainer.step_count() - first) * recipe.batch;
     say!("{:.0} images/s", images as f64 / start.elapsed().as_secs_f64())
 }

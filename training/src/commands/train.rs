@@ -22,7 +22,6 @@ use crate::{
     data::{self, open_both},
     learn::{
         checkpoint,
-        recipe::Recipe,
         run::{self, Stop},
         trainer::{Setup, Trainer},
     },
@@ -123,18 +122,10 @@ pub(crate) fn train(
     stop: &Stop,
 ) -> Result<Option<Trained>> {
     let recipe = arguments.recipe.recipe(arguments.model)?;
-    let threads = arguments.run.threads()?;
     let (train, held_out) = data::split(data);
-    let mut trainer = Trainer::new(Setup {
-        recipe: &recipe,
-        data,
-        classes: data.classes.len(),
-        train: &train,
-        seed: arguments.run.seed,
-        threads,
-        burn: arguments.run.burn,
-        teacher: arguments.teacher.teacher(&data.classes)?,
-    })?;
+    let teacher = arguments.teacher.teacher(&data.classes)?;
+    let setup = Setup { teacher, ..arguments.run.setup(&recipe, data, &train)? };
+    let mut trainer = Trainer::new(setup)?;
     if checkpoint::newest(folder).is_some() {
         trainer = trainer.resume(folder)?;
     }
@@ -142,7 +133,7 @@ pub(crate) fn train(
     if !run::to_the_end(&mut trainer, &held_out, folder, every, stop)? {
         return Ok(None);
     }
-    let weights = finish(&trainer, &recipe, arguments, threads, data, &held_out, test)?;
+    let weights = finish(&trainer, arguments, &held_out, test)?;
     Ok(Some(Trained { weights, seconds: trainer.seconds() }))
 }
 
@@ -170,25 +161,14 @@ fn name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The commit of the source that this program was built from, as it is now.
-fn commit() -> Option<String> {
-    let words = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"];
-    let mut git = Command::new("git");
-    let output = git.arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(words).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| text.trim().to_owned())
-}
-
 /// Calibrates the trained network, and judges it on the test set, if it is to be read.
 fn finish(
     trainer: &Trainer<'_>,
-    recipe: &Recipe,
     arguments: &TrainArguments,
-    threads: NonZeroUsize,
-    data: &Dataset,
     held_out: &[usize],
     test: Option<&Dataset>,
 ) -> Result<Weights> {
+    let &Setup { recipe, data, seed, threads, .. } = trainer.setup();
     let judged = trainer.judge(held_out)?;
     let golden = held_out
         .iter()
@@ -210,7 +190,7 @@ fn finish(
         score: None,
         origin: Some(Origin {
             command: arguments.typed(threads),
-            seed: arguments.run.seed,
+            seed,
             epochs: recipe.epochs,
             batch: recipe.batch,
             held_out: held_out.len(),
@@ -227,4 +207,13 @@ fn finish(
         weights.metadata.score = Some(judge(&classifier, test)?.0);
     }
     Ok(weights)
+}
+
+/// The commit of the source that this program was built from, as it is now.
+fn commit() -> Option<String> {
+    let words = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"];
+    let mut git = Command::new("git");
+    let output = git.arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(words).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
 }

@@ -13,7 +13,10 @@ use fmnist_core::{
 };
 use serde_json::Value;
 
-use crate::learn::{history::Epoch, recipe::Recipe, schedule::Plateau};
+use crate::{
+    learn::{history::Epoch, recipe::Recipe, schedule::Plateau},
+    place,
+};
 
 /// Everything that decides what a run leaves behind.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -69,7 +72,7 @@ pub(crate) fn save(
 ) -> Result<()> {
     let (current, beside, old) = (current(folder), folder.join("partial"), folder.join("previous"));
     let _ = fs::remove_dir_all(&beside);
-    fs::create_dir_all(&beside).with_context(|| format!("cannot create {}", beside.display()))?;
+    place::create_folder(&beside)?;
 
     network.clone().into_record().save(beside.join(MODEL))?;
     optimiser.save(beside.join(OPTIMISER))?;

@@ -9,7 +9,7 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Normal};
 
 /// What becomes worse from severity 1 to 5.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Corruption {
     Noise,
     Blur,
@@ -24,51 +24,16 @@ pub(crate) enum Corruption {
 pub(crate) const SEVERITIES: usize = 5;
 
 impl Corruption {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Noise,
-        Self::Blur,
-        Self::Brightness,
-        Self::Contrast,
-        Self::Shift,
-        Self::Rotation,
-        Self::Occlusion,
-    ];
-
-    pub(crate) const fn name(self) -> &'static str {
+    /// What its amounts are, for the report, and those of the five severities.
+    pub(crate) const fn amounts(self) -> (&'static str, [f64; SEVERITIES]) {
         match self {
-            Self::Noise => "noise",
-            Self::Blur => "blur",
-            Self::Brightness => "brightness",
-            Self::Contrast => "contrast",
-            Self::Shift => "shift",
-            Self::Rotation => "rotation",
-            Self::Occlusion => "occlusion",
-        }
-    }
-
-    /// What the amounts are, for the report.
-    pub(crate) const fn measure(self) -> &'static str {
-        match self {
-            Self::Noise => "σ of normal noise, grey levels",
-            Self::Blur => "σ of a Gaussian, pixels",
-            Self::Brightness => "grey levels added",
-            Self::Contrast => "factor on the distance from the mean",
-            Self::Shift => "pixels, in any direction",
-            Self::Rotation => "degrees, to either side",
-            Self::Occlusion => "side of a grey square, pixels",
-        }
-    }
-
-    /// The amounts of the five severities, in the unit of [`Self::measure`].
-    pub(crate) const fn amounts(self) -> [f64; SEVERITIES] {
-        match self {
-            Self::Noise => [10.0, 20.0, 30.0, 45.0, 60.0],
-            Self::Blur => [0.4, 0.7, 1.0, 1.4, 1.8],
-            Self::Brightness => [15.0, 30.0, 45.0, 65.0, 90.0],
-            Self::Contrast => [0.8, 0.6, 0.45, 0.3, 0.2],
-            Self::Shift => [1.0, 2.0, 3.0, 4.0, 5.0],
-            Self::Rotation => [5.0, 10.0, 15.0, 20.0, 30.0],
-            Self::Occlusion => [5.0, 7.0, 9.0, 11.0, 13.0],
+            Self::Noise => ("σ of normal noise, grey levels", [10.0, 20.0, 30.0, 45.0, 60.0]),
+            Self::Blur => ("σ of a Gaussian, pixels", [0.4, 0.7, 1.0, 1.4, 1.8]),
+            Self::Brightness => ("grey levels added", [15.0, 30.0, 45.0, 65.0, 90.0]),
+            Self::Contrast => ("factor on the distance from the mean", [0.8, 0.6, 0.45, 0.3, 0.2]),
+            Self::Shift => ("pixels, in any direction", [1.0, 2.0, 3.0, 4.0, 5.0]),
+            Self::Rotation => ("degrees, to either side", [5.0, 10.0, 15.0, 20.0, 30.0]),
+            Self::Occlusion => ("side of a grey square, pixels", [5.0, 7.0, 9.0, 11.0, 13.0]),
         }
     }
 
@@ -144,6 +109,7 @@ fn moved(image: &Image, from: impl Fn(f64, f64) -> [f64; 2]) -> Image {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
     use fmnist_core::dataset::{Split, synthetic};
 
     use super::*;
@@ -161,22 +127,22 @@ mod tests {
     #[test]
     fn every_severity_is_further_from_the_original_than_the_last() {
         let images = synthetic(Split::Test, 40, 1).images;
-        for corruption in Corruption::ALL {
-            let distances = corruption.amounts().map(|amount| {
+        for &corruption in Corruption::value_variants() {
+            let distances = corruption.amounts().1.map(|amount| {
                 let far =
                     |(seed, image)| distance(image, &corrupted(corruption, amount, seed, image));
                 (0..).zip(&*images).map(far).sum::<f64>() / images.len() as f64
             });
             let rises = distances.windows(2).all(|pair| pair[0] < pair[1]);
-            assert!(rises && distances[0] > 1.0, "{}: {distances:?}", corruption.name());
+            assert!(rises && distances[0] > 1.0, "{corruption:?}: {distances:?}");
         }
     }
 
     #[test]
     fn a_seed_decides_everything() {
         let image = &synthetic(Split::Test, 1, 1).images[0];
-        for corruption in Corruption::ALL {
-            let amount = corruption.amounts()[2];
+        for &corruption in Corruption::value_variants() {
+            let amount = corruption.amounts().1[2];
             let [once, again] = [4, 4].map(|seed| corrupted(corruption, amount, seed, image));
             assert_eq!(once, again);
         }

@@ -126,7 +126,7 @@ impl Progress {
         let minutes = (steps - step) as f64 / pace / 60.0;
         remark!(
             "step {step} of {steps}: loss {loss:.4}, {:.0} images/s, {minutes:.0} min to go",
-            pace * trainer.batch() as f64
+            pace * trainer.setup().recipe.batch as f64
         )
     }
 }

@@ -3,10 +3,9 @@
 //! Every random choice is a function of the seed and of the step or epoch, so that a resumed run
 //! chooses as an uninterrupted one does.
 
-use fmnist_core::dataset::Dataset;
+use fmnist_core::{dataset::Dataset, weights};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
 
 /// Purposes that draw from the same seed, each from a stream of its own.
 #[derive(Clone, Copy)]
@@ -75,8 +74,7 @@ pub(crate) fn folds(images: usize, count: usize, seed: u64) -> Vec<Vec<usize>> {
 
 /// SHA-256 of some images' pixels, then of their labels: 64 lower-case hexadecimal digits.
 pub(crate) fn sha256(data: &Dataset, indices: &[usize]) -> String {
-    let mut hash = Sha256::new();
-    indices.iter().for_each(|&index| hash.update(data.images[index].pixels()));
-    indices.iter().for_each(|&index| hash.update([data.labels[index]]));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let pixels = indices.iter().flat_map(|&index| data.images[index].pixels()).copied();
+    let labels = indices.iter().map(|&index| data.labels[index]);
+    weights::sha256(&pixels.chain(labels).collect::<Vec<u8>>())
 }

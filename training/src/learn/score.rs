@@ -13,29 +13,23 @@ const BINS: usize = 15;
 impl Judged {
     /// The share of images whose largest logit is their class's, 0.0–1.0.
     pub(crate) fn accuracy(&self) -> f64 {
-        let right = self
-            .logits
-            .iter()
-            .zip(&self.labels)
-            .filter(|(logits, label)| argmax(logits) == usize::from(**label))
-            .count();
+        let right = self.pairs().filter(|(logits, label)| argmax(logits) == *label).count();
         right as f64 / self.labels.len() as f64
     }
 
     /// The mean negative log-likelihood of the right class, logits divided by `temperature`.
     pub(crate) fn loss(&self, temperature: f64) -> f64 {
-        let total: f64 = self
-            .logits
-            .iter()
-            .zip(&self.labels)
-            .map(|(logits, label)| {
-                let largest = logits.iter().copied().fold(f32::MIN, f32::max);
-                let scaled = |logit: f32| f64::from(logit - largest) / temperature;
-                let sum: f64 = logits.iter().map(|logit| scaled(*logit).exp()).sum();
-                sum.ln() - scaled(logits[usize::from(*label)])
-            })
-            .sum();
-        total / self.labels.len() as f64
+        let losses = self.pairs().map(|(logits, label)| {
+            let largest = logits.iter().copied().fold(f32::MIN, f32::max);
+            let scaled = |logit: f32| f64::from(logit - largest) / temperature;
+            let sum: f64 = logits.iter().map(|logit| scaled(*logit).exp()).sum();
+            sum.ln() - scaled(logits[label])
+        });
+        losses.sum::<f64>() / self.labels.len() as f64
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&[f32], usize)> {
+        self.logits.iter().map(Vec::as_slice).zip(self.labels.iter().copied().map(usize::from))
     }
 
     /// The temperature of least loss (Guo et al. 2017), between 0.05 and 20.

@@ -97,12 +97,8 @@ impl Workers {
                     let share = part.pixels.len() as f64 / images as f64;
                     let replica = network.valid().train();
                     let step = Step { replica, share, device };
-                    scope.spawn(move || match tape.as_mut().zip(named) {
-                        Some((tape, named)) => {
-                            pool.install(|| step.on_tape(tape, named, part, loss))
-                        }
-                        None => pool.install(|| step.on_burn(part, loss)),
-                    })
+                    let tape = tape.as_mut().zip(named);
+                    scope.spawn(move || pool.install(|| step.gradient(tape, part, loss)))
                 })
                 .collect();
             spawned.into_iter().map(|t| t.join().expect("a step does not panic")).collect()
@@ -135,37 +131,32 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn on_burn<T>(
+    /// By a tape, where there is one for the network, else by Burn.
+    fn gradient<T>(
         self,
+        mut tape: Option<(&mut Tape, &Named)>,
         part: Part<T>,
         loss: impl Fn(&Linear, Tensor<2>, T) -> (Tensor<1>, usize),
     ) -> Gradient {
-        let shape = [part.pixels.len() / Image::PIXELS, 1, Image::HEIGHT, Image::WIDTH];
-        let images = Tensor::from_data(TensorData::new(part.pixels, shape), self.device);
-        let features = self.replica.features(images); // [part, features]
-        let (loss, right) = loss(self.replica.head(), features, part.rest);
-        let loss = loss * self.share;
-        let value = f64::from(loss.clone().into_scalar::<f32>());
-        let parameters = GradientsParams::from_grads(loss.backward(), &self.replica);
-        let statistics = Statistics::of(&self.replica, self.share as f32);
-        Gradient { loss: value, right, parameters, statistics }
-    }
-
-    fn on_tape<T>(
-        self,
-        tape: &mut Tape,
-        named: &Named,
-        part: Part<T>,
-        loss: impl Fn(&Linear, Tensor<2>, T) -> (Tensor<1>, usize),
-    ) -> Gradient {
-        let values = tape.forward(&named.tensors, &part.pixels).expect("the network's own tensors");
         let images = part.pixels.len() / Image::PIXELS;
-        let data = TensorData::new(values, [images, self.replica.head().weight.dims()[0]]);
-        let features = Tensor::from_data(data, self.device).require_grad(); // [part, features]
+        let features = if let Some((tape, named)) = &mut tape {
+            let values = tape.forward(&named.tensors, &part.pixels);
+            let shape = [images, self.replica.head().weight.dims()[0]];
+            let data = TensorData::new(values.expect("the network's own tensors"), shape);
+            Tensor::from_data(data, self.device).require_grad()
+        } else {
+            let data = TensorData::new(part.pixels, [images, 1, Image::HEIGHT, Image::WIDTH]);
+            self.replica.features(Tensor::from_data(data, self.device))
+        }; // [part, features]
         let (loss, right) = loss(self.replica.head(), features.clone(), part.rest);
         let loss = loss * self.share;
         let value = f64::from(loss.clone().into_scalar::<f32>());
         let gradients = loss.backward();
+        let Some((tape, named)) = tape else {
+            let parameters = GradientsParams::from_grads(gradients, &self.replica);
+            let statistics = Statistics::of(&self.replica, self.share as f32);
+            return Gradient { loss: value, right, parameters, statistics };
+        };
         let outer = features.grad(&gradients).expect("the loss depends on the features");
         let outer: Vec<f32> = outer.into_data().iter::<f32>().collect();
         let mut parameters = GradientsParams::from_grads(gradients, &self.replica);

@@ -5,7 +5,6 @@ use std::{
 
 use fmnist_core::{
     dataset::{Dataset, Split, synthetic},
-    label::CLASSES,
     model::Architecture,
     weights::{NamedTensor, Tensors},
 };
@@ -125,7 +124,7 @@ fn setup<'a>(
     threads: usize,
 ) -> Setup<'a> {
     let threads = NonZeroUsize::new(threads).expect("a thread");
-    Setup { recipe, data, classes: CLASSES, train, seed: 1, threads, burn: false, teacher: None }
+    Setup { recipe, data, train, seed: 1, threads, burn: false, teacher: None }
 }
 
 #[test]

@@ -36,7 +36,6 @@ use crate::learn::{
 pub(crate) struct Setup<'a> {
     pub(crate) recipe: &'a Recipe,
     pub(crate) data: &'a Dataset,
-    pub(crate) classes: usize,
     /// The indices of the images that steps see.
     pub(crate) train: &'a [usize],
     pub(crate) seed: u64,
@@ -65,7 +64,7 @@ impl<'a> Trainer<'a> {
         let Setup { recipe, data, train, seed, threads, burn, .. } = setup;
         let device = Device::flex().autodiff();
         device.seed(sampling::generator(seed, Stream::Weights, 0).random());
-        let network = Network::new(recipe.architecture, setup.classes, &device);
+        let network = Network::new(recipe.architecture, data.classes.len(), &device);
         // Replicas share what is drawn here; each would draw its own otherwise.
         let drawn = tensors_of(&network);
         let plan = Plan {
@@ -110,6 +109,10 @@ impl<'a> Trainer<'a> {
         checkpoint::save(folder, &self.network, &self.optimiser, self.average.as_ref(), &self.state)
     }
 
+    pub(crate) const fn setup(&self) -> &Setup<'a> {
+        &self.setup
+    }
+
     pub(crate) fn steps_per_epoch(&self) -> usize {
         self.setup.train.len().div_ceil(self.setup.recipe.batch)
     }
@@ -124,10 +127,6 @@ impl<'a> Trainer<'a> {
 
     pub(crate) fn epochs(&self) -> usize {
         self.setup.recipe.epochs
-    }
-
-    pub(crate) fn batch(&self) -> usize {
-        self.setup.recipe.batch
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -219,7 +218,8 @@ impl<'a> Trainer<'a> {
     /// Computes the logits that the run would leave behind now: a row for each image.
     pub(crate) fn logits(&self, images: &[Image]) -> Result<Vec<Vec<f32>>> {
         const CHUNK: usize = 250;
-        let Setup { recipe, classes, .. } = self.setup;
+        let Setup { recipe, data, .. } = self.setup;
+        let classes = data.classes.len();
         let device = self.device.clone().without_autodiff();
         let network = Network::new(recipe.architecture, classes, &device);
         let network = with_tensors(network, self.tensors())?;
@@ -235,7 +235,7 @@ impl<'a> Trainer<'a> {
     /// The next images with what is to be said of them, cut into parts for the workers.
     fn next_batch(&mut self) -> Result<Vec<Part<Aims>>> {
         let (epoch, seed) = (self.epoch(), self.setup.seed);
-        let Setup { recipe, data, classes, train, .. } = self.setup;
+        let Setup { recipe, data, train, .. } = self.setup;
         if self.order.0 != epoch {
             self.order = (epoch, sampling::order(seed, epoch, train));
         }
@@ -250,7 +250,7 @@ impl<'a> Trainer<'a> {
         let changed = |&i: &usize| augmentation.apply(&data.images[i], mirrored(i), &mut random);
         let mut images: Vec<Image> = indices.iter().map(changed).collect();
         let labels = indices.iter().map(|&i| data.labels[i]);
-        let mut targets = Targets::of_labels(labels, classes, recipe.label_smoothing);
+        let mut targets = Targets::of_labels(labels, data.classes.len(), recipe.label_smoothing);
         if let Some(share) = augmentation.share(&mut random) {
             let others = images.iter().rev();
             images = images.iter().zip(others).map(|(a, b)| augment::mix(a, b, share)).collect();

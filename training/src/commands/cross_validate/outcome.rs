@@ -25,6 +25,11 @@ impl Fold {
     }
 }
 
+/// A figure of each fold, in percent.
+pub(super) fn percents(folds: &[Fold], figure: fn(&Fold) -> f64) -> Vec<f64> {
+    folds.iter().map(|fold| 100.0 * figure(fold)).collect()
+}
+
 /// What an image is and what the network that had not seen it said.
 pub(super) struct Answer {
     pub(super) image: usize,

@@ -3,9 +3,13 @@
 use std::{ops::Range, path::Path};
 
 use anyhow::Result;
-use plotters::{coord::Shift, prelude::*};
+use plotters::{
+    coord::Shift,
+    prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
+};
 
-use super::outcome::Fold;
+use super::outcome::{Fold, percents};
 use crate::{
     learn::history::Epoch,
     report::plot::{FONT, drawing},
@@ -76,10 +80,8 @@ fn curves(
 pub(super) fn box_plot(path: &Path, folds: &[Fold]) -> Result<()> {
     let area = SVGBackend::new(path, (420, 420)).into_drawing_area();
     area.fill(&WHITE).map_err(drawing)?;
-    let percent = |accuracy: fn(&Fold) -> f64| -> Vec<f64> {
-        folds.iter().map(|fold| 100.0 * accuracy(fold)).collect()
-    };
-    let groups = [("last epoch", percent(Fold::last)), ("best epoch", percent(Fold::best))];
+    let (last, best) = (percents(folds, Fold::last), percents(folds, Fold::best));
+    let groups = [("last epoch", last), ("best epoch", best)];
     let range = padded(groups.iter().flat_map(|(_, values)| values.iter().copied()));
     let mut chart = ChartBuilder::on(&area)
         .caption("Accuracy of the folds (%)", (FONT, 20))
@@ -137,10 +139,7 @@ pub(super) fn confusion(path: &Path, matrix: &[Vec<usize>], names: &[String]) ->
     let area = SVGBackend::new(path, size).into_drawing_area();
     area.fill(&WHITE).map_err(drawing)?;
     let text = |words: String, at: (i32, i32), colour: RGBColor, size: u32| {
-        let centre = plotters::style::text_anchor::Pos::new(
-            plotters::style::text_anchor::HPos::Center,
-            plotters::style::text_anchor::VPos::Center,
-        );
+        let centre = Pos::new(HPos::Center, VPos::Center);
         let style = (FONT, size).into_text_style(&area).color(&colour).pos(centre);
         area.draw_text(&words, &style, at).map_err(drawing)
     };

@@ -1,15 +1,15 @@
 //! One file from one mirror, in one HTTP exchange.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, IsTerminal, Read, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
-use sha2::{Digest, Sha256};
+use fmnist_core::weights;
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use ureq::{
     Agent,
     http::{Response, StatusCode, header},
@@ -116,10 +116,10 @@ impl<'a> Fetcher<'a> {
             }
             status => return Err(Failure::Refused(status)),
         };
-        let progress = Progress::new(file, start)?;
+        let progress = progress(file, start)?;
         // One byte more than expected is enough to know that the file is another one.
         let body = response.into_body().into_reader().take(file.bytes - start + 1);
-        let received = store(body, &part, start, &progress)?;
+        let received = store(progress.wrap_read(body), &part, start)?;
         received.map_err(|error| interrupted(error.to_string()))?;
         if self.received(file) < file.bytes {
             return Err(interrupted("the connection ended".to_owned()));
@@ -170,12 +170,7 @@ fn continues<T>(response: &Response<T>, start: u64) -> bool {
 
 /// Appends the body after the first `start` bytes of the part; what arrived before a network error
 /// stays. The outer error is the disk's, the inner one the network's.
-fn store(
-    mut body: impl Read,
-    part: &Path,
-    start: u64,
-    progress: &Progress,
-) -> anyhow::Result<io::Result<()>> {
+fn store(mut body: impl Read, part: &Path, start: u64) -> anyhow::Result<io::Result<()>> {
     let cannot_write = || format!("cannot write {}", part.display());
     let mut options = OpenOptions::new();
     let mut file = if start == 0 {
@@ -188,10 +183,7 @@ fn store(
     let received = loop {
         match body.read(&mut buffer) {
             Ok(0) => break Ok(()),
-            Ok(length) => {
-                file.write_all(&buffer[..length]).with_context(cannot_write)?;
-                progress.advance(length);
-            }
+            Ok(length) => file.write_all(&buffer[..length]).with_context(cannot_write)?,
             Err(error) => break Err(error),
         }
     };
@@ -200,39 +192,17 @@ fn store(
 }
 
 fn sha256_of(path: &Path) -> anyhow::Result<String> {
-    let cannot_read = || format!("cannot read {}", path.display());
-    let mut file = File::open(path).with_context(cannot_read)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer).with_context(cannot_read)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            length => hash.update(&buffer[..length]),
-        }
-    }
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(weights::sha256(&bytes))
 }
 
-/// A bar on a terminal; elsewhere one line at the start.
-struct Progress(ProgressBar);
-
-impl Progress {
-    fn new(file: &OfficialFile, start: u64) -> anyhow::Result<Self> {
-        if !io::stderr().is_terminal() {
-            remark!("{}: fetching {} bytes from byte {start}", file.name, file.bytes - start)?;
-        }
-        let style = "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-        let style = ProgressStyle::with_template(style).expect("the template is constant");
-        let bar = ProgressBar::new(file.bytes).with_style(style).with_prefix(file.name);
-        Ok(Self(bar.with_position(start)))
+/// A bar on a terminal, which goes with it; elsewhere one line at the start.
+fn progress(file: &OfficialFile, start: u64) -> anyhow::Result<ProgressBar> {
+    if !io::stderr().is_terminal() {
+        remark!("{}: fetching {} bytes from byte {start}", file.name, file.bytes - start)?;
     }
-
-    fn advance(&self, bytes: usize) {
-        self.0.inc(bytes as u64);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
+    let style = "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    let style = ProgressStyle::with_template(style).expect("the template is constant");
+    let bar = ProgressBar::new(file.bytes).with_style(style).with_prefix(file.name);
+    Ok(bar.with_position(start).with_finish(ProgressFinish::AndClear))
 }

@@ -39,11 +39,10 @@ pub(super) fn draw(path: &Path, models: &[Model]) -> Result<()> {
             Some(Point { name, cost: cost(result)? as f64, percent, ours: false })
         })
     };
-    let parameters =
-        others(|result| Some(result.parameters)).chain(ours(|model| model.cost.parameters));
+    let parameters = others(|result| Some(result.parameters)).chain(ours(|model| model.parameters));
     panel(&above, "parameters", 1e4..1e8, &parameters.collect::<Vec<_>>())?;
     let multiply_adds =
-        others(|result| result.multiply_adds).chain(ours(|model| model.cost.multiply_adds));
+        others(|result| result.multiply_adds).chain(ours(|model| model.multiply_adds));
     panel(&below, "multiply-adds for an image", 1e5..1e9, &multiply_adds.collect::<Vec<_>>())?;
     area.present().map_err(drawing)
 }

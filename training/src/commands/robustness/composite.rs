@@ -10,7 +10,7 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Normal};
 
 /// What lies under the garment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Ground {
     /// A light sheet; the garment is its image's negative.
     Light,
@@ -45,44 +45,6 @@ pub(super) enum Ground {
 }
 
 impl Ground {
-    pub(super) const ALL: [Self; 15] = [
-        Self::Light,
-        Self::Dark,
-        Self::Coloured,
-        Self::Textured,
-        Self::Shaded,
-        Self::Grey,
-        Self::Faint,
-        Self::Saturated,
-        Self::Boards,
-        Self::Vignetted,
-        Self::Cropped,
-        Self::Striped,
-        Self::Checked,
-        Self::Gingham,
-        Self::Tiled,
-    ];
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Light => "light",
-            Self::Dark => "dark",
-            Self::Coloured => "coloured",
-            Self::Textured => "textured",
-            Self::Shaded => "shaded",
-            Self::Grey => "grey",
-            Self::Faint => "faint",
-            Self::Saturated => "saturated",
-            Self::Boards => "boards",
-            Self::Vignetted => "vignetted",
-            Self::Cropped => "cropped",
-            Self::Striped => "striped",
-            Self::Checked => "checked",
-            Self::Gingham => "gingham",
-            Self::Tiled => "tiled",
-        }
-    }
-
     pub(super) const fn description(self) -> &'static str {
         match self {
             Self::Light => "negative garment on a light grey sheet",
@@ -172,6 +134,7 @@ impl Ground {
 }
 
 /// The colours of one photo.
+#[derive(Default)]
 struct Paint {
     /// What the brightest pixel of a garment becomes, 0–255 a channel.
     garment: [f64; 3],
@@ -271,18 +234,7 @@ impl Paint {
     fn of(kind: Ground, random: &mut impl Rng) -> Self {
         let grey = |value: f64| [value; 3];
         let mut between = |low: f64, high: f64| random.random_range(low..high);
-        let plain = |garment, ground| Self {
-            garment,
-            ground,
-            waves: 0.0,
-            grain: 0.0,
-            frequency: [0.0; 2],
-            fall: [0.0; 2],
-            vignette: 0.0,
-            shadow: 0.0,
-            planks: None,
-            pattern: None,
-        };
+        let plain = |(garment, ground)| Self { garment, ground, ..Self::default() };
         // A ground's level, and one that is so far away on either side, where there is room.
         let apart = |between: &mut dyn FnMut(f64, f64) -> f64, least: f64, most: f64| {
             let ground = between(0.0, 255.0);
@@ -293,46 +245,36 @@ impl Paint {
                 ground < least || between(0.0, 1.0) < 0.5
             };
             let garment = if lighter { ground + far } else { ground - far };
-            (garment.clamp(0.0, 255.0), ground)
+            (grey(garment.clamp(0.0, 255.0)), grey(ground))
         };
         let light = |between: &mut dyn FnMut(f64, f64) -> f64| {
             (grey(between(0.0, 40.0)), grey(between(200.0, 250.0)))
         };
         match kind {
-            Ground::Light => {
-                let (garment, ground) = light(&mut between);
-                plain(garment, ground)
-            }
-            Ground::Dark => plain(grey(between(215.0, 255.0)), grey(between(5.0, 50.0))),
+            Ground::Light => plain(light(&mut between)),
+            Ground::Dark => plain((grey(between(215.0, 255.0)), grey(between(5.0, 50.0)))),
             Ground::Coloured => {
                 let mut colour = |low: f64, high: f64| [0; 3].map(|_| between(low, high));
                 let (dark, bright) = (colour(0.0, 70.0), colour(170.0, 250.0));
-                if between(0.0, 1.0) < 0.5 { plain(dark, bright) } else { plain(bright, dark) }
+                let is_bright = between(0.0, 1.0) < 0.5;
+                plain(if is_bright { (dark, bright) } else { (bright, dark) })
             }
             Ground::Textured => {
-                let (garment, ground) = light(&mut between);
-                let swapped = between(0.0, 1.0) < 0.5;
-                let (garment, ground) = if swapped { (ground, garment) } else { (garment, ground) };
+                let (dark, bright) = light(&mut between);
+                let is_dark = between(0.0, 1.0) < 0.5;
                 Self {
                     waves: between(4.0, 8.0),
                     grain: between(2.0, 4.0),
                     frequency: [between(2.0, 14.0), between(2.0, 14.0)],
-                    ..plain(garment, ground)
+                    ..plain(if is_dark { (bright, dark) } else { (dark, bright) })
                 }
             }
             Ground::Shaded => {
-                let (garment, ground) = light(&mut between);
-                let fall = [between(-20.0, 20.0), between(-20.0, 20.0)];
-                Self { fall, ..plain(garment, ground) }
+                let paint = plain(light(&mut between));
+                Self { fall: [between(-20.0, 20.0), between(-20.0, 20.0)], ..paint }
             }
-            Ground::Grey | Ground::Cropped => {
-                let (garment, ground) = apart(&mut between, 80.0, 255.0);
-                plain(grey(garment), grey(ground))
-            }
-            Ground::Faint => {
-                let (garment, ground) = apart(&mut between, 40.0, 60.0);
-                plain(grey(garment), grey(ground))
-            }
+            Ground::Grey | Ground::Cropped => plain(apart(&mut between, 80.0, 255.0)),
+            Ground::Faint => plain(apart(&mut between, 40.0, 60.0)),
             Ground::Saturated => {
                 const COLOURS: [[f64; 3]; 6] = [
                     [200.0, 30.0, 30.0],
@@ -345,7 +287,7 @@ impl Paint {
                 let ground = COLOURS[between(0.0, 6.0) as usize];
                 let mut near = ground;
                 near[1] += if near[1] < 128.0 { 40.0 } else { -40.0 };
-                plain([grey(0.0), grey(255.0), near][between(0.0, 3.0) as usize], ground)
+                plain(([grey(0.0), grey(255.0), near][between(0.0, 3.0) as usize], ground))
             }
             Ground::Boards => {
                 let garment = if between(0.0, 1.0) < 0.5 { grey(10.0) } else { grey(245.0) };
@@ -356,16 +298,14 @@ impl Paint {
                     shades: [0; 16].map(|_| between(-12.0, 12.0)),
                 };
                 let ground = [150.0, 110.0, 75.0].map(|channel| channel * brown);
-                Self { planks: Some(planks), ..plain(garment, ground) }
+                Self { planks: Some(planks), ..plain((garment, ground)) }
             }
             Ground::Vignetted => {
-                let (garment, ground) = apart(&mut between, 80.0, 255.0);
-                Self { vignette: 0.33, shadow: 0.12, ..plain(grey(garment), grey(ground)) }
+                Self { vignette: 0.33, shadow: 0.12, ..plain(apart(&mut between, 80.0, 255.0)) }
             }
             Ground::Striped | Ground::Checked | Ground::Gingham | Ground::Tiled => {
-                let (garment, ground) = apart(&mut between, 80.0, 255.0);
-                let pattern = Some(Pattern::of(kind, &mut between));
-                Self { pattern, ..plain(grey(garment), grey(ground)) }
+                let paint = plain(apart(&mut between, 80.0, 255.0));
+                Self { pattern: Some(Pattern::of(kind, &mut between)), ..paint }
             }
         }
     }
@@ -389,6 +329,7 @@ impl Paint {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
     use fmnist_core::dataset::{Split, synthetic};
 
     use super::*;
@@ -409,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_seed_decides_the_picture() {
-        for ground in Ground::ALL {
+        for &ground in Ground::value_variants() {
             assert_eq!(composed(ground, 3), composed(ground, 3));
             assert_ne!(composed(ground, 3), composed(ground, 4));
         }

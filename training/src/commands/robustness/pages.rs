@@ -14,6 +14,8 @@ use plotters::prelude::*;
 use super::outcome::Outcome;
 use crate::{
     learn::corrupt::SEVERITIES,
+    options::name,
+    place,
     report::{
         self,
         plot::{FONT, drawing},
@@ -34,7 +36,7 @@ const COLOURS: [RGBColor; 7] = [
 
 /// Writes all files of the report into a folder.
 pub(super) fn write(outcome: &Outcome, folder: &Path) -> Result<()> {
-    report::create(folder)?;
+    place::create_folder(folder)?;
     curves(&folder.join("corruptions.svg"), outcome)?;
     let columns = outcome.composites.iter().map(|kind| kind.shown.len()).max().unwrap_or(1);
     sheet::write(&folder.join("composites.png"), &tiles(outcome), columns)?;
@@ -46,28 +48,29 @@ pub(super) fn console(outcome: &Outcome) -> Result<String> {
     let mut text = String::new();
     writeln!(text, "accuracy {:.2} % of {} images", 100.0 * outcome.clean, outcome.images)?;
     for kind in &outcome.composites {
-        let (name, accuracy) = (kind.ground.name(), 100.0 * kind.accuracy);
+        let (name, accuracy) = (name(kind.ground), 100.0 * kind.accuracy);
         writeln!(text, "composite {name:<11} {accuracy:.1} %, {:.1} clean", 100.0 * kind.clean)?;
     }
     for (corruption, accuracies) in &outcome.corruptions {
         let percent = accuracies.map(|accuracy| format!("{:.1}", 100.0 * accuracy)).join(" ");
-        writeln!(text, "corruption {:<10} {percent} % at severities 1 to 5", corruption.name())?;
+        writeln!(text, "corruption {:<10} {percent} % at severities 1 to 5", name(*corruption))?;
     }
     Ok(text)
 }
 
 fn json(outcome: &Outcome) -> serde_json::Value {
     let corruptions = outcome.corruptions.iter().map(|(corruption, accuracies)| {
+        let (measure, amounts) = corruption.amounts();
         serde_json::json!({
-            "corruption": corruption.name(),
-            "measure": corruption.measure(),
-            "amounts": corruption.amounts(),
+            "corruption": name(*corruption),
+            "measure": measure,
+            "amounts": amounts,
             "accuracies": accuracies,
         })
     });
     let composites = outcome.composites.iter().map(|kind| {
         serde_json::json!({
-            "ground": kind.ground.name(),
+            "ground": name(kind.ground),
             "accuracy": kind.accuracy,
             "clean": kind.clean,
         })
@@ -119,9 +122,10 @@ fn corruptions(outcome: &Outcome) -> Table {
     let mut table = Table::new(&["corruption", "1", "2", "3", "4", "5", "amounts"], &[0, 6]);
     for (corruption, accuracies) in &outcome.corruptions {
         let [one, two, three, four, five] = accuracies.map(|a| format!("{:.1}", 100.0 * a));
-        let amounts = corruption.amounts().map(|amount| amount.to_string()).join(", ");
-        let amounts = format!("{amounts}: {}", corruption.measure());
-        table.row(&[corruption.name(), &one, &two, &three, &four, &five, &amounts]);
+        let (measure, amounts) = corruption.amounts();
+        let amounts = amounts.map(|amount| amount.to_string()).join(", ");
+        let amounts = format!("{amounts}: {measure}");
+        table.row(&[&name(*corruption), &one, &two, &three, &four, &five, &amounts]);
     }
     table
 }
@@ -134,7 +138,7 @@ fn composites(outcome: &Outcome) -> Table {
         let points = [100.0 * kind.accuracy, 100.0 * kind.clean, kind.lost_points()];
         let [accuracy, clean, lost] = points.map(|points| format!("{points:.1}"));
         let goal = ground.goal_points().to_string();
-        table.row(&[ground.name(), &accuracy, &clean, &lost, &goal, ground.description()]);
+        table.row(&[&name(ground), &accuracy, &clean, &lost, &goal, ground.description()]);
     }
     table
 }
@@ -191,7 +195,7 @@ fn curves(path: &Path, outcome: &Outcome) -> Result<()> {
         chart.draw_series(points.map(|at| Circle::new(at, 3, colour.filled()))).map_err(drawing)?;
         let (x, y) = chart.backend_coord(&(SEVERITIES as f64, ends[index]));
         let style = (FONT, 14).into_text_style(&area).color(&colour);
-        area.draw_text(corruption.name(), &style, (x + 8, y - 7)).map_err(drawing)?;
+        area.draw_text(&name(*corruption), &style, (x + 8, y - 7)).map_err(drawing)?;
     }
     area.present().map_err(drawing)
 }

@@ -7,11 +7,12 @@ use image::RgbImage;
 use markdown::Table;
 
 use super::{
-    outcome::{Answer, Fold, Outcome, confusion, mistakes},
+    outcome::{Answer, Fold, Outcome, confusion, mistakes, percents},
     plots,
 };
 use crate::{
     learn::score::mean_and_deviation,
+    place,
     report::{self, sheet},
 };
 
@@ -21,7 +22,7 @@ const MISTAKES_A_ROW: usize = 5;
 
 /// Writes all files of the report into a folder.
 pub(super) fn write(outcome: &Outcome<'_>, folder: &Path) -> Result<()> {
-    report::create(folder)?;
+    place::create_folder(folder)?;
     let at = |name: &str| -> PathBuf { folder.join(name) };
     let first: Vec<RgbImage> = outcome.images.iter().take(9).map(sheet::tile).collect();
     sheet::write(&at("first-training-images.png"), &first, 3)?;
@@ -48,7 +49,7 @@ pub(super) fn write(outcome: &Outcome<'_>, folder: &Path) -> Result<()> {
 }
 
 fn summary(folds: &[Fold], accuracy: fn(&Fold) -> f64) -> serde_json::Value {
-    let values: Vec<f64> = folds.iter().map(|fold| 100.0 * accuracy(fold)).collect();
+    let values = percents(folds, accuracy);
     let (mean, deviation) = mean_and_deviation(&values);
     serde_json::json!({ "percent": values, "mean": mean, "deviation": deviation })
 }
@@ -108,8 +109,7 @@ fn folds(folds: &[Fold]) -> Table {
         table.row(&[&format!("{number}"), &last, &best]);
     }
     let of = |accuracy: fn(&Fold) -> f64| {
-        let values: Vec<f64> = folds.iter().map(|fold| 100.0 * accuracy(fold)).collect();
-        let (mean, deviation) = mean_and_deviation(&values);
+        let (mean, deviation) = mean_and_deviation(&percents(folds, accuracy));
         format!("{mean:.3} ± {deviation:.3}")
     };
     table.row(&["mean", &of(Fold::last), &of(Fold::best)]);

@@ -1,3 +1,5 @@
+//! The `database` section of the configuration. Its address is shown without the password, wherever it is shown.
+
 use fmnist_core::settings::{WholeOrNull, none_if_empty};
 use serde::{Deserialize, Serialize, Serializer};
 

@@ -1,3 +1,6 @@
+//! The connections, and the tables behind them. A connection that did not answer is closed, so that none to a
+//! server that is gone keeps its place in the pool.
+
 use std::{
     borrow::Cow,
     ops::{Deref, DerefMut},
@@ -24,14 +27,14 @@ const CONNECTIONS: u32 = 4;
 const READERS: u32 = 2;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than any question takes.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longer than any statement of a write takes: a server that swallows packets is noticed by it.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Programs that open a new database at the same time get in one another's way for a moment.
 const ATTEMPTS: u32 = 20;
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const RETENTION_PAUSE: Duration = Duration::from_secs(600);
 
 /// Of this program alone: a database may have other programs' migrations in sqlx's own table.
@@ -142,7 +145,7 @@ impl Database {
             }
             if let Some(age) = self.retention {
                 let part = self.supervisor.part("task that deletes old results");
-                tokio::spawn(retain(self.pool.clone(), age, part));
+                tokio::spawn(self.clone().retain(age, part));
             }
             Ok(())
         };
@@ -222,7 +225,42 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Query`] and [`DatabaseError::Slow`].
     pub async fn delete_before(&self, cutoff_ms: i64) -> Result<u64, DatabaseError> {
-        delete_before(&self.pool, cutoff_ms).await
+        const PIECE: u64 = 1_000;
+        let mut deleted = 0;
+        let mut connection = Lease::of(&self.pool).await?;
+        // In pieces, so that no transaction is long and writers get in between.
+        loop {
+            let delete = sqlx::query(
+                "DELETE FROM results WHERE seq IN \
+                 (SELECT seq FROM results WHERE recorded_ms < $1 ORDER BY recorded_ms LIMIT $2)",
+            )
+            .bind(cutoff_ms)
+            .bind(PIECE as i64)
+            .execute(&mut *connection);
+            let piece = within(ANSWER_TIMEOUT, delete).await?.rows_affected();
+            deleted += piece;
+            if piece < PIECE {
+                connection.keep();
+                return Ok(deleted);
+            }
+        }
+    }
+
+    /// Deletes what has become too old, again and again; ends with the pool.
+    async fn retain(self, age: Duration, part: Part) {
+        while !self.pool.is_closed() {
+            let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+            match self.delete_before(now_ms().saturating_sub(age_ms)).await {
+                Ok(0) => {}
+                Ok(deleted) => tracing::info!(deleted, "old results deleted"),
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "old results were not deleted; that is tried again"
+                ),
+            }
+            tokio::time::sleep(RETENTION_PAUSE).await;
+        }
+        part.done();
     }
 
     /// Ends the connections once what runs on them is done.
@@ -332,65 +370,13 @@ fn migrator(kind: Kind) -> Migrator {
     migrator
 }
 
-/// Ends with the pool.
-async fn retain(pool: AnyPool, age: Duration, part: Part) {
-    while !pool.is_closed() {
-        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        match delete_before(&pool, now_ms().saturating_sub(age_ms)).await {
-            Ok(0) => {}
-            Ok(deleted) => tracing::info!(deleted, "old results deleted"),
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "old results were not deleted; that is tried again"
-            ),
-        }
-        tokio::time::sleep(RETENTION_PAUSE).await;
-    }
-    part.done();
-}
-
-/// In pieces, so that no transaction is long and writers get in between.
-async fn delete_before(pool: &AnyPool, cutoff_ms: i64) -> Result<u64, DatabaseError> {
-    const PIECE: u64 = 1_000;
-    let mut deleted = 0;
-    let mut connection = Lease::of(pool).await?;
-    loop {
-        let delete = sqlx::query(
-            "DELETE FROM results WHERE seq IN \
-             (SELECT seq FROM results WHERE recorded_ms < $1 ORDER BY recorded_ms LIMIT $2)",
-        )
-        .bind(cutoff_ms)
-        .bind(PIECE as i64)
-        .execute(&mut *connection);
-        let piece = within(ANSWER_TIMEOUT, delete).await?.rows_affected();
-        deleted += piece;
-        if piece < PIECE {
-            connection.keep();
-            return Ok(deleted);
-        }
-    }
-}
-
 pub(crate) fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// A step of a write, or an error when it takes longer than any does.
-pub(crate) async fn statement<T>(
-    step: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, DatabaseError> {
-    within(STATEMENT_TIMEOUT, step).await
-}
-
 /// `answer`, or an error when it takes longer than any does.
-pub(crate) async fn answer<T>(
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, DatabaseError> {
-    within(ANSWER_TIMEOUT, answer).await
-}
-
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, DatabaseError> {

@@ -1,3 +1,5 @@
+//! Why the database did not answer, and which of the reasons mend themselves.
+
 use sqlx::migrate::MigrateError;
 
 /// Why the database did not answer as it should.

@@ -1,3 +1,5 @@
+//! Results for those who look at them. Readers have connections of their own, and bounds on what one page takes.
+
 use std::sync::Arc;
 
 use fmnist_core::{
@@ -5,11 +7,15 @@ use fmnist_core::{
     image::Image,
     message::{PredictionRecord, ResultRecord},
 };
-use sqlx::{Any, AnyConnection, AssertSqlSafe, Row, any::AnyRow, query::QueryAs};
+use sqlx::{
+    Any, AnyConnection, AssertSqlSafe, Row,
+    any::{AnyArguments, AnyRow},
+    query::{self, QueryAs},
+};
 
 use crate::{
     Database, DatabaseError,
-    database::{Lease, answer},
+    database::{ANSWER_TIMEOUT, Lease, within},
 };
 
 /// Results that are counted; on a page "10,000" means that many or more.
@@ -48,25 +54,21 @@ impl Database {
     /// # Errors
     /// [`DatabaseError::Query`], [`DatabaseError::Slow`] and [`DatabaseError::Row`].
     pub async fn results(&self, query: &Query) -> Result<Page, DatabaseError> {
-        let Matching { condition, values } = Matching::new(query);
+        let (condition, values) = matching(query);
         let count = format!(
             "SELECT COUNT(*) FROM (SELECT 1 FROM results r WHERE {condition} LIMIT {MAX_COUNTED}) counted"
         );
-        let count = values.iter().fold(sqlx::query_as(AssertSqlSafe(count)), |query, value| {
-            query.bind((*value).clone())
-        });
         let mut connection = Lease::of(&self.readers).await?;
-        let (total,): (i64,) = answer(count.fetch_one(&mut *connection)).await?;
+        let count = bound(count, &values).fetch_one(&mut *connection);
+        let total: i64 = within(ANSWER_TIMEOUT, count).await?.try_get(0)?;
         let (limit, offset) = (query.limit, query.offset);
         let found = format!(
             "SELECT seq, id, source, model, model_version, model_sha256, start_idx, end_idx, images, \
              received_at, inferred_at FROM results r WHERE {condition} \
              ORDER BY seq DESC LIMIT {limit} OFFSET {offset}"
         );
-        let found = values
-            .iter()
-            .fold(sqlx::query(AssertSqlSafe(found)), |query, value| query.bind((*value).clone()));
-        let rows = answer(found.fetch_all(&mut *connection)).await?;
+        let rows = bound(found, &values).fetch_all(&mut *connection);
+        let rows = within(ANSWER_TIMEOUT, rows).await?;
         let mut results = Vec::with_capacity(rows.len());
         let mut predictions = 0;
         for row in &rows {
@@ -96,7 +98,7 @@ impl Database {
         );
         let found = found.bind(id.to_owned()).bind(index);
         let mut connection = Lease::of(&self.readers).await?;
-        let found = answer(found.fetch_optional(&mut *connection)).await?;
+        let found = within(ANSWER_TIMEOUT, found.fetch_optional(&mut *connection)).await?;
         connection.keep();
         let pixels = found.and_then(|(pixels,)| <[u8; Image::PIXELS]>::try_from(pixels).ok());
         Ok(pixels.map(Image::new))
@@ -117,10 +119,10 @@ async fn add_predictions(
          WHERE r.seq IN ({}) ORDER BY r.seq DESC, p.image_index",
         seqs.join(", ")
     );
-    let rows = answer(sqlx::query(AssertSqlSafe(found)).persistent(false).fetch_all(connection));
+    let rows = sqlx::query(AssertSqlSafe(found)).persistent(false).fetch_all(connection);
     let mut results = results.iter_mut();
     let mut current = results.next();
-    for row in rows.await? {
+    for row in within(ANSWER_TIMEOUT, rows).await? {
         let seq: i64 = row.try_get("seq")?;
         while current.as_ref().is_some_and(|(other, _)| *other != seq) {
             current = results.next();
@@ -133,33 +135,23 @@ async fn add_predictions(
 }
 
 /// Conditions on table `r`, and the values of their places.
-struct Matching<'a> {
-    condition: String,
-    values: Vec<&'a String>,
+fn matching(query: &Query) -> (String, Vec<&String>) {
+    let Query { id, transport, label, .. } = query;
+    let has_label = "EXISTS (SELECT 1 FROM predictions p WHERE p.id = r.id AND p.run = r.run \
+                     AND p.label = ";
+    let wanted = [("r.id = ", id, ""), ("r.transport = ", transport, ""), (has_label, label, ")")];
+    let (mut conditions, mut values) = (vec!["1 = 1".to_owned()], Vec::new());
+    for (before, value, after) in wanted {
+        if let Some(value) = value {
+            values.push(value);
+            conditions.push(format!("{before}${}{after}", values.len()));
+        }
+    }
+    (conditions.join(" AND "), values)
 }
 
-impl<'a> Matching<'a> {
-    fn new(query: &'a Query) -> Self {
-        let Query { id, transport, label, .. } = query;
-        let wanted = [
-            ("r.id = ", id, ""),
-            ("r.transport = ", transport, ""),
-            (
-                "EXISTS (SELECT 1 FROM predictions p WHERE p.id = r.id AND p.run = r.run \
-                 AND p.label = ",
-                label,
-                ")",
-            ),
-        ];
-        let (mut conditions, mut values) = (vec!["1 = 1".to_owned()], Vec::new());
-        for (before, value, after) in wanted {
-            if let Some(value) = value {
-                values.push(value);
-                conditions.push(format!("{before}${}{after}", values.len()));
-            }
-        }
-        Self { condition: conditions.join(" AND "), values }
-    }
+fn bound(sql: String, values: &[&String]) -> query::Query<'static, Any, AnyArguments> {
+    values.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, value| query.bind((*value).clone()))
 }
 
 /// Without its predictions.

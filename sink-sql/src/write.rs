@@ -1,4 +1,4 @@
-use std::time::Duration;
+//! Results on their way in: each once, in transactions of a bounded size, as often as it takes.
 
 use fmnist_core::{
     image::Image,
@@ -9,12 +9,9 @@ use sqlx::{Any, AssertSqlSafe, Connection, Transaction, any::AnyArguments, query
 
 use crate::{
     Database, DatabaseError,
-    database::{Lease, now_ms, statement},
+    database::{FIRST_PAUSE, LONGEST_PAUSE, Lease, STATEMENT_TIMEOUT, now_ms, within},
     tables::{PREDICTIONS, RESULTS, Table},
 };
-
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Rows of one statement. SQLite takes 32,766 values a statement, PostgreSQL 65,535.
 const ROWS: usize = 500;
@@ -63,7 +60,7 @@ impl Database {
         self.make_tables().await?;
         let recorded_ms = now_ms();
         let mut connection = Lease::of(&self.pool).await?;
-        let mut transaction = statement(connection.begin()).await?;
+        let mut transaction = within(STATEMENT_TIMEOUT, connection.begin()).await?;
         for results in piece.results.chunks(ROWS) {
             let bind = |query: Values, Answered { record, .. }: &Answered| {
                 query
@@ -101,7 +98,7 @@ impl Database {
             };
             PREDICTIONS.insert(&mut transaction, rows, bind).await?;
         }
-        statement(transaction.commit()).await?;
+        within(STATEMENT_TIMEOUT, transaction.commit()).await?;
         connection.keep();
         Ok(())
     }
@@ -183,7 +180,8 @@ impl Table {
         let query = sqlx::query(AssertSqlSafe(self.statement(rows.len())));
         // The statement of full pieces is prepared once, those of the rest would crowd it out.
         let query = query.persistent(rows.len() == ROWS);
-        statement(rows.iter().fold(query, bind).execute(&mut **transaction)).await.map(drop)
+        let insert = rows.iter().fold(query, bind).execute(&mut **transaction);
+        within(STATEMENT_TIMEOUT, insert).await.map(drop)
     }
 }
 

@@ -31,6 +31,9 @@ const MAX_KEY_BYTES: usize = 1024;
 /// What a subscription without a topic is attached to.
 const DELETED: &str = "_deleted-topic_";
 
+/// Longer than any lease.
+const BEHIND_ALL: Duration = Duration::from_secs(24 * 3600);
+
 /// How long leases outlive their stream, for acknowledgements that are on their way.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -151,10 +154,8 @@ impl Broker {
         let mut state = self.state();
         let names: Vec<String> = state.subscriptions.keys().cloned().collect();
         for name in names {
-            if let Ok(subscription) = state.subscription(&name)
-                && let Some(last) = subscription.last_deadline()
-            {
-                subscription.expire(last);
+            if let Ok(subscription) = state.subscription(&name) {
+                subscription.expire(Instant::now() + BEHIND_ALL);
             }
             state.forward_exhausted(&name);
         }

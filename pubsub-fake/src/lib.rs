@@ -159,9 +159,10 @@ async fn connection(client: TcpStream, broker: Arc<Broker>) {
             let content_type = request.headers().get(CONTENT_TYPE);
             let is_grpc =
                 content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
-            Ok::<_, Infallible>(match is_grpc {
-                true => grpc::answer(broker, request).await,
-                false => rest::answer(broker, request).await,
+            Ok::<_, Infallible>(if is_grpc {
+                grpc::answer(broker, request).await
+            } else {
+                rest::answer(broker, request).await
             })
         }
     });

@@ -209,16 +209,7 @@ impl Subscription {
 
     /// When the next lease ends.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines().min()
-    }
-
-    /// When the last lease ends.
-    pub(super) fn last_deadline(&self) -> Option<Instant> {
-        self.deadlines().max()
-    }
-
-    fn deadlines(&self) -> impl Iterator<Item = Instant> {
-        self.leased().filter_map(|(_, entry)| entry.lease.as_ref()).map(|lease| lease.until)
+        self.leased().filter_map(|(_, entry)| Some(entry.lease.as_ref()?.until)).min()
     }
 
     /// Ends the leases whose deadline has passed.

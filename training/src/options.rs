@@ -110,6 +110,12 @@ pub(crate) fn name(choice: impl ValueEnum) -> String {
     choice.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
+/// What is said of a choice where it is defined.
+pub(crate) fn meaning(choice: impl ValueEnum) -> String {
+    let value = choice.to_possible_value();
+    value.and_then(|value| Some(value.get_help()?.to_string())).unwrap_or_default()
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum OptimiserName {
     /// AdamW
@@ -122,16 +128,16 @@ impl RecipeArguments {
     /// The recipe of a network with these changes.
     pub(crate) fn recipe(&self, architecture: Architecture) -> Result<Recipe> {
         let mut recipe = Recipe::of(architecture);
-        recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
-        recipe.batch = self.batch.unwrap_or(recipe.batch);
-        recipe.dropout = self.dropout.unwrap_or(recipe.dropout);
-        recipe.label_smoothing = self.smoothing.unwrap_or(recipe.label_smoothing);
-        recipe.augmentation.erasing = self.erasing.unwrap_or(recipe.augmentation.erasing);
-        recipe.augmentation.mixup = self.mixup.unwrap_or(recipe.augmentation.mixup);
-        recipe.augmentation.flip = self.flip.unwrap_or(recipe.augmentation.flip);
-        recipe.augmentation.rotation = self.rotation.unwrap_or(recipe.augmentation.rotation);
-        recipe.augmentation.corrupt = self.corrupt.unwrap_or(recipe.augmentation.corrupt);
-        recipe.warm_up = self.warm_up.unwrap_or(recipe.warm_up);
+        set(&mut recipe.epochs, self.epochs);
+        set(&mut recipe.batch, self.batch);
+        set(&mut recipe.dropout, self.dropout);
+        set(&mut recipe.label_smoothing, self.smoothing);
+        set(&mut recipe.augmentation.erasing, self.erasing);
+        set(&mut recipe.augmentation.mixup, self.mixup);
+        set(&mut recipe.augmentation.flip, self.flip);
+        set(&mut recipe.augmentation.rotation, self.rotation);
+        set(&mut recipe.augmentation.corrupt, self.corrupt);
+        set(&mut recipe.warm_up, self.warm_up);
         if let Some(decay) = self.average {
             recipe.average_decay = (decay != 0.0).then_some(decay);
         }
@@ -187,45 +193,46 @@ impl RecipeArguments {
     }
 
     fn optimiser(&self, default: Optimiser) -> Result<Optimiser> {
-        let asked = match self.optimiser {
+        let mut optimiser = match self.optimiser {
             Some(OptimiserName::Adamw) => Optimiser::adam_w(0.006, 0.05),
             Some(OptimiserName::Nesterov) => {
                 Optimiser::Nesterov { peak_rate: 0.1, weight_decay: 5e-4 }
             }
             None => default,
         };
-        let rate = |rate: f64| {
-            let rate = self.rate.unwrap_or(rate);
-            ensure!(rate.is_finite() && rate > 0.0, "--rate must be positive");
-            Ok(rate)
-        };
-        let decay = |decay: f32| self.weight_decay.unwrap_or(decay);
         ensure!(
-            self.beta2.is_none() || matches!(asked, Optimiser::AdamW { .. }),
+            self.beta2.is_none() || matches!(optimiser, Optimiser::AdamW { .. }),
             "--beta2 needs --optimiser adamw"
         );
-        Ok(match asked {
+        match &mut optimiser {
             Optimiser::AdamW { peak_rate, weight_decay, beta2 } => {
-                let beta2 = self.beta2.unwrap_or(beta2);
-                ensure!((0.0..1.0).contains(&beta2), "--beta2 must be at least 0.0 and below 1.0");
-                Optimiser::AdamW {
-                    peak_rate: rate(peak_rate)?,
-                    weight_decay: decay(weight_decay),
-                    beta2,
-                }
+                set(peak_rate, self.rate);
+                set(weight_decay, self.weight_decay);
+                set(beta2, self.beta2);
+                ensure!((0.0..1.0).contains(beta2), "--beta2 must be at least 0.0 and below 1.0");
             }
-            Optimiser::Nesterov { peak_rate, weight_decay } => Optimiser::Nesterov {
-                peak_rate: rate(peak_rate)?,
-                weight_decay: decay(weight_decay),
-            },
-            Optimiser::Sgd { rate: notebooks, momentum } => {
+            Optimiser::Nesterov { peak_rate, weight_decay } => {
+                set(peak_rate, self.rate);
+                set(weight_decay, self.weight_decay);
+            }
+            Optimiser::Sgd { rate, .. } => {
                 ensure!(
                     self.weight_decay.is_none(),
                     "--weight-decay needs --optimiser adamw or nesterov with this model"
                 );
-                Optimiser::Sgd { rate: rate(notebooks)?, momentum }
+                set(rate, self.rate);
             }
-        })
+        }
+        let is_rate = |rate: f64| rate.is_finite() && rate > 0.0;
+        ensure!(self.rate.is_none_or(is_rate), "--rate must be positive");
+        Ok(optimiser)
+    }
+}
+
+/// Puts what was given in the place of what a recipe has.
+fn set<T>(place: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *place = given;
     }
 }
 

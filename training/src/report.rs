@@ -1,6 +1,5 @@
 //! The folder of a report: Markdown to read and JSON to compute with.
 
-pub(crate) mod plot;
 pub(crate) mod sheet;
 
 use std::{
@@ -11,6 +10,9 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::place;
+
+/// What stands on plots.
+pub(crate) const FONT: &str = "sans-serif";
 
 /// The folder of a report, the one that was named or its own: files can be written into it.
 pub(crate) fn folder(named: Option<&Path>, own: impl AsRef<Path>) -> Result<PathBuf> {

@@ -189,11 +189,6 @@ impl Unpublished {
     }
 }
 
-/// That the consumer can't go on.
-pub(crate) fn fatal(reason: &str) -> TransportError {
-    TransportError::Fatal { context: reason.to_owned(), source: None }
-}
-
 /// Why the stream of a subscription ended, and whether another may be opened.
 pub(crate) fn stream_error(
     subscription: &str,
@@ -203,7 +198,7 @@ pub(crate) fn stream_error(
     let source = error.map(Into::into);
     if permanent {
         let context = format!("{subscription} is missing, or this account may not subscribe to it");
-        TransportError::Fatal { context, source }
+        TransportError::fatal(context, source)
     } else {
         let context = format!("the stream of {subscription} ended");
         TransportError::Unavailable { context, source }

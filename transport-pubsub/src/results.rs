@@ -9,7 +9,7 @@ use stream_inference::{Supervisor, pipeline::BatchConfig, transport::TransportEr
 use crate::{
     PubSubConfig, PubSubError,
     connect::Connection,
-    error::{fatal, stream_error},
+    error::stream_error,
     intake::{Bounds, Intake, Received},
     provision::server::Server,
 };
@@ -65,7 +65,7 @@ impl PubSubResults {
             ended => {
                 self.intake = None;
                 match self.supervisor.failure() {
-                    Some(reason) => Err(fatal(&reason)),
+                    Some(reason) => Err(TransportError::fatal(&*reason, None)),
                     None => Err(stream_error(&self.subscription, ended.and_then(Result::err))),
                 }
             }

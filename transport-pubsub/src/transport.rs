@@ -25,7 +25,7 @@ use crate::{
     PubSubConfig, PubSubError, PubSubToken,
     claims::Claims,
     connect::Connection,
-    error::{fatal, stream_error},
+    error::stream_error,
     intake::{Bounds, Intake, Received},
     meters::NAME,
     provision::server::Server,
@@ -243,7 +243,7 @@ impl Transport for PubSubTransport {
         tokio::select! {
             // A part that ended has left its place empty: nothing would come of what is received.
             biased;
-            Some(reason) = supervisor.ended() => Err(fatal(&reason)),
+            Some(reason) = supervisor.ended() => Err(TransportError::fatal(&*reason, None)),
             received = self.receive(limits) => received,
         }
     }
@@ -259,7 +259,7 @@ impl Transport for PubSubTransport {
         async move {
             answer.await.unwrap_or_else(|_| {
                 Err(match supervisor.failure() {
-                    Some(reason) => fatal(&reason),
+                    Some(reason) => TransportError::fatal(&*reason, None),
                     None => TransportError::Aborted {
                         context: "the Pub/Sub transport takes no more outcomes".to_owned(),
                         source: None,

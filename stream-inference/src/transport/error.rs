@@ -33,6 +33,13 @@ pub enum TransportError {
     },
 }
 
+impl TransportError {
+    /// That the transport can't go on.
+    pub fn fatal(context: impl Into<String>, source: Option<Cause>) -> Self {
+        Self::Fatal { context: context.into(), source }
+    }
+}
+
 /// Why a message was not confirmed as published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -8,7 +8,7 @@ use fmnist_core::{Classifier, Image, Prediction, dataset::Dataset, weights::Scor
 use crate::{
     console::say,
     data::JudgedArguments,
-    learn::score::{argmax, calibration_error},
+    learn::score::{argmax, calibration_error, confusion, precision_and_recall},
 };
 
 pub(crate) fn run(arguments: &JudgedArguments) -> Result<()> {
@@ -36,18 +36,12 @@ fn report(
     let width = classifier.labels().iter().map(|label| label.chars().count()).max().unwrap_or(0);
     let width = width.max(12);
     writeln!(text, "\n{:<width$} {:>9} {:>9} {:>7}", "class", "precision", "recall", "images")?;
+    let labels = test.labels.iter().map(|&label| usize::from(label));
+    let pairs = labels.zip(predictions.iter().map(|prediction| prediction.class));
+    let matrix = confusion(pairs, classifier.labels().len());
     for (class, label) in classifier.labels().iter().enumerate() {
-        let pairs = predictions.iter().map(|p| p.class).zip(test.labels.iter().copied());
-        let (mut answered, mut labelled, mut right) = (0, 0, 0);
-        for (answer, truth) in pairs {
-            let (answer, truth) = (answer == class, usize::from(truth) == class);
-            answered += usize::from(answer);
-            labelled += usize::from(truth);
-            right += usize::from(answer && truth);
-        }
-        let share = |of: usize| 100.0 * right as f64 / (of.max(1) as f64);
-        let (precision, recall) = (share(answered), share(labelled));
-        writeln!(text, "{label:<width$} {precision:>7.2} % {recall:>7.2} % {labelled:>7}")?;
+        let (precision, recall, images) = precision_and_recall(&matrix, class);
+        writeln!(text, "{label:<width$} {precision:>7.2} % {recall:>7.2} % {images:>7}")?;
     }
     Ok(text)
 }

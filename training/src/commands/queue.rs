@@ -7,7 +7,6 @@
 
 mod list;
 mod record;
-mod table;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -16,13 +15,14 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use list::Run;
+use markdown::Table;
 use record::Record;
 
 use crate::{
     commands::train::{Trained, train},
     console::{self, remark, say},
     data,
-    learn::run::Stop,
+    learn::{checkpoint, history, run::Stop},
     place,
 };
 
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &QueueArguments) -> Result<()> {
     ensure!(place != *file, "{}: expected a name with an extension, or --out", file.display());
     let mut runs = arguments.runs(&place)?;
     if arguments.status {
-        return say!("{}", table::of(&runs, &place)?.to_string().trim_end());
+        return say!("{}", table(&runs, &place)?.to_string().trim_end());
     }
     place::expect_folder(&place)?;
     place::create_folder(&place)?;
@@ -98,7 +98,7 @@ pub(crate) fn run(arguments: &QueueArguments) -> Result<()> {
             Err(error) => remark!("going on with the list as it was: {error:#}")?,
         }
     }
-    say!("{}", table::of(&runs, &place)?.to_string().trim_end())?;
+    say!("{}", table(&runs, &place)?.to_string().trim_end())?;
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
     }
@@ -138,4 +138,39 @@ fn work_off(run: &Run, place: &Path, stop: &Stop) -> Result<()> {
     // Nothing below is needed any more; a crash before this leaves it for nobody.
     fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     fs::remove_file(run.lock(place)).context("cannot remove a lock")
+}
+
+/// A line for each run of the list, in its order.
+fn table(runs: &[Run], place: &Path) -> Result<Table> {
+    let records = record::read(place)?;
+    let mut table = Table::new(&["recipe", "seed", "state", "held out", "minutes"], &[0, 2]);
+    for run in runs {
+        let percent = |accuracy: f64| format!("{:.2} %", 100.0 * accuracy);
+        let (state, held_out, minutes) = match record::of(run, &records) {
+            Some(record) => (
+                "done".to_owned(),
+                percent(record.held_out_accuracy),
+                format!("{:.1}", record.seconds / 60.0),
+            ),
+            None => {
+                let epoch = history::last(&run.checkpoints(place));
+                let accuracy = epoch.as_ref().map(|epoch| percent(epoch.held_out_accuracy));
+                let reached = epoch.map(|epoch| format!(", epoch {}", epoch.epoch));
+                let state = format!("{}{}", state(run, place), reached.unwrap_or_default());
+                (state, accuracy.unwrap_or_default(), String::new())
+            }
+        };
+        table.row(&[&run.recipe, &run.seed.to_string(), &state, &held_out, &minutes]);
+    }
+    Ok(table)
+}
+
+/// What becomes of a run that is not done.
+fn state(run: &Run, place: &Path) -> &'static str {
+    let locked = File::open(run.lock(place)).map(|file| file.try_lock_shared());
+    match locked {
+        Ok(Err(TryLockError::WouldBlock)) => "runs",
+        _ if checkpoint::newest(&run.checkpoints(place)).is_some() => "begun",
+        _ => "waits",
+    }
 }

@@ -6,7 +6,7 @@ mod published;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fmnist_core::{Classifier, model::Architecture};
 use markdown::Table;
 use model::Model;
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {
     models.sort_by_key(|model| model.multiply_adds);
 
     place::create_folder(folder)?;
-    plot::draw(&folder.join("accuracy.svg"), &models)?;
+    plot::draw(&folder.join("accuracy.svg"), &models).context("cannot draw")?;
     let json = serde_json::json!({ "models": models, "published": PUBLISHED });
     report::write(folder, &json, &markdown(&models))?;
     say!("{}report in {}", table(&models), folder.display())

@@ -1,7 +1,6 @@
 //! How a model does on images that are not as good as those of the test set.
 
 mod composite;
-mod outcome;
 mod pages;
 
 use std::{num::NonZeroUsize, path::PathBuf};
@@ -11,7 +10,7 @@ use clap::ValueEnum;
 use composite::Ground;
 use fmnist_core::{Classifier, Image, dataset::Dataset, image::decode_upload};
 use image::{RgbImage, codecs::jpeg::JpegEncoder};
-use outcome::{Composites, Outcome};
+use pages::{Composites, Outcome};
 use rayon::prelude::*;
 
 use crate::{

@@ -29,9 +29,12 @@ pub(crate) fn generator(seed: u64, stream: Stream, position: usize) -> ChaCha8Rn
 
 /// The images of one epoch in random order.
 pub(crate) fn order(seed: u64, epoch: usize, images: &[usize]) -> Vec<usize> {
-    let mut order = images.to_vec();
-    order.shuffle(&mut generator(seed, Stream::Order, epoch));
-    order
+    shuffled(images.to_vec(), generator(seed, Stream::Order, epoch))
+}
+
+fn shuffled(mut indices: Vec<usize>, mut random: ChaCha8Rng) -> Vec<usize> {
+    indices.shuffle(&mut random);
+    indices
 }
 
 /// Tosses a coin for each of `count` images.
@@ -46,8 +49,7 @@ pub(crate) fn stratified_split(
     held_out: usize,
     seed: u64,
 ) -> (Vec<usize>, Vec<usize>) {
-    let mut shuffled: Vec<usize> = (0..labels.len()).collect();
-    shuffled.shuffle(&mut generator(seed, Stream::Split, 0));
+    let shuffled = shuffled((0..labels.len()).collect(), generator(seed, Stream::Split, 0));
     // A stable sort by rank within the class puts one image of every class in each layer.
     let mut seen = [0_usize; 256];
     let mut ranked: Vec<(usize, u8, usize)> = shuffled
@@ -66,8 +68,7 @@ pub(crate) fn stratified_split(
 
 /// `count` parts of shuffled indices, as equally large as possible.
 pub(crate) fn folds(images: usize, count: usize, seed: u64) -> Vec<Vec<usize>> {
-    let mut shuffled: Vec<usize> = (0..images).collect();
-    shuffled.shuffle(&mut generator(seed, Stream::Folds, 0));
+    let shuffled = shuffled((0..images).collect(), generator(seed, Stream::Folds, 0));
     let bound = |fold: usize| fold * images / count;
     (0..count).map(|fold| shuffled[bound(fold)..bound(fold + 1)].to_vec()).collect()
 }

@@ -74,6 +74,26 @@ pub(crate) fn calibration_error(answers: &[(f32, bool)]) -> f64 {
         / answers.len() as f64
 }
 
+/// Right and wrong answers, of pairs of a label and an answer: a row for each label, a column for each
+/// answer.
+pub(crate) fn confusion(
+    pairs: impl Iterator<Item = (usize, usize)>,
+    classes: usize,
+) -> Vec<Vec<usize>> {
+    let mut matrix = vec![vec![0; classes]; classes];
+    pairs.for_each(|(label, answer)| matrix[label][answer] += 1);
+    matrix
+}
+
+/// Of a class: which share of its answers was right, which of its images was recognised, both in percent,
+/// and how many images it has.
+pub(crate) fn precision_and_recall(matrix: &[Vec<usize>], class: usize) -> (f64, f64, usize) {
+    let answered: usize = matrix.iter().map(|row| row[class]).sum();
+    let images: usize = matrix[class].iter().sum();
+    let percent = |of: usize| 100.0 * matrix[class][class] as f64 / of.max(1) as f64;
+    (percent(answered), percent(images), images)
+}
+
 /// Mean and population standard deviation.
 pub(crate) fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
     let count = values.len() as f64;

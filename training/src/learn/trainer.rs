@@ -134,13 +134,12 @@ impl<'a> Trainer<'a> {
     }
 
     pub(crate) fn rate(&self) -> f64 {
-        match (self.setup.recipe.optimiser, &self.state.plateau) {
-            (Optimiser::AdamW { peak_rate, .. } | Optimiser::Nesterov { peak_rate, .. }, _) => {
+        match self.setup.recipe.optimiser {
+            Optimiser::AdamW { peak_rate, .. } | Optimiser::Nesterov { peak_rate, .. } => {
                 let steps = self.steps_per_epoch() * self.epochs();
                 one_cycle(peak_rate, self.setup.recipe.warm_up, self.state.step, steps)
             }
-            (Optimiser::Sgd { .. }, Some(plateau)) => plateau.rate,
-            (Optimiser::Sgd { rate, .. }, None) => rate,
+            Optimiser::Sgd { rate, .. } => self.state.plateau.map_or(rate, |plateau| plateau.rate),
         }
     }
 

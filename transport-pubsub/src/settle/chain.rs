@@ -102,7 +102,7 @@ impl Pending {
                             format!("a result is to go to {name}, which is not in pubsub.routes")
                         },
                     );
-                    return Err(TransportError::Fatal { context, source: None });
+                    return Err(TransportError::fatal(context, None));
                 }
                 let exact = parts.into_iter().map(|mut part| {
                     // A key of its own for each result would order nothing and cost a request each.
@@ -255,7 +255,7 @@ impl Unconfirmed {
                 (format!("{name} is missing, or this account may not publish on it"), cause)
             }
         };
-        Self::Fatal(TransportError::Fatal { context, source: Some(source) })
+        Self::Fatal(TransportError::fatal(context, Some(source)))
     }
 }
 

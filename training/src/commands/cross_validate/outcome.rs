@@ -65,13 +65,6 @@ pub(super) fn answered<'a>(
     })
 }
 
-/// Right and wrong answers: a row for each class, a column for each answer.
-pub(super) fn confusion(answers: &[Answer], classes: usize) -> Vec<Vec<usize>> {
-    let mut matrix = vec![vec![0; classes]; classes];
-    answers.iter().for_each(|answer| matrix[answer.label][answer.class] += 1);
-    matrix
-}
-
 /// The wrong answers, the most confident first.
 pub(super) fn mistakes(answers: &[Answer]) -> Vec<&Answer> {
     let mut wrong: Vec<&Answer> = answers.iter().filter(|a| a.class != a.label).collect();
@@ -82,6 +75,7 @@ pub(super) fn mistakes(answers: &[Answer]) -> Vec<&Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::learn::score::confusion;
 
     fn answer(image: usize, label: usize, class: usize, probability: f64) -> Answer {
         Answer { image, label, class, probability }
@@ -97,7 +91,7 @@ mod tests {
         ];
         let order: Vec<usize> = mistakes(&answers).iter().map(|answer| answer.image).collect();
         assert_eq!(order, [2, 1, 3]);
-        let matrix = confusion(&answers, 10);
+        let matrix = confusion(answers.iter().map(|answer| (answer.label, answer.class)), 10);
         assert_eq!((matrix[1][1], matrix[6][0], matrix[2][4], matrix[0][6]), (1, 2, 1, 0));
     }
 

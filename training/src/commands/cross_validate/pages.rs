@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use image::RgbImage;
 use markdown::Table;
 
 use super::{
-    outcome::{Answer, Fold, Outcome, confusion, mistakes, percents},
+    outcome::{Answer, Fold, Outcome, mistakes, percents},
     plots,
 };
 use crate::{
-    learn::score::mean_and_deviation,
+    learn::score::{confusion, mean_and_deviation, precision_and_recall},
     place,
     report::{self, sheet},
 };
@@ -33,10 +33,11 @@ pub(super) fn write(outcome: &Outcome<'_>, folder: &Path) -> Result<()> {
     if !shown.is_empty() {
         sheet::write(&at("mistakes.png"), &shown, MISTAKES_A_ROW)?;
     }
-    plots::learning_curves(&at("learning-curves.svg"), &outcome.folds)?;
-    plots::box_plot(&at("accuracy.svg"), &outcome.folds)?;
-    let matrix = confusion(&outcome.answers, outcome.classes.len());
-    plots::confusion(&at("confusion.svg"), &matrix, outcome.classes)?;
+    plots::learning_curves(&at("learning-curves.svg"), &outcome.folds).context("cannot draw")?;
+    plots::box_plot(&at("accuracy.svg"), &outcome.folds).context("cannot draw")?;
+    let pairs = outcome.answers.iter().map(|answer| (answer.label, answer.class));
+    let matrix = confusion(pairs, outcome.classes.len());
+    plots::confusion(&at("confusion.svg"), &matrix, outcome.classes).context("cannot draw")?;
 
     let json = serde_json::json!({
         "command": outcome.command,
@@ -119,11 +120,9 @@ fn folds(folds: &[Fold]) -> Table {
 fn classes(outcome: &Outcome<'_>, matrix: &[Vec<usize>]) -> Table {
     let mut table = Table::new(&["class", "precision", "recall", "images"], &[0]);
     for (class, name) in outcome.classes.iter().enumerate() {
-        let answered: usize = matrix.iter().map(|row| row[class]).sum();
-        let images: usize = matrix[class].iter().sum();
-        let percent =
-            |of: usize| format!("{:.2} %", 100.0 * matrix[class][class] as f64 / of.max(1) as f64);
-        table.row(&[name, &percent(answered), &percent(images), &images.to_string()]);
+        let (precision, recall, images) = precision_and_recall(matrix, class);
+        let [precision, recall] = [precision, recall].map(|percent| format!("{percent:.2} %"));
+        table.row(&[name, &precision, &recall, &images.to_string()]);
     }
     table
 }

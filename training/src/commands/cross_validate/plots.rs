@@ -10,16 +10,13 @@ use plotters::{
 };
 
 use super::outcome::{Fold, percents};
-use crate::{
-    learn::history::Epoch,
-    report::plot::{FONT, drawing},
-};
+use crate::{learn::history::Epoch, report::FONT};
 
 /// Loss above, accuracy below: a blue line for each fold's training, an orange one for what was
 /// held out.
 pub(super) fn learning_curves(path: &Path, folds: &[Fold]) -> Result<()> {
     let area = SVGBackend::new(path, (720, 720)).into_drawing_area();
-    area.fill(&WHITE).map_err(drawing)?;
+    area.fill(&WHITE)?;
     let (above, below) = area.split_vertically(360);
     let losses: [fn(&Epoch) -> f64; 2] = [|e| e.loss, |e| e.held_out_loss];
     curves(&above, "Cross Entropy Loss", folds, losses, SeriesLabelPosition::UpperRight)?;
@@ -27,7 +24,7 @@ pub(super) fn learning_curves(path: &Path, folds: &[Fold]) -> Result<()> {
         [|e| 100.0 * e.accuracy, |e| 100.0 * e.held_out_accuracy];
     let corner = SeriesLabelPosition::LowerRight;
     curves(&below, "Classification Accuracy (%)", folds, accuracies, corner)?;
-    area.present().map_err(drawing)
+    Ok(area.present()?)
 }
 
 fn curves(
@@ -45,16 +42,14 @@ fn curves(
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(48)
-        .build_cartesian_2d(1.0..epochs as f64, range)
-        .map_err(drawing)?;
+        .build_cartesian_2d(1.0..epochs as f64, range)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
         .x_labels(epochs)
         .x_label_formatter(&|epoch| format!("{epoch:.0}"))
         .x_desc("epoch")
-        .draw()
-        .map_err(drawing)?;
+        .draw()?;
     for (label, value, colour) in [
         ("train", values[0], RGBColor(31, 119, 180)),
         ("validation", values[1], RGBColor(255, 127, 14)),
@@ -62,7 +57,7 @@ fn curves(
         for (number, fold) in folds.iter().enumerate() {
             let points = fold.epochs.iter().map(|epoch| (epoch.epoch as f64, value(epoch)));
             let line = LineSeries::new(points, colour.stroke_width(2));
-            let series = chart.draw_series(line).map_err(drawing)?;
+            let series = chart.draw_series(line)?;
             if number == 0 {
                 series.label(label).legend(move |(x, y)| {
                     PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2))
@@ -72,14 +67,14 @@ fn curves(
     }
     let labels = &mut chart.configure_series_labels();
     labels.background_style(WHITE).border_style(BLACK.mix(0.3)).label_font((FONT, 14));
-    labels.position(legend).draw().map_err(drawing)
+    Ok(labels.position(legend).draw()?)
 }
 
 /// The folds' accuracies at the last epoch and at the best, in percent: a point each, a box from the
 /// first to the third quartile, and lines to the extremes.
 pub(super) fn box_plot(path: &Path, folds: &[Fold]) -> Result<()> {
     let area = SVGBackend::new(path, (420, 420)).into_drawing_area();
-    area.fill(&WHITE).map_err(drawing)?;
+    area.fill(&WHITE)?;
     let (last, best) = (percents(folds, Fold::last), percents(folds, Fold::best));
     let groups = [("last epoch", last), ("best epoch", best)];
     let range = padded(groups.iter().flat_map(|(_, values)| values.iter().copied()));
@@ -88,8 +83,7 @@ pub(super) fn box_plot(path: &Path, folds: &[Fold]) -> Result<()> {
         .margin(12)
         .x_label_area_size(30)
         .y_label_area_size(48)
-        .build_cartesian_2d(0.0..groups.len() as f64, range)
-        .map_err(drawing)?;
+        .build_cartesian_2d(0.0..groups.len() as f64, range)?;
     let group = |x: &f64| groups.get(*x as usize).filter(|_| x.fract() == 0.5);
     chart
         .configure_mesh()
@@ -97,25 +91,24 @@ pub(super) fn box_plot(path: &Path, folds: &[Fold]) -> Result<()> {
         .light_line_style(WHITE)
         .x_labels(2 * groups.len() + 1)
         .x_label_formatter(&|x| group(x).map_or_else(String::new, |(name, _)| (*name).to_owned()))
-        .draw()
-        .map_err(drawing)?;
+        .draw()?;
     for (position, (_, values)) in groups.iter().enumerate() {
         let centre = position as f64 + 0.5;
         let (left, right) = (centre - 0.15, centre + 0.15);
         let [lowest, first, median, third, highest] = five_numbers(values);
         let frame = Rectangle::new([(left, first), (right, third)], BLACK);
-        chart.draw_series([frame]).map_err(drawing)?;
+        chart.draw_series([frame])?;
         let lines = [
             [(left, median), (right, median)],
             [(centre, lowest), (centre, first)],
             [(centre, third), (centre, highest)],
         ];
         let lines = lines.map(|line| PathElement::new(line, BLACK.stroke_width(2)));
-        chart.draw_series(lines).map_err(drawing)?;
+        chart.draw_series(lines)?;
         let folds = values.iter().map(|&value| Circle::new((centre, value), 3, BLUE.filled()));
-        chart.draw_series(folds).map_err(drawing)?;
+        chart.draw_series(folds)?;
     }
-    area.present().map_err(drawing)
+    Ok(area.present()?)
 }
 
 /// The least value, the quartiles and the largest value, interpolated as numpy does.
@@ -137,11 +130,11 @@ pub(super) fn confusion(path: &Path, matrix: &[Vec<usize>], names: &[String]) ->
     let side = names.len() as i32 * CELL;
     let size = ((LEFT + side + 20) as u32, (TOP + side + 40) as u32);
     let area = SVGBackend::new(path, size).into_drawing_area();
-    area.fill(&WHITE).map_err(drawing)?;
+    area.fill(&WHITE)?;
     let text = |words: String, at: (i32, i32), colour: RGBColor, size: u32| {
         let centre = Pos::new(HPos::Center, VPos::Center);
         let style = (FONT, size).into_text_style(&area).color(&colour).pos(centre);
-        area.draw_text(&words, &style, at).map_err(drawing)
+        area.draw_text(&words, &style, at)
     };
     text("class (rows) and answer (columns)".to_owned(), (LEFT + side / 2, 18), BLACK, 18)?;
     for (class, row) in matrix.iter().enumerate() {
@@ -157,12 +150,12 @@ pub(super) fn confusion(path: &Path, matrix: &[Vec<usize>], names: &[String]) ->
             let fade = |dark: u8| (255.0 - share * f64::from(255 - dark)) as u8;
             let colour = RGBColor(fade(8), fade(48), fade(107));
             let cell = Rectangle::new([(left, top), (left + CELL, top + CELL)], colour.filled());
-            area.draw(&cell).map_err(drawing)?;
+            area.draw(&cell)?;
             let ink = if share > 0.6 { WHITE } else { BLACK };
             text(count.to_string(), (left + CELL / 2, top + CELL / 2), ink, 13)?;
         }
     }
-    area.present().map_err(drawing)
+    Ok(area.present()?)
 }
 
 /// From a little below the least value to a little above the largest.

@@ -9,7 +9,7 @@ use super::{
     model::Model,
     published::{PUBLISHED, Published},
 };
-use crate::report::plot::{FONT, drawing};
+use crate::report::FONT;
 
 const OURS: RGBColor = RGBColor(31, 119, 180);
 const OTHERS: RGBColor = RGBColor(120, 120, 120);
@@ -25,7 +25,7 @@ struct Point {
 /// Draws both panels, one above the other.
 pub(super) fn draw(path: &Path, models: &[Model]) -> Result<()> {
     let area = SVGBackend::new(path, (820, 860)).into_drawing_area();
-    area.fill(&WHITE).map_err(drawing)?;
+    area.fill(&WHITE)?;
     let (above, below) = area.split_vertically(430);
     let ours = |cost: fn(&Model) -> u64| {
         models.iter().filter_map(move |model| {
@@ -44,7 +44,7 @@ pub(super) fn draw(path: &Path, models: &[Model]) -> Result<()> {
     let multiply_adds =
         others(|result| result.multiply_adds).chain(ours(|model| model.multiply_adds));
     panel(&below, "multiply-adds for an image", 1e5..1e9, &multiply_adds.collect::<Vec<_>>())?;
-    area.present().map_err(drawing)
+    Ok(area.present()?)
 }
 
 fn panel(
@@ -60,23 +60,21 @@ fn panel(
         .margin_right(30)
         .x_label_area_size(36)
         .y_label_area_size(48)
-        .build_cartesian_2d(range.log_scale(), lowest.floor()..98.0)
-        .map_err(drawing)?;
+        .build_cartesian_2d(range.log_scale(), lowest.floor()..98.0)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
         .x_label_formatter(&|cost| short(*cost))
         .y_label_formatter(&|percent| format!("{percent:.0}"))
         .x_desc(format!("{what}, blue: this project's, grey: published"))
-        .draw()
-        .map_err(drawing)?;
+        .draw()?;
     for point in points {
         let (colour, size, letters) = if point.ours { (OURS, 6, 15) } else { (OTHERS, 4, 12) };
         let style = (FONT, letters).into_text_style(area).color(&colour);
         let mark = EmptyElement::at((point.cost, point.percent))
             + Circle::new((0, 0), size, colour.filled())
             + Text::new(point.name.clone(), (9, point.label_shift(points) - 7), style);
-        chart.draw_series([mark]).map_err(drawing)?;
+        chart.draw_series([mark])?;
     }
     Ok(())
 }

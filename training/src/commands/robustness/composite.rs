@@ -9,76 +9,42 @@ use image::{
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Normal};
 
-/// What lies under the garment.
+/// What lies under the garment, in the words of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Ground {
-    /// A light sheet; the garment is its image's negative.
+    /// negative garment on a light grey sheet
     Light,
-    /// A dark table; the garment is light.
+    /// light garment on a dark ground
     Dark,
-    /// One colour; the garment has another.
+    /// coloured garment on a coloured ground, at either brightness
     Coloured,
-    /// Cloth or wood: waves and grain.
+    /// ground with waves and grain of up to 12 grey levels
     Textured,
-    /// A sheet that is lit from one side.
+    /// light sheet, by up to 40 grey levels darker from one end of the garment to the other
     Shaded,
-    /// Any grey; the garment is well darker or lighter.
+    /// any grey from black to white, the garment 80 to 255 levels darker or lighter
     Grey,
-    /// Any grey; the garment is a little darker or lighter.
+    /// any grey from black to white, the garment 40 to 60 levels darker or lighter
     Faint,
-    /// Red, blue, lawn, wood, beige or sky; the garment has another colour.
+    /// red, blue, lawn, wood, beige or sky, garment black, white or 40 levels away in one channel
     Saturated,
-    /// Planks with dark joints between them.
+    /// planks with dark joints, each of its own shade, garment black or white
     Boards,
-    /// Any grey, with corners that the lens darkens and the garment's shadow.
+    /// any grey, corners a third darker, the garment's own shadow beside it
     Vignetted,
-    /// Any grey; the garment touches one side of the picture.
+    /// any grey, the garment touches a side of the picture
     Cropped,
-    /// Broad stripes of two greys.
+    /// stripes 6 to 16 levels above and below any grey, fine to broad, upright or slanting
     Striped,
-    /// Squares of two greys in turns.
+    /// squares in turns, as the stripes
     Checked,
-    /// Stripes across stripes: squares of three greys.
+    /// stripes across stripes, as the stripes
     Gingham,
-    /// Squares of one grey with darker joints around them.
+    /// squares with joints around them, as the stripes
     Tiled,
 }
 
 impl Ground {
-    pub(super) const fn description(self) -> &'static str {
-        match self {
-            Self::Light => "negative garment on a light grey sheet",
-            Self::Dark => "light garment on a dark ground",
-            Self::Coloured => "coloured garment on a coloured ground, at either brightness",
-            Self::Textured => "ground with waves and grain of up to 12 grey levels",
-            Self::Shaded => {
-                "light sheet, by up to 40 grey levels darker from one end of the garment to the other"
-            }
-            Self::Grey => {
-                "any grey from black to white, the garment 80 to 255 levels darker or lighter"
-            }
-            Self::Faint => {
-                "any grey from black to white, the garment 40 to 60 levels darker or lighter"
-            }
-            Self::Saturated => {
-                "red, blue, lawn, wood, beige or sky, garment black, white or 40 levels away in one channel"
-            }
-            Self::Boards => {
-                "planks with dark joints, each of its own shade, garment black or white"
-            }
-            Self::Vignetted => {
-                "any grey, corners a third darker, the garment's own shadow beside it"
-            }
-            Self::Cropped => "any grey, the garment touches a side of the picture",
-            Self::Striped => {
-                "stripes 6 to 16 levels above and below any grey, fine to broad, upright or slanting"
-            }
-            Self::Checked => "squares in turns, as the stripes",
-            Self::Gingham => "stripes across stripes, as the stripes",
-            Self::Tiled => "squares with joints around them, as the stripes",
-        }
-    }
-
     /// How far composites may fall behind their garments, as they are in the test set, in points.
     pub(super) const fn goal_points(self) -> f64 {
         match self {

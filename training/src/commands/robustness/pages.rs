@@ -3,7 +3,8 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use fmnist_core::Image;
 use image::{
     Rgb, RgbImage,
     imageops::{self, FilterType},
@@ -11,17 +12,40 @@ use image::{
 use markdown::Table;
 use plotters::prelude::*;
 
-use super::outcome::Outcome;
+use super::composite::Ground;
 use crate::{
-    learn::corrupt::SEVERITIES,
-    options::name,
+    learn::corrupt::{Corruption, SEVERITIES},
+    options::{meaning, name},
     place,
-    report::{
-        self,
-        plot::{FONT, drawing},
-        sheet,
-    },
+    report::{self, FONT, sheet},
 };
+
+/// Everything that a report shows. Accuracies are 0.0–1.0.
+pub(super) struct Outcome {
+    pub(super) model: String,
+    pub(super) command: String,
+    pub(super) images: usize,
+    pub(super) clean: f64,
+    pub(super) corruptions: Vec<(Corruption, [f64; SEVERITIES])>,
+    pub(super) composites: Vec<Composites>,
+}
+
+/// One kind of ground.
+pub(super) struct Composites {
+    pub(super) ground: Ground,
+    /// Of the garments as they are in the test set.
+    pub(super) clean: f64,
+    pub(super) accuracy: f64,
+    /// The first pictures, and what preparation made of them.
+    pub(super) shown: Vec<(RgbImage, Image)>,
+}
+
+impl Composites {
+    /// How far behind the garments themselves, in points.
+    pub(super) fn lost_points(&self) -> f64 {
+        100.0 * (self.clean - self.accuracy)
+    }
+}
 
 /// Told apart on white, one for each corruption.
 const COLOURS: [RGBColor; 7] = [
@@ -37,7 +61,7 @@ const COLOURS: [RGBColor; 7] = [
 /// Writes all files of the report into a folder.
 pub(super) fn write(outcome: &Outcome, folder: &Path) -> Result<()> {
     place::create_folder(folder)?;
-    curves(&folder.join("corruptions.svg"), outcome)?;
+    curves(&folder.join("corruptions.svg"), outcome).context("cannot draw")?;
     let columns = outcome.composites.iter().map(|kind| kind.shown.len()).max().unwrap_or(1);
     sheet::write(&folder.join("composites.png"), &tiles(outcome), columns)?;
     report::write(folder, &json(outcome), &markdown(outcome))
@@ -138,7 +162,7 @@ fn composites(outcome: &Outcome) -> Table {
         let points = [100.0 * kind.accuracy, 100.0 * kind.clean, kind.lost_points()];
         let [accuracy, clean, lost] = points.map(|points| format!("{points:.1}"));
         let goal = ground.goal_points().to_string();
-        table.row(&[&name(ground), &accuracy, &clean, &lost, &goal, ground.description()]);
+        table.row(&[&name(ground), &accuracy, &clean, &lost, &goal, &meaning(ground)]);
     }
     table
 }
@@ -166,15 +190,14 @@ fn fitted(picture: &RgbImage) -> RgbImage {
 
 fn curves(path: &Path, outcome: &Outcome) -> Result<()> {
     let area = SVGBackend::new(path, (760, 460)).into_drawing_area();
-    area.fill(&WHITE).map_err(drawing)?;
+    area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .caption(format!("Accuracy (%) of {}", outcome.model), (FONT, 18))
         .margin(12)
         .margin_right(120)
         .x_label_area_size(36)
         .y_label_area_size(48)
-        .build_cartesian_2d(0.0..SEVERITIES as f64, 0.0..100.0)
-        .map_err(drawing)?;
+        .build_cartesian_2d(0.0..SEVERITIES as f64, 0.0..100.0)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -183,21 +206,20 @@ fn curves(path: &Path, outcome: &Outcome) -> Result<()> {
         .y_labels(11)
         .y_label_formatter(&|percent| format!("{percent:.0}"))
         .x_desc("severity (0: as they are)")
-        .draw()
-        .map_err(drawing)?;
+        .draw()?;
     let ends = label_heights(outcome);
     for (index, (corruption, accuracies)) in outcome.corruptions.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
         let values = [outcome.clean].into_iter().chain(*accuracies);
         let points = (0..).zip(values).map(|(at, value)| (f64::from(at), 100.0 * value));
         let line = LineSeries::new(points.clone(), colour.stroke_width(2));
-        chart.draw_series(line).map_err(drawing)?;
-        chart.draw_series(points.map(|at| Circle::new(at, 3, colour.filled()))).map_err(drawing)?;
+        chart.draw_series(line)?;
+        chart.draw_series(points.map(|at| Circle::new(at, 3, colour.filled())))?;
         let (x, y) = chart.backend_coord(&(SEVERITIES as f64, ends[index]));
         let style = (FONT, 14).into_text_style(&area).color(&colour);
-        area.draw_text(&name(*corruption), &style, (x + 8, y - 7)).map_err(drawing)?;
+        area.draw_text(&name(*corruption), &style, (x + 8, y - 7))?;
     }
-    area.present().map_err(drawing)
+    Ok(area.present()?)
 }
 
 /// Where each line's name stands, in percent: at its end, at least 4 from the next.

@@ -38,6 +38,7 @@
 //! - `tiny`: the weights of the smallest network, for `Classifier::open("tiny")`
 //! - `ndarray`: Burn's NdArray engine, see [`Engine`]
 //! - `conformance`: the suite that every transport passes
+//! - `testing`: a model and results that a test makes up
 //! - `fail-points`: places where tests end the process
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -48,6 +49,8 @@ pub mod image;
 pub mod label;
 pub mod message;
 pub mod model;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod text;
 pub mod weights;
 

@@ -69,8 +69,7 @@ fn answer(body: &[u8], json_bytes: Option<usize>) {
         Err(rejection) => return assert!(rejection.reason.len() <= MAX_REASON_BYTES),
     };
     assert!((1..=MAX_IMAGES).contains(&request.images.len()));
-    let (name, version, sha256) = ("fuzz".to_owned(), "1.0".to_owned(), "0".repeat(64));
-    let model = Arc::new(ModelIdentity { name, version, sha256 });
+    let model = Arc::new(ModelIdentity::of_code("fuzz", "1.0"));
     let mut probabilities = [0.0; LABELS.len()];
     probabilities[7] = 1.0;
     let prediction = Prediction { class: 7, probabilities: probabilities.into(), model };

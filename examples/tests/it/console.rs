@@ -1,46 +1,17 @@
 use std::sync::{Arc, Mutex};
 
 use fmnist_core::{
-    ModelIdentity,
-    label::LABELS,
-    message::{PredictionRecord, ResultRecord},
+    message::ResultRecord,
     pipeline::{Answered, Sink},
-    transport::{Outbound, PublishError, Publisher, Source},
+    testing::record,
+    transport::{Outbound, PublishError, Publisher},
 };
 use fmnist_examples::{Backlog, Bounded, Console};
 use service::Outlet;
 use test_kit::Written;
 
 fn result(partition: i32, offset: i64, classes: &[usize]) -> ResultRecord {
-    let prediction = |(index, &class): (usize, &usize)| PredictionRecord {
-        index,
-        class,
-        label: LABELS[class].to_owned(),
-        probability: 1.0,
-        top: Vec::new(),
-        blank: false,
-    };
-    ResultRecord {
-        schema: ResultRecord::SCHEMA,
-        id: format!("INFERENCE/{partition}/{offset}"),
-        source: Source {
-            transport: "kafka".into(),
-            topic: "INFERENCE".into(),
-            partition: Some(partition),
-            offset: Some(offset),
-            message_id: None,
-        },
-        model: Arc::new(ModelIdentity {
-            name: "base".to_owned(),
-            version: "1.0".to_owned(),
-            sha256: "0".repeat(64),
-        }),
-        start_idx: Some(0),
-        end_idx: Some(classes.len()),
-        predictions: classes.iter().enumerate().map(prediction).collect(),
-        received_at: "2026-11-24T03:55:31.000Z".to_owned(),
-        inferred_at: "2026-11-24T03:55:31.900Z".to_owned(),
-    }
+    record(&format!("INFERENCE/{partition}/{offset}"), classes)
 }
 
 async fn printed(is_synthetic: bool, result: ResultRecord) -> String {

@@ -18,11 +18,11 @@ use std::{
 
 use dressed::{Broker, Dressed};
 use fmnist_core::{
-    ClassifyError, Image, Infer, ModelIdentity, PredictError, Prediction, Predictor,
+    ClassifyError, Image, ModelIdentity,
     codec::PartId,
-    label::LABELS,
     message::{Requests, ResultRecord, ResultsConfig},
     pipeline::{Answered, Pipeline, PipelineConfig, Sink, SinkError},
+    testing::FakeModel,
     transport::{Outbound, memory::MemoryBroker},
     weights::sha256,
 };
@@ -36,56 +36,24 @@ use test_kit::Written;
 const MAX_SHOWN_BYTES: usize = 2_000;
 
 /// Certain by so many sixteenths as the pixel in the middle says.
-struct Sixteenths {
-    labels: Vec<String>,
-    identity: Arc<ModelIdentity>,
-}
-
-impl Sixteenths {
-    fn new() -> Arc<Self> {
-        let (name, version) = ("golden".to_owned(), "1.0".to_owned());
-        let identity = Arc::new(ModelIdentity { name, version, sha256: "0".repeat(64) });
-        Arc::new(Self { labels: LABELS.map(str::to_owned).into(), identity })
-    }
-
-    fn predict(&self, seen: u8) -> Prediction {
+fn sixteenths() -> Arc<FakeModel> {
+    let (name, version) = ("golden".to_owned(), "1.0".to_owned());
+    let identity = ModelIdentity { name, version, sha256: "0".repeat(64) };
+    Arc::new(FakeModel::new(identity, |image| {
+        let seen = seen(image);
+        if seen == FAILS {
+            let reason = "the device is gone".to_owned();
+            return Err(ClassifyError::Inference { images: 1, reason }.to_string().into());
+        }
         let (class, sixteenths) = (usize::from(seen) % 10, 9 + seen % 7);
-        let mut probabilities = [0.0; 10];
+        let mut probabilities = vec![0.0; 10];
         probabilities[class] = f32::from(sixteenths) / 16.0;
         probabilities[(class + 3) % 10] = f32::from(16 - sixteenths) / 16.0;
         if seen == NOT_FINITE {
             probabilities[class] = f32::NAN;
         }
-        Prediction { class, probabilities: probabilities.into(), model: Arc::clone(&self.identity) }
-    }
-}
-
-impl Predictor for Sixteenths {
-    type Input = Image;
-    type Output = Prediction;
-
-    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
-        if images.iter().any(|image| seen(image) == FAILS) {
-            let reason = "the device is gone".to_owned();
-            let failed = ClassifyError::Inference { images: images.len(), reason };
-            return Err(failed.to_string().into());
-        }
-        Ok(images.iter().map(|image| self.predict(seen(image))).collect())
-    }
-
-    fn identity(&self) -> Arc<ModelIdentity> {
-        Arc::clone(&self.identity)
-    }
-
-    fn verify(&self, output: &Prediction) -> Result<(), String> {
-        output.check(LABELS.len())
-    }
-}
-
-impl Infer for Sixteenths {
-    fn labels(&self) -> &[String] {
-        &self.labels
-    }
+        Ok((class, probabilities))
+    }))
 }
 
 /// The console, and what it printed and would have kept of each message.
@@ -183,7 +151,7 @@ async fn answers(broker: Broker, messages: &[Sent]) -> String {
     let console = Console::to(Outlet::new(output.clone()), zone, broker == Broker::PubSub);
     let printed = Printed { console: console.as_record(true), output, of: Arc::clone(&of) };
     let transport = Dressed { inner: memory.consumer(), broker };
-    let model = Sixteenths::new();
+    let model = sixteenths();
     let requests = Requests::new(&model, test_images).with_results(results);
     let pipeline = Pipeline::new(transport, model, requests, PipelineConfig::default());
     let watched = memory.clone();

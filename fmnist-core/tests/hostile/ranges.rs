@@ -8,10 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use fmnist_core::{
-    Image, Infer, ModelIdentity, PredictError, Prediction, Predictor,
+    Image, ModelIdentity, Prediction,
     codec::{Answer, Codec, Message, Request},
     message::{Requests, ResultRecord},
     pipeline::{Answered, BatchConfig, Pipeline, PipelineConfig, Pulse, Sink, SinkError},
+    testing::FakeModel,
     transport::{Outbound, Rejection, memory::MemoryBroker},
 };
 use stream_inference::testing::Commanded;
@@ -22,36 +23,9 @@ use crate::{Alone, MIB};
 const IMAGES: usize = 10_000;
 
 /// Says the same of every image.
-struct Same {
-    labels: Vec<String>,
-    identity: Arc<ModelIdentity>,
-}
-
-impl Predictor for Same {
-    type Input = Image;
-    type Output = Prediction;
-
-    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
-        let model = || Arc::clone(&self.identity);
-        let predict = |_| Prediction { class: 1, probabilities: [0.0, 1.0].into(), model: model() };
-        Ok(images.iter().map(predict).collect())
-    }
-
-    fn identity(&self) -> Arc<ModelIdentity> {
-        Arc::clone(&self.identity)
-    }
-}
-
-impl Infer for Same {
-    fn labels(&self) -> &[String] {
-        &self.labels
-    }
-}
-
-fn same() -> Same {
-    let (name, version, sha256) = ("same".to_owned(), "1".to_owned(), String::new());
-    let identity = Arc::new(ModelIdentity { name, version, sha256 });
-    Same { labels: vec!["Trouser".to_owned(); 2], identity }
+fn same() -> FakeModel {
+    let model = FakeModel::new(ModelIdentity::of_code("same", "1"), |_| Ok((1, vec![0.0, 1.0])));
+    model.with_labels(vec!["Trouser".to_owned(); 2])
 }
 
 fn test_set() -> Arc<[Image]> {

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use fmnist_core::{
-    Batcher, ClassifyError, Image, Infer, ModelIdentity, PredictError, Prediction, Predictor,
+    Batcher, ClassifyError, Image, Infer, ModelIdentity, PredictError,
     codec::Codec,
     label::LABELS,
     message::{Requests, ResultRecord},
@@ -17,6 +17,7 @@ use fmnist_core::{
         Answered, BatchConfig, Pipeline, PipelineConfig, PipelineReport, ResultsConfig, Sink,
         SinkError,
     },
+    testing::FakeModel,
     transport::{
         Attributes, Outbound,
         memory::{MemoryBroker, MemoryTransport},
@@ -24,59 +25,21 @@ use fmnist_core::{
 };
 use tokio::sync::{broadcast, oneshot};
 
-/// Answers the brightness of the first pixel, modulo the classes; fails on pixels of 255, panics on
+/// Sees the brightness of the first pixel, modulo the classes; fails on pixels of 255, panics on
 /// 254, and says of 253 and 252 what no model of ten classes may say.
-struct FirstPixel {
-    labels: Vec<String>,
-    identity: Arc<ModelIdentity>,
-}
-
-impl FirstPixel {
-    fn new() -> Self {
-        let identity = Arc::new(ModelIdentity::of_code("first-pixel", "1.0"));
-        Self { labels: LABELS.map(str::to_owned).into(), identity }
-    }
-}
-
-impl Predictor for FirstPixel {
-    type Input = Image;
-    type Output = Prediction;
-
-    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
-        let predict = |image: &Image| {
-            let pixel = image.pixels()[0];
-            let model = Arc::clone(&self.identity);
-            let class = usize::from(pixel) % LABELS.len();
-            let mut probabilities = vec![0.0; LABELS.len()];
-            probabilities[class] = 1.0;
-            match pixel {
-                255 => return Err(PredictError::from("too bright".to_owned())),
-                254 => panic!("far too bright"),
-                253 => probabilities[class] = f32::NAN,
-                252 => {
-                    let probabilities = [0.1; 10].into();
-                    return Ok(Prediction { class: 10, probabilities, model });
-                }
-                _ => {}
-            }
-            Ok(Prediction { class, probabilities: probabilities.into(), model })
-        };
-        images.iter().map(predict).collect()
-    }
-
-    fn identity(&self) -> Arc<ModelIdentity> {
-        Arc::clone(&self.identity)
-    }
-
-    fn verify(&self, output: &Prediction) -> Result<(), String> {
-        output.check(self.labels.len())
-    }
-}
-
-impl Infer for FirstPixel {
-    fn labels(&self) -> &[String] {
-        &self.labels
-    }
+fn first_pixel() -> FakeModel {
+    FakeModel::new(ModelIdentity::of_code("first-pixel", "1.0"), |image| {
+        let pixel = image.pixels()[0];
+        let (class, mut probabilities) = FakeModel::certain_of(usize::from(pixel) % LABELS.len());
+        match pixel {
+            255 => return Err(PredictError::from("too bright".to_owned())),
+            254 => panic!("far too bright"),
+            253 => probabilities[class] = f32::NAN,
+            252 => return Ok((10, vec![0.1; 10])),
+            _ => {}
+        }
+        Ok((class, probabilities))
+    })
 }
 
 fn test_set() -> Arc<[Image]> {
@@ -123,8 +86,8 @@ fn refusals(broker: &MemoryBroker) -> Vec<(String, String)> {
 fn pipeline(
     broker: &MemoryBroker,
     results: ResultsConfig,
-) -> Pipeline<MemoryTransport, FirstPixel, Requests> {
-    let model = FirstPixel::new();
+) -> Pipeline<MemoryTransport, FakeModel, Requests> {
+    let model = first_pixel();
     let requests = Requests::new(&model, test_set()).with_results(results);
     Pipeline::new(broker.consumer(), model, requests, PipelineConfig::default())
 }
@@ -132,7 +95,7 @@ fn pipeline(
 /// Runs a pipeline over what the broker holds until all of it has an end.
 async fn run_through<S: Sink<ResultRecord, Image>>(
     broker: &MemoryBroker,
-    pipeline: Pipeline<MemoryTransport, FirstPixel, Requests, S>,
+    pipeline: Pipeline<MemoryTransport, FakeModel, Requests, S>,
 ) -> PipelineReport {
     let (stop, stopped) = oneshot::channel::<()>();
     let watched = broker.clone();
@@ -196,7 +159,7 @@ async fn only_a_blank_image_of_the_test_set_is_answered_with_a_sign() {
         .map(|n| if n % 4 == 2 { Image::new([7; Image::PIXELS]) } else { spot(n + 1) })
         .collect();
     broker.send(range(1, 7));
-    let model = FirstPixel::new();
+    let model = first_pixel();
     let requests = Requests::new(&model, test_images);
     let run = Pipeline::new(broker.consumer(), model, requests, PipelineConfig::default());
     run_through(&broker, run).await;
@@ -249,7 +212,7 @@ async fn an_image_of_a_range_that_the_model_fails_on_is_named_by_its_index_in_th
     let test_images = (0..100).map(|i| Image::new([if i == 42 { 255 } else { i }; Image::PIXELS]));
     broker.send(range(40, 50));
     broker.send(range(43, 50));
-    let model = FirstPixel::new();
+    let model = first_pixel();
     let requests = Requests::new(&model, test_images.collect());
     let run = Pipeline::new(broker.consumer(), model, requests, PipelineConfig::default());
     let report = run_through(&broker, run).await;
@@ -265,7 +228,7 @@ async fn results_of_a_lane_are_published_in_its_order_though_small_messages_over
     broker.send(keyed("b", range(1, 2)));
     let batch = BatchConfig { max_inputs: 8, ..BatchConfig::default() };
     let config = PipelineConfig { batch, ..PipelineConfig::default() };
-    let model = FirstPixel::new();
+    let model = first_pixel();
     let requests = Requests::new(&model, test_set());
     run_through(&broker, Pipeline::new(broker.consumer(), model, requests, config)).await;
     let records = records(&broker);
@@ -327,7 +290,7 @@ async fn a_message_whose_answer_is_above_the_budget_is_answered_before_those_tha
     let broker = MemoryBroker::new("m");
     let mut sent = vec![broker.send(keyed("lane", range(0, IMAGES)))];
     sent.extend((0..100).map(|_| broker.send(keyed("lane", range(0, 100)))));
-    let model = FirstPixel::new();
+    let model = first_pixel();
     let results = ResultsConfig { top_k: 10, max_result_bytes: usize::MAX };
     let requests = Requests::new(&model, test_images).with_results(results);
     // The budget is 64 MiB.
@@ -373,7 +336,7 @@ async fn a_sink_has_the_pictures_that_a_message_carried_and_observers_see_the_se
 
 #[test]
 fn an_image_that_fails_fails_its_own_call_of_a_shared_model_alone() {
-    let model = Arc::new(Batcher::new(FirstPixel::new(), &BatchConfig::default()));
+    let model = Arc::new(Batcher::new(first_pixel(), &BatchConfig::default()));
     let calls = [vec![4, 255], vec![5, 6], vec![]].map(|pixels: Vec<u8>| {
         let model = Arc::clone(&model);
         let images: Vec<_> = pixels.iter().map(|&p| Image::new([p; Image::PIXELS])).collect();

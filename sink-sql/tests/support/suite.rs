@@ -4,12 +4,13 @@ use std::{collections::HashSet, sync::Arc};
 
 use bytes::Bytes;
 use fmnist_core::{
-    Classifier, ModelIdentity,
+    Classifier,
     audit::Ledger,
     image::Image,
-    message::{PredictionRecord, Requests, ResultRecord, TopClass},
+    message::{PredictionRecord, Requests, TopClass},
     pipeline::{Answered, Pipeline, PipelineConfig, Sink},
-    transport::{Outbound, Source, memory::MemoryBroker},
+    testing::record,
+    transport::{Outbound, memory::MemoryBroker},
 };
 use sink_sql::{Database, DatabaseConfig, Query};
 
@@ -29,27 +30,11 @@ pub(crate) fn answered(offset: i64, images: usize) -> Answered {
         top: vec![TopClass { class: 1, label: label.to_owned(), probability: 1.0 / 3.0 }],
         blank: false,
     };
-    let record = ResultRecord {
-        schema: ResultRecord::SCHEMA,
-        id: format!("INFERENCE/0/{offset}"),
-        source: Source {
-            transport: if offset % 2 == 0 { "kafka" } else { "pubsub" }.into(),
-            topic: "INFERENCE".into(),
-            partition: Some(0),
-            offset: Some(offset),
-            message_id: None,
-        },
-        model: Arc::new(ModelIdentity {
-            name: "base".to_owned(),
-            version: "1.0".to_owned(),
-            sha256: "0".repeat(64),
-        }),
-        start_idx: Some(start),
-        end_idx: Some(start + images),
-        predictions: (start..start + images).map(prediction).collect(),
-        received_at: "2026-11-24T03:55:31.000Z".to_owned(),
-        inferred_at: "2026-11-24T03:55:31.900Z".to_owned(),
-    };
+    let mut record = record(&format!("INFERENCE/0/{offset}"), &[]);
+    record.source.transport = if offset % 2 == 0 { "kafka" } else { "pubsub" }.into();
+    record.start_idx = Some(start);
+    record.end_idx = Some(start + images);
+    record.predictions = (start..start + images).map(prediction).collect();
     Answered { record, inputs: Vec::new() }
 }
 

@@ -79,6 +79,11 @@ impl<P: Predictor> Commanded<P> {
         Self(Arc::new(Shared { model, orders, resumed, calls: watch::Sender::default() }))
     }
 
+    /// The model that it answers as.
+    pub fn model(&self) -> &P {
+        &self.0.model
+    }
+
     /// Fails on the next `count` batches, whatever is in them. The halves of a batch that failed are
     /// batches, too.
     pub fn fail(&self, count: usize, reason: impl Into<String>) {

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 count() {
     (cd "$1" && find . -name '*.rs' -not -path './target/*' -not -path '*/tests/*' -not -name tests.rs \
-        -not -path '*/benches/*' -not -path './fuzz/*' -not -path '*/simulation*' | sort | xargs awk '
+        -not -path '*/benches/*' -not -path './fuzz/*' -not -path './test-kit/*' -not -path '*/simulation*' | sort | xargs awk '
         FNR == 1 { is_test = 0; split(FILENAME, place, "/"); package = place[2] }
         # Tests stand at the end of a file.
         /^#\[cfg\((all\()?test/ { held = 1; next }

@@ -14,5 +14,5 @@ pub use kafka::Kafka;
 pub use load::{Form, NoOp, Speed, drive};
 pub use markdown::Table;
 pub use open_loop::{Latencies, open_loop};
-pub use report::{Report, grouped};
+pub use report::{Report, grouped, machine};
 pub use rounds::{Rounds, percentile};

@@ -78,7 +78,7 @@ fn replaced(document: &str, title: &str, body: &str) -> String {
 }
 
 /// Processor, vector extensions, threads, and how busy the machine was before.
-fn machine() -> String {
+pub fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo

@@ -1,5 +1,6 @@
 //! The clients of librdkafka, as this configuration and the delivery promise make them.
 
+pub(crate) mod leaving;
 pub(crate) mod log;
 #[cfg(test)]
 mod tests;

@@ -18,38 +18,13 @@ pub(crate) struct Group {
     /// Whom transactions commit offsets for, as of the last assignment; none between a revocation
     /// and the next assignment.
     pub(crate) member: Option<Arc<ConsumerGroupMetadata>>,
-    /// The open transaction's number.
-    transaction: Option<u64>,
-    /// That of the last one that was opened.
-    last_transaction: u64,
+    /// The number of the last transaction that was opened.
+    pub(crate) transaction: u64,
+    /// Whether that is neither committed nor aborted yet.
+    pub(crate) in_transaction: bool,
     /// Transactions that are to be aborted instead of committed.
     pub(crate) aborts: usize,
     pub(crate) is_closing: bool,
     /// Whom to tell of the place in the group.
     pub(crate) pulse: Option<Pulse>,
-}
-
-impl Group {
-    /// Opens the next transaction.
-    pub(crate) fn open_transaction(&mut self) {
-        self.last_transaction += 1;
-        self.transaction = Some(self.last_transaction);
-    }
-
-    /// Ends the open transaction, however.
-    pub(crate) fn end_transaction(&mut self) {
-        self.transaction = None;
-    }
-
-    /// The number of the open transaction.
-    pub(crate) const fn transaction(&self) -> Option<u64> {
-        self.transaction
-    }
-
-    /// Whether the transaction that would commit now is to be aborted.
-    pub(crate) fn take_abort(&mut self) -> bool {
-        let is_asked = self.aborts > 0;
-        self.aborts = self.aborts.saturating_sub(1);
-        is_asked
-    }
 }

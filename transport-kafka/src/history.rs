@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
+    Message, Offset,
+    consumer::{BaseConsumer, CommitMode, Consumer},
     error::KafkaError,
 };
 use stream_inference::transport::Outbound;
 
 use crate::{
-    KafkaConfig, KafkaPlace, KafkaSetupError, connect::log::Logged, provision, wire::Fetched,
+    KafkaConfig, KafkaPlace, KafkaSetupError, connect::log::Logged, group::rebalance::list,
+    place::places, provision, wire::Fetched,
 };
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -90,16 +91,11 @@ impl KafkaHistory {
         let consumer: BaseConsumer<Logged> =
             client.create_with_context(Logged).map_err(KafkaSetupError::Configuration)?;
         let spans = spans(&consumer, config, topic, start, until_ms)?;
-        let mut assignment = TopicPartitionList::new();
-        let mut unfinished = Vec::new();
-        for span in spans.iter().filter(|span| span.start < span.end) {
-            let from = Offset::Offset(span.start);
-            assignment
-                .add_partition_offset(topic, span.partition, from)
-                .map_err(KafkaSetupError::Configuration)?;
-            unfinished.push(span.partition);
-        }
-        consumer.assign(&assignment).map_err(KafkaSetupError::Configuration)?;
+        let unread = || spans.iter().filter(|span| span.start < span.end);
+        places(topic, unread().map(|span| (span.partition, span.start)))
+            .and_then(|assignment| consumer.assign(&assignment))
+            .map_err(KafkaSetupError::Configuration)?;
+        let unfinished = unread().map(|span| span.partition).collect();
         Ok(Self { consumer, config: config.clone(), spans, unfinished })
     }
 
@@ -125,12 +121,8 @@ impl KafkaHistory {
                     self.unfinished.retain(|other| *other != partition);
                     continue;
                 }
-                Some(Err(error)) => {
-                    last = error;
-                    empty_polls += 1;
-                    continue;
-                }
-                None => {
+                nothing => {
+                    last = nothing.and_then(Result::err).unwrap_or(last);
                     empty_polls += 1;
                     continue;
                 }
@@ -173,14 +165,9 @@ pub fn topic_spans(
 /// If the broker is away, or the group has members.
 pub fn set_group_start(config: &KafkaConfig, start: KafkaStart) -> Result<(), KafkaSetupError> {
     let member = outsider(config)?;
-    let mut places = TopicPartitionList::new();
-    for KafkaSpan { partition, start, .. } in spans(&member, config, &config.topic, start, None)? {
-        places
-            .add_partition_offset(&config.topic, partition, Offset::Offset(start))
-            .map_err(KafkaSetupError::Configuration)?;
-    }
-    member
-        .commit(&places, rdkafka::consumer::CommitMode::Sync)
+    let spans = spans(&member, config, &config.topic, start, None)?;
+    places(&config.topic, spans.iter().map(|span| (span.partition, span.start)))
+        .and_then(|places| member.commit(&places, CommitMode::Sync))
         .map_err(|source| unreachable_at(config, source))
 }
 
@@ -192,10 +179,7 @@ pub fn set_group_start(config: &KafkaConfig, start: KafkaStart) -> Result<(), Ka
 /// If the broker is away.
 pub fn group_lag(config: &KafkaConfig, spans: &[KafkaSpan]) -> Result<i64, KafkaSetupError> {
     let member = outsider(config)?;
-    let mut partitions = TopicPartitionList::new();
-    for span in spans {
-        partitions.add_partition(&config.topic, span.partition);
-    }
+    let partitions = list(&config.topic, spans.iter().map(|span| span.partition));
     let committed = member
         .committed_offsets(partitions, WAIT)
         .map_err(|source| unreachable_at(config, source))?;
@@ -239,9 +223,7 @@ fn span(
 ) -> Result<KafkaSpan, KafkaError> {
     let (low, high) = consumer.fetch_watermarks(topic, partition, WAIT)?;
     let at = |time_ms: i64| -> Result<i64, KafkaError> {
-        let mut times = TopicPartitionList::new();
-        times.add_partition_offset(topic, partition, Offset::Offset(time_ms))?;
-        let found = consumer.offsets_for_times(times, WAIT)?;
+        let found = consumer.offsets_for_times(places(topic, [(partition, time_ms)])?, WAIT)?;
         Ok(match found.find_partition(topic, partition).map(|place| place.offset()) {
             Some(Offset::Offset(offset)) => offset,
             // Nothing so late.

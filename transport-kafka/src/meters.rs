@@ -2,7 +2,7 @@
 
 pub(crate) mod lag;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use stream_inference::names;
@@ -12,7 +12,8 @@ pub(crate) const NAME: &str = "kafka";
 
 /// The handles of one consumer's series, made once.
 pub(crate) struct Meters {
-    publish: Histogram,
+    /// How long it took until the results and dead letters of a batch were confirmed, or refused.
+    pub(crate) publish: Histogram,
     pub(crate) assigned: Counter,
     pub(crate) revoked: Counter,
     pub(crate) lost: Counter,
@@ -38,11 +39,6 @@ impl Meters {
         }
     }
 
-    /// The results and dead letters of a batch were confirmed, or refused, after so long.
-    pub(crate) fn published(&self, took: Duration) {
-        self.publish.record(took);
-    }
-
     pub(crate) fn lag(&self, partition: i32) -> Gauge {
         gauge!(
             names::metric("lag_messages"),
@@ -55,15 +51,13 @@ impl Meters {
 
 fn describe() {
     use metrics::{describe_counter, describe_gauge};
-    describe_counter!(names::metric("rebalances_total"), "Changes of this consumer's partitions.");
-    describe_counter!(
-        names::metric("poll_breaches_total"),
-        "How often nothing was polled for max.poll.interval.ms."
-    );
-    describe_counter!(
-        names::metric("queue_full_total"),
-        "How often a result had to wait for room in the producer's queue."
-    );
+    for (name, what) in [
+        ("rebalances_total", "Changes of this consumer's partitions."),
+        ("poll_breaches_total", "How often nothing was polled for max.poll.interval.ms."),
+        ("queue_full_total", "How often a result had to wait for room in the producer's queue."),
+    ] {
+        describe_counter!(names::metric(name), what);
+    }
     describe_gauge!(
         names::metric("lag_messages"),
         "Messages of an assigned partition that are not acknowledged yet."

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rdkafka::{Offset, TopicPartitionList, error::KafkaResult};
+
 /// Where a message stands on Kafka; its id is this in words, `TOPIC/3/1042`.
 ///
 /// ```
@@ -36,4 +38,16 @@ impl fmt::Display for KafkaPlace<'_> {
         let Self { topic, partition, offset } = self;
         write!(f, "{topic}/{partition}/{offset}")
     }
+}
+
+/// Places of a topic, one a partition.
+pub(crate) fn places(
+    topic: &str,
+    offsets: impl IntoIterator<Item = (i32, i64)>,
+) -> KafkaResult<TopicPartitionList> {
+    let mut places = TopicPartitionList::new();
+    for (partition, offset) in offsets {
+        places.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+    }
+    Ok(places)
 }

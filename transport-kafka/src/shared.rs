@@ -10,8 +10,11 @@ use std::{
     time::Duration,
 };
 
-use stream_inference::{Supervisor, pipeline::Pulse, transport::TransportError};
-use tokio::sync::Notify;
+use stream_inference::{Supervisor, transport::TransportError};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     claims::Claim,
@@ -73,11 +76,6 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells `pulse` whether this consumer has a place in its group.
-    pub(crate) fn attach(&self, pulse: Pulse) {
-        self.state().group.pulse = Some(pulse);
-    }
-
     /// Hands a message back that did not fail itself.
     pub(crate) fn pull_back(&self, claim: Claim) {
         self.state().intake.claims.pull_back(claim);
@@ -94,11 +92,6 @@ impl Shared {
     pub(crate) fn handed_back(&self) {
         self.work.notify_one();
         self.claims_ended.notify_waiters();
-    }
-
-    /// Tells the polling task that messages were taken from the buffer.
-    pub(crate) fn taken(&self) {
-        self.work.notify_one();
     }
 
     /// Tells the polling task that messages are done, where that may be the end.
@@ -142,6 +135,20 @@ impl Shared {
     pub(crate) async fn failed(&self) -> TransportError {
         let dropped = || "the transport was dropped before the broker confirmed".into();
         fatal(self.supervisor.ended().await.unwrap_or_else(dropped))
+    }
+}
+
+/// Waits until `holds`, asked again at each change that `notify` tells of; false if `deadline` comes first.
+pub(crate) async fn until(notify: &Notify, deadline: Instant, holds: impl Fn() -> bool) -> bool {
+    loop {
+        let mut changed = std::pin::pin!(notify.notified());
+        changed.as_mut().enable();
+        if holds() {
+            return true;
+        }
+        if timeout_at(deadline, changed).await.is_err() {
+            return false;
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     KafkaConfig, KafkaGuarantee, KafkaPlace, KafkaSetupError, KafkaSpan,
     connect::blocking,
-    group::{membership::Membership, rebalance::Context, start},
+    group::{membership, rebalance::Context, start},
     intake::{Taken, Waiting, ends::Ends, poll::poll},
     marks::keeper::Keeper,
     meters::{NAME, lag},
@@ -96,7 +96,7 @@ impl KafkaTransport {
             let _ended = ended;
             keeper.run(part);
         });
-        let (membership, closed) = Membership::join(config, Context(Arc::clone(&shared)))?;
+        let (membership, closed) = membership::join(config, Context(Arc::clone(&shared)))?;
         let membership = Arc::new(membership);
         let mut tasks = Vec::with_capacity(3);
         match transactional {
@@ -136,7 +136,7 @@ impl KafkaTransport {
     /// polled for `max.poll.interval.ms`, and when it has its place in the group again.
     #[must_use]
     pub fn with_pulse(self, pulse: &Pulse) -> Self {
-        self.shared.attach(pulse.clone());
+        self.shared.state().group.pulse = Some(pulse.clone());
         self
     }
 
@@ -171,8 +171,9 @@ impl KafkaTransport {
 
     fn take(&self, limits: Limits) -> Vec<Delivery<KafkaToken>> {
         let taken = self.shared.state().intake.take(limits);
-        self.shared.keep();
-        self.shared.taken();
+        self.shared.marked.notify_all();
+        // There is room in the buffer.
+        self.shared.work.notify_one();
         taken.into_iter().map(|taken| self.deliver(taken)).collect()
     }
 
@@ -184,7 +185,7 @@ impl KafkaTransport {
         let mut state = self.shared.state();
         let waiting = state.intake.waiting(limits);
         if let Waiting::Nothing = waiting {
-            self.shared.keep();
+            self.shared.marked.notify_all();
             if let Some(error) = state.intake.unavailable.take() {
                 return Err(TransportError::Unavailable {
                     context: format!("Kafka does not deliver {}", self.shared.topic),

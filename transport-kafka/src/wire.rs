@@ -42,14 +42,14 @@ impl From<&BorrowedMessage<'_>> for Fetched {
 
 /// The record that carries `message` to `topic`; headers and key bytes as they are.
 pub(crate) fn record<'a>(topic: &'a str, message: &'a Outbound) -> FutureRecord<'a, [u8], [u8]> {
-    let mut record = FutureRecord::to(topic).payload(&message.payload[..]);
-    if let Some(key) = &message.key {
-        record = record.key(&key[..]);
+    FutureRecord {
+        topic,
+        partition: None,
+        payload: Some(&message.payload[..]),
+        key: message.key.as_deref(),
+        timestamp: None,
+        headers: headers::write(&message.attributes),
     }
-    if let Some(headers) = headers::write(&message.attributes) {
-        record = record.headers(headers);
-    }
-    record
 }
 
 /// As [`record`], with a number that its delivery report carries.
@@ -58,14 +58,9 @@ pub(crate) fn numbered_record<'a>(
     message: &'a Outbound,
     number: usize,
 ) -> BaseRecord<'a, [u8], [u8], usize> {
-    let mut record = BaseRecord::with_opaque_to(topic, number).payload(&message.payload[..]);
-    if let Some(key) = &message.key {
-        record = record.key(&key[..]);
-    }
-    if let Some(headers) = headers::write(&message.attributes) {
-        record = record.headers(headers);
-    }
-    record
+    let FutureRecord { topic, partition, payload, key, timestamp, headers } =
+        record(topic, message);
+    BaseRecord { topic, partition, payload, key, timestamp, headers, delivery_opaque: number }
 }
 
 /// The record that sends a message again that came back with a failed report.

@@ -51,23 +51,21 @@ impl ConsumerContext for Context {
                     tracing::debug!(%error, "revoked partitions not resumed");
                 }
                 // What is lost has another owner already.
-                let wait = match consumer.assignment_lost() {
-                    true => {
-                        self.0.meters.lost.increment(1);
-                        Duration::ZERO
-                    }
-                    false => {
-                        self.0.meters.revoked.increment(1);
-                        self.0.farewell(&revoked, FAREWELL_WAIT);
-                        REVOKE_WAIT
-                    }
+                let wait = if consumer.assignment_lost() {
+                    self.0.meters.lost.increment(1);
+                    Duration::ZERO
+                } else {
+                    self.0.meters.revoked.increment(1);
+                    self.0.farewell(&revoked, FAREWELL_WAIT);
+                    REVOKE_WAIT
                 };
                 let mut state = self.0.after_transaction(wait);
                 stream_inference::fail_point!(InRevoke);
                 state.group.member = None;
                 revoked.into_iter().for_each(|partition| state.intake.revoke(partition));
                 drop(state);
-                self.0.revoked();
+                // What was discarded may have been all that stood between full and empty.
+                self.0.handed_back();
             }
             Rebalance::Assign(_) => {}
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance"),
@@ -132,16 +130,10 @@ impl Shared {
     /// before the revocation, which the broker refuses once the partitions have another owner.
     fn after_transaction(&self, timeout: Duration) -> MutexGuard<'_, State> {
         let state = self.state();
-        let open = state.group.transaction();
-        let waits = |state: &mut State| open.is_some() && state.group.transaction() == open;
+        let open = state.group.transaction;
+        let waits =
+            |state: &mut State| state.group.in_transaction && state.group.transaction == open;
         let waited = self.moved.wait_timeout_while(state, timeout, waits);
         waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Tells whoever waits for one of its messages, or for room, that partitions were revoked.
-    fn revoked(&self) {
-        // What was discarded may have been all that stood between full and empty.
-        self.work.notify_one();
-        self.claims_ended.notify_waiters();
     }
 }

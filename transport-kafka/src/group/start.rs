@@ -9,9 +9,10 @@ use rdkafka::{
 };
 
 use crate::{
-    KafkaConfig, KafkaSetupError, KafkaSpan, KafkaStart,
+    KafkaConfig, KafkaSetupError, KafkaStart,
     connect::log::Logged,
     history::{self, unreachable_at},
+    place::places,
 };
 
 /// Longer than a transaction may hold back the group's offsets.
@@ -28,10 +29,8 @@ pub(crate) fn begin_at_the_end(config: &KafkaConfig) -> Result<(), KafkaSetupErr
     let outsider = history::outsider(config)?;
     let spans = history::spans(&outsider, config, &config.topic, KafkaStart::Beginning, None)?;
     let away = |source| unreachable_at(config, source);
-    let mut places = TopicPartitionList::new();
-    for KafkaSpan { partition, end, .. } in spans {
-        places.add_partition_offset(&config.topic, partition, Offset::Offset(end)).map_err(away)?;
-    }
+    let ends = spans.iter().map(|span| (span.partition, span.end));
+    let places = places(&config.topic, ends).map_err(away)?;
     if has_committed(&outsider, &places).map_err(away)? {
         return Ok(());
     }
@@ -43,10 +42,10 @@ pub(crate) fn begin_at_the_end(config: &KafkaConfig) -> Result<(), KafkaSetupErr
         }
         // Another consumer was faster.
         Err(error) if has_members(&error) => {
-            match has_committed(&outsider, &places).map_err(away)? {
-                true => Ok(()),
-                false => Err(KafkaSetupError::NoPlace { group: config.group_id.clone() }),
+            if has_committed(&outsider, &places).map_err(away)? {
+                return Ok(());
             }
+            Err(KafkaSetupError::NoPlace { group: config.group_id.clone() })
         }
         Err(error) => Err(away(error)),
     }

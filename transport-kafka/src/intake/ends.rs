@@ -34,11 +34,13 @@ impl Ends {
     /// Takes note of a message that came; answers whether it lies before its partition's end.
     pub(crate) fn admits(&mut self, partition: i32, offset: i64) -> bool {
         let Some(end) = self.0.get_mut(&partition) else { return false };
-        match offset < end.offset {
-            true => end.last = end.last.max(Some(offset)),
-            false => end.is_reached = true,
+        let is_before = offset < end.offset;
+        if is_before {
+            end.last = end.last.max(Some(offset));
+        } else {
+            end.is_reached = true;
         }
-        offset < end.offset
+        is_before
     }
 
     /// Takes note that everything on the partition came.

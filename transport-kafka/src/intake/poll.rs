@@ -6,11 +6,10 @@ use std::{sync::Arc, time::Duration};
 use rdkafka::{
     Offset,
     consumer::{CommitMode, Consumer, StreamConsumer},
-    error::{KafkaError, RDKafkaErrorCode},
-    topic_partition_list::TopicPartitionList,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 use stream_inference::Part;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::ends::Ends;
 use crate::{
@@ -19,7 +18,8 @@ use crate::{
         membership::Membership,
         rebalance::{Context, list},
     },
-    shared::Shared,
+    place::places,
+    shared::{Shared, until},
     wire::Fetched,
 };
 
@@ -56,10 +56,8 @@ pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>, _part
                     }
                 }
                 Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
-                    shared
-                        .supervisor
-                        .fail(format!("the consumer of {} failed: {error}", shared.topic));
-                    return;
+                    let reason = format!("the consumer of {} failed: {error}", shared.topic);
+                    return shared.supervisor.fail(reason);
                 }
                 Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded)) => {
                     shared.breached(error);
@@ -121,24 +119,13 @@ async fn commit_ends(membership: &Arc<Membership>, shared: &Arc<Shared>) {
     let finished = shared.state().intake.ends.as_ref().map(Ends::finished).unwrap_or_default();
     for (partition, end) in finished {
         let (membership, topic) = (Arc::clone(membership), Arc::clone(&shared.topic));
-        let committed = tokio::task::spawn_blocking(move || {
-            let mut place = TopicPartitionList::new();
-            place.add_partition_offset(&topic, partition, Offset::Offset(end))?;
-            membership.commit(&place, CommitMode::Sync)
-        });
-        match committed.await {
-            Ok(Ok(())) => {
-                if let Some(ends) = &mut shared.state().intake.ends {
-                    ends.committed(partition);
-                }
-            }
-            // Not assigned any more, or no coordinator: the next look decides.
-            Ok(Err(error)) => {
-                tracing::debug!(%error, partition, end, "the end is not committed yet");
-                tokio::time::sleep(RETRY_WAIT).await;
-                shared.work.notify_one();
-            }
-            Err(_) => shared.supervisor.fail("the thread that committed an end ended early"),
+        let what = format!("commit the end {end} of partition {partition}");
+        let commit =
+            move || membership.commit(&places(&topic, [(partition, end)])?, CommitMode::Sync);
+        if shared.has_done(&what, commit).await
+            && let Some(ends) = &mut shared.state().intake.ends
+        {
+            ends.committed(partition);
         }
     }
 }
@@ -149,18 +136,10 @@ async fn go_back(membership: &Arc<Membership>, shared: &Arc<Shared>) {
     for (partition, offset) in seeks {
         shared.state().intake.discard(partition);
         let (membership, topic) = (Arc::clone(membership), Arc::clone(&shared.topic));
-        let sought = tokio::task::spawn_blocking(move || {
-            membership.seek(&topic, partition, Offset::Offset(offset), SEEK_TIMEOUT)
-        });
-        match sought.await {
-            Ok(Ok(())) => shared.state().intake.claims.sought(partition, offset),
-            // Not assigned any more, or not yet fetching: the next look decides.
-            Ok(Err(error)) => {
-                tracing::debug!(%error, partition, offset, "cannot go back yet");
-                tokio::time::sleep(RETRY_WAIT).await;
-                shared.work.notify_one();
-            }
-            Err(_) => shared.supervisor.fail("the thread that went back to an offset ended early"),
+        let what = format!("go back to offset {offset} of partition {partition}");
+        let seek = move || membership.seek(&topic, partition, Offset::Offset(offset), SEEK_TIMEOUT);
+        if shared.has_done(&what, seek).await {
+            shared.state().intake.claims.sought(partition, offset);
         }
     }
 }
@@ -178,20 +157,30 @@ impl Shared {
 
     /// Waits a moment until the buffer takes more, or something else is to be done before that.
     async fn has_room(&self) -> bool {
-        let deadline = Instant::now() + ROOM_WAIT;
-        loop {
-            if self.is_ready() {
-                return true;
-            }
-            if timeout_at(deadline, self.work.notified()).await.is_err() {
-                return false;
-            }
-        }
+        until(&self.work, Instant::now() + ROOM_WAIT, || {
+            let state = self.state();
+            !state.intake.is_full() || !state.intake.claims.seeks().is_empty()
+        })
+        .await
     }
 
-    fn is_ready(&self) -> bool {
-        let state = self.state();
-        !state.intake.is_full() || !state.intake.claims.seeks().is_empty()
+    /// Has the client do what blocks; whether it did. A partition may not be assigned any more, or not be
+    /// fetched yet: the next look decides.
+    async fn has_done(
+        &self,
+        what: &str,
+        call: impl FnOnce() -> KafkaResult<()> + Send + 'static,
+    ) -> bool {
+        match tokio::task::spawn_blocking(call).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "cannot {what} yet");
+                tokio::time::sleep(RETRY_WAIT).await;
+                self.work.notify_one();
+            }
+            Err(_) => self.supervisor.fail(format!("the thread that was to {what} ended early")),
+        }
+        false
     }
 
     /// Says that nothing was polled for too long, and so the partitions go to others.

@@ -11,23 +11,18 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use stream_inference::Part;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::{
     KafkaConfig, KafkaSetupError,
     connect::log::Logged,
     marks::{Mark, Task, Text},
-    shared::Shared,
+    shared::{Shared, until},
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How soon what failed is tried again.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
-
-/// The group of the marks of `group_id`; nobody joins it.
-fn group(group_id: &str) -> String {
-    format!("{group_id}.in-flight")
-}
 
 pub(crate) struct Keeper {
     client: BaseConsumer<Logged>,
@@ -37,7 +32,8 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn new(config: &KafkaConfig, shared: Arc<Shared>) -> Result<Self, KafkaSetupError> {
-        let group_id = group(&config.group_id);
+        // Nobody joins it.
+        let group_id = format!("{}.in-flight", config.group_id);
         let mut client = config.reader()?;
         client.set("group.id", &group_id);
         client.remove("group.instance.id");
@@ -54,7 +50,8 @@ impl Keeper {
             if let Err(error) = &done {
                 self.failed(error);
             }
-            self.shared.kept();
+            self.shared.marked.notify_all();
+            self.shared.arrived.notify_waiters();
             if done.is_err() && !self.shared.pause(RETRY_WAIT) {
                 break;
             }
@@ -119,22 +116,10 @@ impl Keeper {
 }
 
 impl Shared {
-    /// Tells the keeper that marks may be wanted.
-    pub(crate) fn keep(&self) {
-        self.marked.notify_all();
-    }
-
     /// Waits until every mark is as it is wanted, until `deadline` at most.
     pub(crate) async fn marks_kept(&self, deadline: Instant) {
-        self.keep();
-        loop {
-            let mut arrived = std::pin::pin!(self.arrived.notified());
-            arrived.as_mut().enable();
-            let is_kept = self.state().intake.marks.tasks().is_empty();
-            if is_kept || timeout_at(deadline, arrived).await.is_err() {
-                return;
-            }
-        }
+        self.marked.notify_all();
+        until(&self.arrived, deadline, || self.state().intake.marks.tasks().is_empty()).await;
     }
 
     /// Blocks until the keeper has something to do; `None` once the transport has closed.
@@ -150,11 +135,5 @@ impl Shared {
             }
             state = self.marked.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    /// Tells that the keeper has done what it could.
-    fn kept(&self) {
-        self.marked.notify_all();
-        self.arrived.notify_waiters();
     }
 }

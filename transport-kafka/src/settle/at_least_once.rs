@@ -21,7 +21,11 @@ use tokio::sync::oneshot;
 
 use super::{outbox::Closing, outputs::Outputs};
 use crate::{
-    KafkaConfig, KafkaSetupError, claims::Claim, group::membership::Membership, shared::Shared,
+    KafkaConfig, KafkaSetupError,
+    claims::Claim,
+    connect::{PUBLISH_TIMEOUT_MS, log::Logged},
+    group::membership::Membership,
+    shared::Shared,
 };
 use sender::{Producer, Sender};
 use share::Share;
@@ -42,7 +46,11 @@ impl Settler {
         membership: Arc<Membership>,
         outputs: Arc<Outputs>,
     ) -> Result<Self, KafkaSetupError> {
-        let producer = Arc::new(Producer::connect(config)?);
+        let producer = config
+            .producer(PUBLISH_TIMEOUT_MS)?
+            .create_with_context(Logged)
+            .map_err(KafkaSetupError::Configuration)?;
+        let producer = Arc::new(Producer::new(producer, drop));
         let sender = Sender { shared, membership, producer, outputs };
         Ok(Self { sender, commits_batches: config.commits_batches() })
     }
@@ -69,12 +77,11 @@ impl Settler {
                 if share.hold.is_none() {
                     share.hold = shared.hold_again(claim.partition);
                 }
-                match share.hold.is_some() {
-                    true => share.waiting.push((claim, delivery, outcome)),
-                    false => {
-                        let sent = self.sender.send(claim, delivery, outcome, &mut tally).await;
-                        share.sent.extend(sent);
-                    }
+                if share.hold.is_some() {
+                    share.waiting.push((claim, delivery, outcome));
+                } else {
+                    let sent = self.sender.send(claim, delivery, outcome, &mut tally).await;
+                    share.sent.extend(sent);
                 }
             }
             let settler = self.clone();
@@ -118,7 +125,7 @@ impl Settler {
         }
         drop(running);
         if publishes {
-            shared.meters.published(begun.elapsed());
+            shared.meters.publish.record(begun.elapsed());
         }
         stream_inference::fail_point!(BeforeCommit);
         if self.commits_batches {

@@ -209,18 +209,21 @@ impl Settler {
         self.producer.begin()?;
         let begun = Instant::now();
         let sent = self.send(staged);
-        self.shared.meters.published(begun.elapsed());
+        self.shared.meters.publish.record(begun.elapsed());
         let mut offsets = BTreeMap::new();
         for Staged { claim, .. } in &*staged {
             offsets.insert(claim.partition, claim.offset + 1);
         }
-        let injected = self.shared.state().group.take_abort();
+        let left = {
+            let aborts = &mut self.shared.state().group.aborts;
+            std::mem::replace(aborts, aborts.saturating_sub(1))
+        };
         let committed = sent.and_then(|()| {
             stream_inference::fail_point!(AfterPublish);
-            match injected {
-                true => Err(Failure::Injected),
-                false => self.producer.commit(&self.shared.topic, &offsets, member),
+            if left > 0 {
+                return Err(Failure::Injected);
             }
+            self.producer.commit(&self.shared.topic, offsets, member)
         });
         match committed {
             Err(failure @ Failure::Fatal(_)) => Err(failure),

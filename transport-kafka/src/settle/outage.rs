@@ -10,19 +10,17 @@ impl Shared {
     pub(super) fn waits_for(&self, what: String, error: &(dyn std::error::Error + 'static)) {
         let mut state = self.state();
         let known = state.pending.outage.take().filter(|outage| outage.what == what);
-        let is_news = known.as_ref().is_none_or(|known| known.told.elapsed() >= REPORT_INTERVAL);
-        if is_news {
+        let (mut told, waiting) = match known {
+            Some(Outage { told, waiting, .. }) => (told, waiting),
+            None => (None, state.group.pulse.as_ref().map(|pulse| pulse.waits_for(&what))),
+        };
+        if told.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) {
+            told = Some(Instant::now());
             tracing::warn!(
                 error,
                 "waiting for {what}; what it did not take is held and sent again"
             );
         }
-        let told =
-            known.as_ref().filter(|_| !is_news).map_or_else(Instant::now, |known| known.told);
-        let waiting = known.map_or_else(
-            || state.group.pulse.as_ref().map(|pulse| pulse.waits_for(&what)),
-            |known| known.waiting,
-        );
         state.pending.outage = Some(Outage { what, told, waiting });
     }
 

@@ -9,10 +9,13 @@ use std::{
 use stream_inference::transport::{Delivery, Outcome, Settlement, TransportError};
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, timeout_at},
+    time::Instant,
 };
 
-use crate::{shared::Shared, token::KafkaToken};
+use crate::{
+    shared::{Shared, until},
+    token::KafkaToken,
+};
 
 pub(crate) type Outcomes = Vec<(Delivery<KafkaToken>, Outcome)>;
 type Answer = Result<Settlement, TransportError>;
@@ -149,15 +152,6 @@ impl Shared {
 
     /// Waits until no settlement is pending; false if `deadline` comes first.
     pub(crate) async fn all_settled(&self, deadline: Instant) -> bool {
-        loop {
-            let mut confirmed = std::pin::pin!(self.confirmed.notified());
-            confirmed.as_mut().enable();
-            if self.state().pending.settlements == 0 {
-                return true;
-            }
-            if timeout_at(deadline, confirmed).await.is_err() {
-                return false;
-            }
-        }
+        until(&self.confirmed, deadline, || self.state().pending.settlements == 0).await
     }
 }

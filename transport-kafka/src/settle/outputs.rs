@@ -41,9 +41,7 @@ impl Outputs {
 
     /// A topic that does not take what is sent to it, as a person calls it.
     pub(crate) fn name(&self, topic: &str) -> String {
-        match *topic == *self.dead_letters {
-            true => format!("dead-letter topic {topic}"),
-            false => format!("results topic {topic}"),
-        }
+        let kind = if *topic == *self.dead_letters { "dead-letter" } else { "results" };
+        format!("{kind} topic {topic}")
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Pending {
 pub(crate) struct Outage {
     pub(crate) what: String,
     /// When it was said last.
-    pub(crate) told: Instant,
+    pub(crate) told: Option<Instant>,
     /// Tells the pipeline's pulse as long as it is there.
     pub(crate) waiting: Option<Waiting>,
 }

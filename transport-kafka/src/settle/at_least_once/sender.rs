@@ -1,6 +1,6 @@
 //! Hands records to the client, and acknowledges what it confirmed.
 
-use std::{ops::Deref, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     Message,
@@ -18,9 +18,8 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    KafkaConfig, KafkaSetupError,
     claims::Claim,
-    connect::{PUBLISH_TIMEOUT_MS, log::Logged},
+    connect::{leaving::Leaving, log::Logged},
     group::membership::Membership,
     settle::{outputs::Outputs, refusal::is_too_large},
     shared::Shared,
@@ -40,33 +39,8 @@ pub(super) struct Sender {
     pub(super) outputs: Arc<Outputs>,
 }
 
-/// The producer. Destroying it blocks, so the last owner leaves that to a thread.
-pub(super) struct Producer(Option<FutureProducer<Logged>>);
-
-impl Producer {
-    pub(super) fn connect(config: &KafkaConfig) -> Result<Self, KafkaSetupError> {
-        let producer = config
-            .producer(PUBLISH_TIMEOUT_MS)?
-            .create_with_context(Logged)
-            .map_err(KafkaSetupError::Configuration)?;
-        Ok(Self(Some(producer)))
-    }
-}
-
-impl Deref for Producer {
-    type Target = FutureProducer<Logged>;
-
-    fn deref(&self) -> &FutureProducer<Logged> {
-        self.0.as_ref().expect("the producer is there until it is dropped")
-    }
-}
-
-impl Drop for Producer {
-    fn drop(&mut self) {
-        let producer = self.0.take();
-        thread::spawn(move || drop(producer));
-    }
-}
+/// The producer. Destroying it blocks.
+pub(super) type Producer = Leaving<FutureProducer<Logged>>;
 
 /// An outcome on its way.
 pub(super) struct Sent {
@@ -169,17 +143,8 @@ impl Sender {
         }
     }
 
-    /// Hands records to the client that it gave back.
-    pub(super) async fn enqueue_again(&self, records: &[OwnedMessage]) -> Vec<Report> {
-        let mut reports = Vec::with_capacity(records.len());
-        for record in records {
-            reports.push(self.enqueue(wire::again(record)).await);
-        }
-        reports
-    }
-
     /// Hands a record to the client; a full queue is backpressure, not a failure.
-    async fn enqueue(&self, mut record: FutureRecord<'_, [u8], [u8]>) -> Report {
+    pub(super) async fn enqueue(&self, mut record: FutureRecord<'_, [u8], [u8]>) -> Report {
         let mut waits = false;
         loop {
             match self.producer.send_result(record) {

@@ -17,6 +17,7 @@ use crate::{
     claims::Claim,
     settle::refusal::{is_refusal, is_too_large},
     token::KafkaToken,
+    wire,
 };
 
 /// How long a message is held before it is published again, the first time; then twice as long, up
@@ -47,7 +48,10 @@ struct Held {
 impl Held {
     async fn send_again(self, sender: &Sender) -> Sent {
         let Self { claim, delivery, carried, records } = self;
-        let reports = sender.enqueue_again(&records).await;
+        let mut reports = Vec::with_capacity(records.len());
+        for record in &records {
+            reports.push(sender.enqueue(wire::again(record)).await);
+        }
         Sent { claim, delivery, carried, reports }
     }
 }
@@ -79,9 +83,10 @@ impl Share {
         self.insist(sender, held, &mut tally).await;
         let mut sent = Vec::with_capacity(self.waiting.len());
         for (claim, delivery, outcome) in std::mem::take(&mut self.waiting) {
-            match sender.shared.is_closing() {
-                true => give_up(sender, claim, &mut tally),
-                false => sent.extend(sender.send(claim, delivery, outcome, &mut tally).await),
+            if sender.shared.is_closing() {
+                give_up(sender, claim, &mut tally);
+            } else {
+                sent.extend(sender.send(claim, delivery, outcome, &mut tally).await);
             }
         }
         let held = self.confirm(sender, sent, &mut tally).await;

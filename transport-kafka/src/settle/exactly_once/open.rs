@@ -14,13 +14,14 @@ impl Shared {
         let waits = |state: &mut State| state.group.member.is_none() && !state.group.is_closing;
         let waited = self.moved.wait_timeout_while(self.state(), timeout, waits);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.group.open_transaction();
+        state.group.transaction += 1;
+        state.group.in_transaction = true;
         state
     }
 
     /// Marks the open transaction as committed or aborted.
     pub(super) fn end(&self) {
-        self.state().group.end_transaction();
+        self.state().group.in_transaction = false;
         self.moved.notify_all();
     }
 }

@@ -7,13 +7,12 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, Message, Offset,
+    ClientContext, Message,
     config::RDKafkaLogLevel,
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, RDKafkaErrorCode},
     message::DeliveryResult,
     producer::{BaseProducer, Producer as _, ProducerContext},
-    topic_partition_list::TopicPartitionList,
     util::Timeout,
 };
 use stream_inference::transport::Outbound;
@@ -21,6 +20,7 @@ use stream_inference::transport::Outbound;
 use crate::{
     KafkaConfig, KafkaSetupError,
     connect::log::{self, REPORT_INTERVAL},
+    place::places,
     settle::refusal::is_refusal,
     shared::Shared,
     wire,
@@ -137,13 +137,10 @@ impl Producer {
     pub(crate) fn commit(
         &self,
         topic: &str,
-        offsets: &BTreeMap<i32, i64>,
+        offsets: BTreeMap<i32, i64>,
         member: &ConsumerGroupMetadata,
     ) -> Result<(), Failure> {
-        let mut positions = TopicPartitionList::new();
-        for (&partition, &offset) in offsets {
-            positions.add_partition_offset(topic, partition, Offset::Offset(offset))?;
-        }
+        let positions = places(topic, offsets)?;
         persist(|| self.0.send_offsets_to_transaction(&positions, member, CALL_TIMEOUT))?;
         stream_inference::fail_point!(BeforeCommit);
         persist(|| self.0.commit_transaction(CALL_TIMEOUT))

@@ -11,8 +11,7 @@ use stream_inference::{
     },
 };
 use tokio::{
-    runtime::Handle,
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
@@ -27,7 +26,7 @@ use crate::{
     provision,
     settle::{
         at_least_once, exactly_once,
-        outbox::{Outbox, Reply},
+        outbox::{BATCHES, Batch, Reply},
         outputs::Outputs,
     },
     shared::Shared,
@@ -43,7 +42,7 @@ const MARK_WAIT: Duration = Duration::from_secs(5);
 /// A member of a consumer group, with the producer of its results.
 pub struct KafkaTransport {
     shared: Arc<Shared>,
-    outbox: Arc<Outbox>,
+    outbox: mpsc::Sender<Batch>,
     outputs: Arc<Outputs>,
     guarantee: Guarantee,
     tasks: Vec<JoinHandle<()>>,
@@ -77,7 +76,7 @@ impl KafkaTransport {
         let ends =
             spans.map(|spans| Ends::new(spans.iter().map(|span| (span.partition, span.end))));
         let shared = Arc::new(Shared::new(&config.topic, ends));
-        let outbox = Arc::new(Outbox::default());
+        let (outbox, accepted) = mpsc::channel(BATCHES);
         let outputs = Arc::new(Outputs::new(config));
         // Before the group is joined: what a killed process left open holds back its offsets.
         let (guarantee, transactional) = match config.guarantee {
@@ -108,19 +107,13 @@ impl KafkaTransport {
                     Arc::clone(&outputs),
                 )?;
                 let part = shared.supervisor.part("task that publishes results");
-                tasks.push(tokio::spawn(settler.run(outbox.closing(), part)));
+                tasks.push(tokio::spawn(settler.run(accepted, part)));
             }
             Some(producer) => {
-                let settler = exactly_once::Settler::new(
-                    producer,
-                    Arc::clone(&shared),
-                    Arc::clone(&outbox),
-                    Arc::clone(&outputs),
-                );
-                let runtime = Handle::current();
+                let (shared, outputs) = (Arc::clone(&shared), Arc::clone(&outputs));
                 let part = shared.supervisor.part("thread of transactions");
-                let closing = outbox.closing();
-                thread::spawn(move || settler.run(&runtime, closing, part));
+                let settler = exactly_once::Settler::new(producer, shared, outputs);
+                thread::spawn(move || settler.run(accepted, part));
             }
         }
         let part = shared.supervisor.part("task that measures the lag");
@@ -254,7 +247,8 @@ impl Transport for KafkaTransport {
     ) -> impl Future<Output = Result<Settlement, TransportError>> + Send + use<> {
         let shared = Arc::clone(&self.shared);
         let (reply, settlement) = Reply::new(Arc::clone(&shared));
-        self.outbox.push(batch, reply);
+        // Where nobody takes it any more, it is dropped.
+        let _ = self.outbox.try_send((batch, reply));
         async move {
             match settlement.await {
                 Ok(answer) => answer,
@@ -295,7 +289,6 @@ impl KafkaTransport {
     fn stop(&self) {
         self.shared.close();
         self.tasks.iter().for_each(JoinHandle::abort);
-        self.outbox.close();
     }
 }
 

@@ -17,9 +17,9 @@ use stream_inference::{
     Part,
     transport::{Fate, Outcome, Settlement, TransportError},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{outbox::Closing, outputs::Outputs};
+use super::{outbox::Batch, outputs::Outputs};
 use crate::{
     KafkaConfig, KafkaSetupError,
     claims::Claim,
@@ -55,12 +55,12 @@ impl Settler {
         Ok(Self { sender, commits_batches: config.commits_batches() })
     }
 
-    /// Carries out outcomes in call order until the outbox is closed.
-    pub(crate) async fn run(self, outbox: Closing, _part: Part) {
+    /// Carries out outcomes in call order until no more can come.
+    pub(crate) async fn run(self, mut outbox: mpsc::Receiver<Batch>, _part: Part) {
         let shared = &self.sender.shared;
         // The end of each partition's last share.
         let mut turns: HashMap<i32, oneshot::Receiver<()>> = HashMap::new();
-        while let Some((outcomes, reply)) = outbox.pop().await {
+        while let Some((outcomes, reply)) = outbox.recv().await {
             let begun = Instant::now();
             let mut tally = Tally::default();
             let mut shares = HashMap::new();

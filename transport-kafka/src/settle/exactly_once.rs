@@ -23,10 +23,10 @@ use stream_inference::{
         DeadLetterForm, Delivery, Fate, Outbound, Outcome, Rejection, Settlement, TransportError,
     },
 };
-use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 use super::{
-    outbox::{Closing, Outbox, Outcomes, Reply},
+    outbox::{Batch, Outcomes},
     outputs::Outputs,
     refusal::is_too_large,
 };
@@ -46,7 +46,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Everything that a transaction needs.
 pub(crate) struct Settler {
     shared: Arc<Shared>,
-    outbox: Arc<Outbox>,
     producer: Producer,
     outputs: Arc<Outputs>,
     /// What went out in a batch that the broker refused as too large, by partition and offset of the
@@ -75,19 +74,20 @@ struct Staged {
 }
 
 impl Settler {
-    pub(crate) fn new(
-        producer: Producer,
-        shared: Arc<Shared>,
-        outbox: Arc<Outbox>,
-        outputs: Arc<Outputs>,
-    ) -> Self {
-        Self { shared, outbox, producer, outputs, large: HashMap::new(), unconfirmed: None }
+    pub(crate) fn new(producer: Producer, shared: Arc<Shared>, outputs: Arc<Outputs>) -> Self {
+        Self { shared, producer, outputs, large: HashMap::new(), unconfirmed: None }
     }
 
-    /// Carries out outcomes until the outbox is closed.
-    pub(crate) fn run(mut self, runtime: &Handle, outbox: Closing, _part: Part) {
-        while let Some(first) = runtime.block_on(outbox.pop()) {
-            let (outcomes, replies): (Vec<_>, Vec<_>) = self.merge(first).into_iter().unzip();
+    /// Carries out outcomes until the transport closes.
+    pub(crate) fn run(mut self, mut outbox: mpsc::Receiver<Batch>, _part: Part) {
+        let mut next = None;
+        while let Some(first) = next.take().or_else(|| outbox.blocking_recv()) {
+            if self.shared.is_closing() {
+                break;
+            }
+            let merged;
+            (merged, next) = merge(first, &mut outbox);
+            let (outcomes, replies): (Vec<_>, Vec<_>) = merged.into_iter().unzip();
             let mut settlements = vec![Settlement::default(); outcomes.len()];
             let mut staged = claimed(outcomes);
             let mut pause = FIRST_PAUSE;
@@ -141,16 +141,6 @@ impl Settler {
         if let Failure::Fatal(cause) | Failure::Refused(cause) = failure {
             self.shared.supervisor.fail(format!("{}: {cause}", self.error(failure)));
         }
-    }
-
-    fn merge(&self, first: (Outcomes, Reply)) -> Vec<(Outcomes, Reply)> {
-        let mut room = MERGED_MESSAGES.saturating_sub(first.0.len());
-        let mut merged = vec![first];
-        while let Some(next) = self.outbox.pop_waiting(room) {
-            room -= next.0.len();
-            merged.push(next);
-        }
-        merged
     }
 
     /// Leaves the outcomes that count, in call order; gives the member of the group that they count
@@ -367,6 +357,20 @@ impl Settler {
             },
         }
     }
+}
+
+/// A batch with those that wait behind it, as many as fit into a transaction; and the first that does not.
+fn merge(first: Batch, outbox: &mut mpsc::Receiver<Batch>) -> (Vec<Batch>, Option<Batch>) {
+    let mut messages = first.0.len();
+    let mut merged = vec![first];
+    while let Ok(next) = outbox.try_recv() {
+        messages += next.0.len();
+        if messages > MERGED_MESSAGES {
+            return (merged, Some(next));
+        }
+        merged.push(next);
+    }
+    (merged, None)
 }
 
 /// The outcomes with their claims.

@@ -59,18 +59,18 @@ impl Marks {
         }
         let found = self.partitions.entry(partition).or_insert_with(|| Partition::new(offset));
         found.next = offset;
-        match found.is_read && !found.is_leaving && !self.is_closing {
-            true if found.is_suspect(offset) && is_idle => {
-                let alone = found.suspect(offset);
-                self.alone = Some((partition, alone));
-                match found.written == found.wanted {
-                    true => Admission::Alone,
-                    false => Admission::Wait,
-                }
-            }
-            true if self.alone.is_none() && !found.is_suspect(offset) => found.admit(offset),
-            _ => Admission::Wait,
+        if !found.is_read || found.is_leaving || self.is_closing {
+            return Admission::Wait;
         }
+        if found.is_suspect(offset) && is_idle {
+            self.alone = Some((partition, found.suspect(offset)));
+            let is_marked = found.written == found.wanted;
+            return if is_marked { Admission::Alone } else { Admission::Wait };
+        }
+        if found.is_suspect(offset) || self.alone.is_some() {
+            return Admission::Wait;
+        }
+        found.admit(offset)
     }
 
     /// Takes note that the message was handed out.
@@ -120,16 +120,17 @@ impl Marks {
 
     /// What is to be read or written, by partition.
     pub(crate) fn tasks(&self) -> Vec<Task> {
-        let task = |(&partition, found): (&i32, &Partition)| match found.is_read {
-            false if self.is_closing => None,
-            false => Some(Task::Read { partition }),
-            true if found.wanted == found.written => None,
-            true => Some(Task::Write { partition, mark: found.wanted }),
-        };
-        match self.is_disabled {
-            true => Vec::new(),
-            false => self.partitions.iter().filter_map(task).collect(),
+        if self.is_disabled {
+            return Vec::new();
         }
+        let task = |(&partition, found): (&i32, &Partition)| {
+            if !found.is_read {
+                return (!self.is_closing).then_some(Task::Read { partition });
+            }
+            let mark = found.wanted;
+            (mark != found.written).then_some(Task::Write { partition, mark })
+        };
+        self.partitions.iter().filter_map(task).collect()
     }
 
     /// Takes what the consumer before this one left; `end` is that of the partition.

@@ -128,13 +128,13 @@ impl Shared {
 
     /// Why the consumer can't go on, if that is so.
     pub(crate) fn failure(&self) -> Option<TransportError> {
-        self.supervisor.failure().map(fatal)
+        self.supervisor.failure().map(|reason| TransportError::fatal(&*reason, None))
     }
 
     /// Waits until the consumer can't go on.
     pub(crate) async fn failed(&self) -> TransportError {
         let dropped = || "the transport was dropped before the broker confirmed".into();
-        fatal(self.supervisor.ended().await.unwrap_or_else(dropped))
+        TransportError::fatal(&*self.supervisor.ended().await.unwrap_or_else(dropped), None)
     }
 }
 
@@ -150,8 +150,4 @@ pub(crate) async fn until(notify: &Notify, deadline: Instant, holds: impl Fn() -
             return false;
         }
     }
-}
-
-fn fatal(reason: Arc<str>) -> TransportError {
-    TransportError::Fatal { context: reason.to_string(), source: None }
 }

@@ -260,9 +260,8 @@ impl Transport for KafkaTransport {
 
     async fn drain(mut self, grace: Duration) -> Result<(), TransportError> {
         let deadline = Instant::now() + grace;
-        let late = |what: &str| TransportError::Fatal {
-            context: format!("draining took longer than {grace:?}: {what}"),
-            source: None,
+        let late = |what: &str| {
+            TransportError::fatal(format!("draining took longer than {grace:?}: {what}"), None)
         };
         if !self.shared.all_settled(deadline).await {
             return Err(late("results were not confirmed"));
@@ -276,10 +275,10 @@ impl Transport for KafkaTransport {
         let _ = timeout_at(deadline.min(Instant::now() + FAREWELL_WAIT), kept).await;
         match closed {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(TransportError::Fatal {
-                context: "the last offsets were not committed".to_owned(),
-                source: Some(error.into()),
-            }),
+            Ok(Ok(Err(error))) => Err(TransportError::fatal(
+                "the last offsets were not committed",
+                Some(error.into()),
+            )),
             Ok(Err(_)) | Err(_) => Err(late("the consumer did not close")),
         }
     }

@@ -138,7 +138,7 @@ impl Settler {
             Some(error) => {
                 let context = format!("Kafka refused an answer to {} for good", shared.topic);
                 shared.supervisor.fail(format!("{context}: {error}"));
-                Err(TransportError::Fatal { context, source: Some(error.into()) })
+                Err(TransportError::fatal(context, Some(error.into())))
             }
         }
     }

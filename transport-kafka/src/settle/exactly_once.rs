@@ -339,14 +339,14 @@ impl Settler {
     fn error(&self, failure: &Failure) -> TransportError {
         let topic = &self.shared.topic;
         match failure {
-            Failure::Refused(source) => TransportError::Fatal {
-                context: format!("Kafka refused an answer to {topic} for good"),
-                source: Some(source.clone().into()),
-            },
-            Failure::Fatal(source) => TransportError::Fatal {
-                context: format!("no more transactions for {topic}: {failure}"),
-                source: Some(source.clone().into()),
-            },
+            Failure::Refused(source) => TransportError::fatal(
+                format!("Kafka refused an answer to {topic} for good"),
+                Some(source.clone().into()),
+            ),
+            Failure::Fatal(source) => TransportError::fatal(
+                format!("no more transactions for {topic}: {failure}"),
+                Some(source.clone().into()),
+            ),
             Failure::Aborted(source) => TransportError::Aborted {
                 context: format!("the transaction of answers to {topic} was aborted"),
                 source: Some(source.clone().into()),

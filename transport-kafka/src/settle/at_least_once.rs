@@ -12,7 +12,10 @@ mod tally;
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::{
+    consumer::{CommitMode, Consumer},
+    producer::FutureProducer,
+};
 use stream_inference::{
     Part,
     transport::{Fate, Outcome, Settlement, TransportError},
@@ -23,18 +26,21 @@ use super::{outbox::Batch, outputs::Outputs};
 use crate::{
     KafkaConfig, KafkaSetupError,
     claims::Claim,
-    connect::{PUBLISH_TIMEOUT_MS, log::Logged},
+    connect::{PUBLISH_TIMEOUT_MS, leaving::Leaving, log::Logged},
     group::membership::Membership,
     shared::Shared,
 };
-use sender::{Producer, Sender};
 use share::Share;
 use tally::Tally;
 
 /// Everything that carrying out an outcome needs.
 #[derive(Clone)]
 pub(crate) struct Settler {
-    sender: Sender,
+    shared: Arc<Shared>,
+    membership: Arc<Membership>,
+    /// Destroying it blocks.
+    producer: Arc<Leaving<FutureProducer<Logged>>>,
+    outputs: Arc<Outputs>,
     /// Offsets are committed after each batch, not on a timer.
     commits_batches: bool,
 }
@@ -50,14 +56,14 @@ impl Settler {
             .producer(PUBLISH_TIMEOUT_MS)?
             .create_with_context(Logged)
             .map_err(KafkaSetupError::Configuration)?;
-        let producer = Arc::new(Producer::new(producer, drop));
-        let sender = Sender { shared, membership, producer, outputs };
-        Ok(Self { sender, commits_batches: config.commits_batches() })
+        let producer = Arc::new(Leaving::new(producer, drop));
+        let commits_batches = config.commits_batches();
+        Ok(Self { shared, membership, producer, outputs, commits_batches })
     }
 
     /// Carries out outcomes in call order until no more can come.
     pub(crate) async fn run(self, mut outbox: mpsc::Receiver<Batch>, _part: Part) {
-        let shared = &self.sender.shared;
+        let shared = &self.shared;
         // The end of each partition's last share.
         let mut turns: HashMap<i32, oneshot::Receiver<()>> = HashMap::new();
         while let Some((outcomes, reply)) = outbox.recv().await {
@@ -80,7 +86,7 @@ impl Settler {
                 if share.hold.is_some() {
                     share.waiting.push((claim, delivery, outcome));
                 } else {
-                    let sent = self.sender.send(claim, delivery, outcome, &mut tally).await;
+                    let sent = self.send(claim, delivery, outcome, &mut tally).await;
                     share.sent.extend(sent);
                 }
             }
@@ -96,8 +102,8 @@ impl Settler {
 
     /// Hands a message back that is to be delivered again, whatever its lane waits for.
     fn retry(&self, claim: Claim, tally: &mut Tally) {
-        let standing = self.sender.shared.state().intake.claims.standing(claim);
-        self.sender.shared.retry(claim);
+        let standing = self.shared.state().intake.claims.standing(claim);
+        self.shared.retry(claim);
         tally.settlement.count(standing.fate().unwrap_or(Fate::Retried));
     }
 
@@ -108,10 +114,10 @@ impl Settler {
         mut tally: Tally,
         begun: Instant,
     ) -> Result<Settlement, TransportError> {
-        let shared = &self.sender.shared;
+        let shared = &self.shared;
         let publishes = shares.iter().any(Share::publishes);
         let mut running: FuturesUnordered<_> =
-            shares.into_iter().map(|share| share.carry_out(&self.sender)).collect();
+            shares.into_iter().map(|share| share.carry_out(&self)).collect();
         while let Some(carried_out) = running.next().await {
             tally += carried_out;
             if tally.refused.is_some() {
@@ -145,13 +151,13 @@ impl Settler {
 
     /// Commits what is stored; the next commit makes up for one that fails.
     async fn commit(&self) {
-        let membership = Arc::clone(&self.sender.membership);
+        let membership = Arc::clone(&self.membership);
         let commit = move || membership.commit_consumer_state(CommitMode::Sync);
         match tokio::task::spawn_blocking(commit).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "offsets not committed after a batch"),
             Err(_) => {
-                self.sender.shared.supervisor.fail("the thread that commits offsets ended early");
+                self.shared.supervisor.fail("the thread that commits offsets ended early");
             }
         }
     }

@@ -1,46 +1,27 @@
 //! Hands records to the client, and acknowledges what it confirmed.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use rdkafka::{
     Message,
     consumer::Consumer,
     error::{KafkaError, RDKafkaErrorCode},
     message::OwnedMessage,
-    producer::{FutureProducer, FutureRecord},
+    producer::FutureRecord,
 };
 use stream_inference::transport::{
     DeadLetterForm, Delivery, Fate, Outbound, Outcome, Rejection, Settlement,
 };
 
 use super::{
+    Settler,
     report::{Report, Unconfirmed, confirmation},
     tally::Tally,
 };
-use crate::{
-    claims::Claim,
-    connect::{leaving::Leaving, log::Logged},
-    group::membership::Membership,
-    settle::{outputs::Outputs, refusal::is_too_large},
-    shared::Shared,
-    token::KafkaToken,
-    wire,
-};
+use crate::{claims::Claim, settle::refusal::is_too_large, token::KafkaToken, wire};
 
 /// How long a full producer queue is given to drain before the next try.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
-
-/// Everything that sending and acknowledging needs.
-#[derive(Clone)]
-pub(super) struct Sender {
-    pub(super) shared: Arc<Shared>,
-    pub(super) membership: Arc<Membership>,
-    pub(super) producer: Arc<Producer>,
-    pub(super) outputs: Arc<Outputs>,
-}
-
-/// The producer. Destroying it blocks.
-pub(super) type Producer = Leaving<FutureProducer<Logged>>;
 
 /// An outcome on its way.
 pub(super) struct Sent {
@@ -69,7 +50,7 @@ impl Carried {
     }
 }
 
-impl Sender {
+impl Settler {
     /// Hands an outcome's records to the client, if it still counts.
     pub(super) async fn send(
         &self,
@@ -89,9 +70,9 @@ impl Sender {
             }
             Outcome::Publish(messages) => match self.enqueue_results(&messages).await {
                 Ok(reports) => (Carried::Results, reports),
-                Err(rejection) => self.enqueue_letter(&delivery, rejection).await,
+                Err(rejection) => self.enqueue_whole_letter(&delivery, rejection).await,
             },
-            Outcome::Reject(rejection) => self.enqueue_letter(&delivery, rejection).await,
+            Outcome::Reject(rejection) => self.enqueue_whole_letter(&delivery, rejection).await,
         };
         Some(Sent { claim, delivery, carried, reports })
     }
@@ -114,33 +95,25 @@ impl Sender {
         Ok(reports)
     }
 
-    /// Hands a dead letter to the client, in the first form that it takes.
-    async fn enqueue_letter(
+    /// Hands a dead letter to the client; [`Self::send_alone`] knows what to do with one that is too large.
+    async fn enqueue_whole_letter(
         &self,
         delivery: &Delivery<KafkaToken>,
         rejection: Rejection,
     ) -> (Carried, Vec<Report>) {
-        let mut form = DeadLetterForm::Whole;
-        let report = self.enqueue_form(delivery, &rejection, &mut form).await;
+        let form = DeadLetterForm::Whole;
+        let report = self.enqueue_letter(delivery, &rejection, form).await;
         (Carried::DeadLetter(rejection, form), vec![report])
     }
 
-    async fn enqueue_form(
+    async fn enqueue_letter(
         &self,
         delivery: &Delivery<KafkaToken>,
         rejection: &Rejection,
-        form: &mut DeadLetterForm,
+        form: DeadLetterForm,
     ) -> Report {
-        loop {
-            let letter = form.letter(delivery, rejection);
-            let report = self.enqueue(wire::record(&self.outputs.dead_letters, &letter)).await;
-            match (report, form.smaller()) {
-                (Err(unconfirmed), Some(smaller)) if is_too_large(&unconfirmed.error) => {
-                    *form = smaller;
-                }
-                (report, _) => return report,
-            }
-        }
+        let letter = form.letter(delivery, rejection);
+        self.enqueue(wire::record(&self.outputs.dead_letters, &letter)).await
     }
 
     /// Hands a record to the client; a full queue is backpressure, not a failure.
@@ -193,7 +166,7 @@ impl Sender {
         }
         let Carried::DeadLetter(rejection, form) = carried else { return Ok(()) };
         loop {
-            let report = self.enqueue_form(delivery, rejection, form).await;
+            let report = self.enqueue_letter(delivery, rejection, *form).await;
             match (confirmation(vec![report]).await, form.smaller()) {
                 (Err(unconfirmed), Some(smaller)) if is_too_large(&unconfirmed.error) => {
                     *form = smaller;

@@ -8,9 +8,10 @@ use stream_inference::transport::{Delivery, Fate, Outcome};
 use tokio::sync::oneshot;
 
 use super::{
+    Settler,
     hold::Hold,
     report::{Unconfirmed, confirmation},
-    sender::{Carried, Sender, Sent},
+    sender::{Carried, Sent},
     tally::Tally,
 };
 use crate::{
@@ -46,11 +47,11 @@ struct Held {
 }
 
 impl Held {
-    async fn send_again(self, sender: &Sender) -> Sent {
+    async fn send_again(self, settler: &Settler) -> Sent {
         let Self { claim, delivery, carried, records } = self;
         let mut reports = Vec::with_capacity(records.len());
         for record in &records {
-            reports.push(sender.enqueue(wire::again(record)).await);
+            reports.push(settler.enqueue(wire::again(record)).await);
         }
         Sent { claim, delivery, carried, reports }
     }
@@ -69,10 +70,10 @@ impl Share {
     }
 
     /// Ends every outcome: confirmed, handed back or stale.
-    pub(super) async fn carry_out(mut self, sender: &Sender) -> Tally {
+    pub(super) async fn carry_out(mut self, settler: &Settler) -> Tally {
         let mut tally = Tally::default();
         let sent = std::mem::take(&mut self.sent);
-        let held = self.confirm(sender, sent, &mut tally).await;
+        let held = self.confirm(settler, sent, &mut tally).await;
         if tally.refused.is_some() || (held.is_empty() && self.waiting.is_empty()) {
             return tally;
         }
@@ -80,46 +81,51 @@ impl Share {
         if let Some(turn) = self.turn.take() {
             let _ = turn.await;
         }
-        self.insist(sender, held, &mut tally).await;
+        self.insist(settler, held, &mut tally).await;
         let mut sent = Vec::with_capacity(self.waiting.len());
         for (claim, delivery, outcome) in std::mem::take(&mut self.waiting) {
-            if sender.shared.is_closing() {
-                give_up(sender, claim, &mut tally);
+            if settler.shared.is_closing() {
+                give_up(settler, claim, &mut tally);
             } else {
-                sent.extend(sender.send(claim, delivery, outcome, &mut tally).await);
+                sent.extend(settler.send(claim, delivery, outcome, &mut tally).await);
             }
         }
-        let held = self.confirm(sender, sent, &mut tally).await;
-        self.insist(sender, held, &mut tally).await;
+        let held = self.confirm(settler, sent, &mut tally).await;
+        self.insist(settler, held, &mut tally).await;
         tally
     }
 
     /// Waits for reports in order; gives back what was not confirmed and may be later.
-    async fn confirm(&mut self, sender: &Sender, sent: Vec<Sent>, tally: &mut Tally) -> Vec<Held> {
+    async fn confirm(
+        &mut self,
+        settler: &Settler,
+        sent: Vec<Sent>,
+        tally: &mut Tally,
+    ) -> Vec<Held> {
         let mut held = Vec::new();
         for Sent { claim, delivery, mut carried, reports } in sent {
             let confirmed = match confirmation(reports).await {
                 Err(unconfirmed) if is_too_large(&unconfirmed.error) => {
-                    sender.send_alone(&delivery, &mut carried, unconfirmed.records).await
+                    settler.send_alone(&delivery, &mut carried, unconfirmed.records).await
                 }
                 confirmed => confirmed,
             };
             let Err(unconfirmed) = confirmed else {
                 stream_inference::fail_point!(AfterPublish);
-                sender.acknowledge(claim, &carried, &mut tally.settlement);
+                settler.acknowledge(claim, &carried, &mut tally.settlement);
                 continue;
             };
             let Unconfirmed { error, records } = *unconfirmed;
             if records.is_empty() || is_refusal(&error) {
                 tracing::warn!(%error, ?claim, "refused; the message is delivered again");
-                sender.shared.pull_back(claim);
+                settler.shared.pull_back(claim);
                 tally.settlement.count(Fate::Retried);
                 tally.refused.get_or_insert(error);
                 continue;
             }
-            self.hold.get_or_insert_with(|| sender.shared.hold(claim.partition));
+            self.hold.get_or_insert_with(|| settler.shared.hold(claim.partition));
             let topic = records.first().map_or("", |record| record.topic());
-            sender.shared.waits_for(sender.outputs.name(topic), &error);
+            settler.shared.waits_for(settler.outputs.name(topic), &error);
             held.push(Held { claim, delivery, carried, records });
         }
         held
@@ -127,24 +133,24 @@ impl Share {
 
     /// Publishes again what was not confirmed: the first message, after growing pauses, until it is
     /// or its claim has ended; and then those behind it.
-    async fn insist(&mut self, sender: &Sender, mut held: Vec<Held>, tally: &mut Tally) {
+    async fn insist(&mut self, settler: &Settler, mut held: Vec<Held>, tally: &mut Tally) {
         let mut pause = FIRST_PAUSE;
         while !held.is_empty() && tally.refused.is_none() {
             let first = held.remove(0);
             let claim = first.claim;
             let again = async {
                 tokio::time::sleep(pause).await;
-                let sent = first.send_again(sender).await;
-                self.confirm(sender, vec![sent], tally).await
+                let sent = first.send_again(settler).await;
+                self.confirm(settler, vec![sent], tally).await
             };
-            match sender.shared.while_valid(claim, again).await {
-                None => give_up(sender, claim, tally),
+            match settler.shared.while_valid(claim, again).await {
+                None => give_up(settler, claim, tally),
                 Some(still_held) if still_held.is_empty() => {
                     let mut sent = Vec::with_capacity(held.len());
                     for held in held {
-                        sent.push(held.send_again(sender).await);
+                        sent.push(held.send_again(settler).await);
                     }
-                    held = self.confirm(sender, sent, tally).await;
+                    held = self.confirm(settler, sent, tally).await;
                     pause = FIRST_PAUSE;
                 }
                 Some(still_held) => {
@@ -157,10 +163,10 @@ impl Share {
 }
 
 /// Hands back a message whose claim, or whose transport, has come to its end.
-fn give_up(sender: &Sender, claim: Claim, tally: &mut Tally) {
-    let standing = sender.shared.state().intake.claims.standing(claim);
+fn give_up(settler: &Settler, claim: Claim, tally: &mut Tally) {
+    let standing = settler.shared.state().intake.claims.standing(claim);
     if tally.counts(standing) {
-        sender.shared.pull_back(claim);
+        settler.shared.pull_back(claim);
         tally.settlement.count(Fate::Retried);
     }
 }

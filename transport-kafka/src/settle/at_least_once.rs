@@ -7,13 +7,13 @@ mod hold;
 mod report;
 mod sender;
 mod share;
-mod tally;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::HashMap, ops::AddAssign, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rdkafka::{
     consumer::{CommitMode, Consumer},
+    error::KafkaError,
     producer::FutureProducer,
 };
 use stream_inference::{
@@ -25,13 +25,38 @@ use tokio::sync::{mpsc, oneshot};
 use super::{outbox::Batch, outputs::Outputs};
 use crate::{
     KafkaConfig, KafkaSetupError,
-    claims::Claim,
+    claims::{Claim, Standing},
     connect::{PUBLISH_TIMEOUT_MS, leaving::Leaving, log::Logged},
     group::membership::Membership,
     shared::Shared,
 };
 use share::Share;
-use tally::Tally;
+
+/// What became of some outcomes.
+#[derive(Default)]
+struct Tally {
+    settlement: Settlement,
+    /// Why the transport can't go on.
+    refused: Option<KafkaError>,
+}
+
+impl Tally {
+    /// Counts an outcome that does not count any more; answers whether it does.
+    fn counts(&mut self, standing: Standing) -> bool {
+        match standing.fate() {
+            Some(fate) => self.settlement.count(fate),
+            None => return true,
+        }
+        false
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.settlement += other.settlement;
+        self.refused = self.refused.take().or(other.refused);
+    }
+}
 
 /// Everything that carrying out an outcome needs.
 #[derive(Clone)]

@@ -4,7 +4,6 @@
 //! merged into the next. What an aborted transaction held is sent again in the next one, after a
 //! pause, as far as its claims still count.
 
-mod open;
 mod producer;
 
 use std::{

@@ -14,9 +14,8 @@ use stream_inference::transport::{
 };
 
 use super::{
-    Settler,
+    Settler, Tally,
     report::{Report, Unconfirmed, confirmation},
-    tally::Tally,
 };
 use crate::{claims::Claim, settle::refusal::is_too_large, token::KafkaToken, wire};
 

@@ -8,11 +8,10 @@ use stream_inference::transport::{Delivery, Fate, Outcome};
 use tokio::sync::oneshot;
 
 use super::{
-    Settler,
+    Settler, Tally,
     hold::Hold,
     report::{Unconfirmed, confirmation},
     sender::{Carried, Sent},
-    tally::Tally,
 };
 use crate::{
     claims::Claim,

@@ -6,6 +6,7 @@
 
 pub(crate) mod at_least_once;
 pub(crate) mod exactly_once;
+mod outage;
 pub(crate) mod outbox;
 pub(crate) mod outputs;
 pub(crate) mod pending;

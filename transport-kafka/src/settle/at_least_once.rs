@@ -8,14 +8,10 @@ mod report;
 mod sender;
 mod share;
 
-use std::{collections::HashMap, ops::AddAssign, sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use rdkafka::{
-    consumer::{CommitMode, Consumer},
-    error::KafkaError,
-    producer::FutureProducer,
-};
+use rdkafka::consumer::{CommitMode, Consumer};
 use stream_inference::{
     Part,
     transport::{Fate, Outcome, Settlement, TransportError},
@@ -25,50 +21,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::{outbox::Batch, outputs::Outputs};
 use crate::{
     KafkaConfig, KafkaSetupError,
-    claims::{Claim, Standing},
+    claims::Claim,
     connect::{PUBLISH_TIMEOUT_MS, leaving::Leaving, log::Logged},
     group::membership::Membership,
     shared::Shared,
 };
+pub(crate) use sender::Settler;
+use sender::Tally;
 use share::Share;
-
-/// What became of some outcomes.
-#[derive(Default)]
-struct Tally {
-    settlement: Settlement,
-    /// Why the transport can't go on.
-    refused: Option<KafkaError>,
-}
-
-impl Tally {
-    /// Counts an outcome that does not count any more; answers whether it does.
-    fn counts(&mut self, standing: Standing) -> bool {
-        match standing.fate() {
-            Some(fate) => self.settlement.count(fate),
-            None => return true,
-        }
-        false
-    }
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.settlement += other.settlement;
-        self.refused = self.refused.take().or(other.refused);
-    }
-}
-
-/// Everything that carrying out an outcome needs.
-#[derive(Clone)]
-pub(crate) struct Settler {
-    shared: Arc<Shared>,
-    membership: Arc<Membership>,
-    /// Destroying it blocks.
-    producer: Arc<Leaving<FutureProducer<Logged>>>,
-    outputs: Arc<Outputs>,
-    /// Offsets are committed after each batch, not on a timer.
-    commits_batches: bool,
-}
 
 impl Settler {
     pub(crate) fn connect(

@@ -1,26 +1,69 @@
 //! Hands records to the client, and acknowledges what it confirmed.
 
-use std::time::Duration;
+use std::{ops::AddAssign, sync::Arc, time::Duration};
 
 use rdkafka::{
     Message,
     consumer::Consumer,
     error::{KafkaError, RDKafkaErrorCode},
     message::OwnedMessage,
-    producer::FutureRecord,
+    producer::{FutureProducer, FutureRecord},
 };
 use stream_inference::transport::{
     DeadLetterForm, Delivery, Fate, Outbound, Outcome, Rejection, Settlement,
 };
 
-use super::{
-    Settler, Tally,
-    report::{Report, Unconfirmed, confirmation},
+use super::report::{Report, Unconfirmed, confirmation};
+use crate::{
+    claims::{Claim, Standing},
+    connect::{leaving::Leaving, log::Logged},
+    group::membership::Membership,
+    settle::{outputs::Outputs, refusal::is_too_large},
+    shared::Shared,
+    token::KafkaToken,
+    wire,
 };
-use crate::{claims::Claim, settle::refusal::is_too_large, token::KafkaToken, wire};
 
 /// How long a full producer queue is given to drain before the next try.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(5);
+
+/// What became of some outcomes.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) settlement: Settlement,
+    /// Why the transport can't go on.
+    pub(super) refused: Option<KafkaError>,
+}
+
+impl Tally {
+    /// Counts an outcome that does not count any more; answers whether it does.
+    pub(super) fn counts(&mut self, standing: Standing) -> bool {
+        match standing.fate() {
+            Some(fate) => self.settlement.count(fate),
+            None => return true,
+        }
+        false
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.settlement += other.settlement;
+        self.refused = self.refused.take().or(other.refused);
+    }
+}
+
+/// Everything that carrying out an outcome needs.
+#[derive(Clone)]
+pub(crate) struct Settler {
+    pub(super) shared: Arc<Shared>,
+    pub(super) membership: Arc<Membership>,
+    /// Destroying it blocks.
+    pub(super) producer: Arc<Leaving<FutureProducer<Logged>>>,
+    pub(super) outputs: Arc<Outputs>,
+    /// Offsets are committed after each batch, not on a timer.
+    pub(super) commits_batches: bool,
+}
 
 /// An outcome on its way.
 pub(super) struct Sent {

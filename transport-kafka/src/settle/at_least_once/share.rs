@@ -8,10 +8,9 @@ use stream_inference::transport::{Delivery, Fate, Outcome};
 use tokio::sync::oneshot;
 
 use super::{
-    Settler, Tally,
     hold::Hold,
     report::{Unconfirmed, confirmation},
-    sender::{Carried, Sent},
+    sender::{Carried, Sent, Settler, Tally},
 };
 use crate::{
     claims::Claim,

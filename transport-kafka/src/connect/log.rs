@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::{
-    ClientContext, config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError,
-};
+use rdkafka::{config::RDKafkaLogLevel, consumer::ConsumerContext, error::KafkaError};
 
 /// How often the same trouble is said.
 pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -13,15 +11,24 @@ pub(crate) const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(crate) struct Logged;
 
-impl ClientContext for Logged {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        line(level, facility, message);
-    }
+/// Makes events of what a client tells this context.
+macro_rules! logged {
+    ($context:ty) => {
+        impl rdkafka::ClientContext for $context {
+            fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+                $crate::connect::log::line(level, facility, message);
+            }
 
-    fn error(&self, error: KafkaError, reason: &str) {
-        failure(&error, reason);
-    }
+            fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+                $crate::connect::log::failure(&error, reason);
+            }
+        }
+    };
 }
+
+pub(crate) use logged;
+
+logged!(Logged);
 
 impl ConsumerContext for Logged {}
 

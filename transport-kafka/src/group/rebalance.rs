@@ -7,15 +7,13 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext,
-    config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance},
-    error::{KafkaError, KafkaResult},
+    error::KafkaResult,
     topic_partition_list::TopicPartitionList,
 };
 
 use crate::{
-    connect::log,
+    connect::log::logged,
     shared::{Shared, State},
 };
 
@@ -27,15 +25,7 @@ const FAREWELL_WAIT: Duration = Duration::from_secs(1);
 /// Forgets revoked partitions, so that outcomes of their messages are stale.
 pub(crate) struct Context(pub(crate) Arc<Shared>);
 
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log::line(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        log::failure(&error, reason);
-    }
-}
+logged!(Context);
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {

@@ -7,8 +7,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, Message,
-    config::RDKafkaLogLevel,
+    Message,
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, RDKafkaErrorCode},
     message::DeliveryResult,
@@ -19,7 +18,7 @@ use stream_inference::transport::Outbound;
 
 use crate::{
     KafkaConfig, KafkaSetupError,
-    connect::log::{self, REPORT_INTERVAL},
+    connect::log::{REPORT_INTERVAL, logged},
     place::places,
     settle::refusal::is_refusal,
     shared::Shared,
@@ -200,15 +199,7 @@ impl Reports {
     }
 }
 
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log::line(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        log::failure(&error, reason);
-    }
-}
+logged!(Reports);
 
 impl ProducerContext for Reports {
     type DeliveryOpaque = usize;

@@ -131,10 +131,7 @@ impl Ledger {
     }
 
     fn entry(&mut self, id: &str) -> &mut Entry {
-        if !self.entries.contains_key(id) {
-            self.entries.insert(id.to_owned(), Entry::default());
-        }
-        self.entries.get_mut(id).expect("it was just entered")
+        self.entries.entry(id.to_owned()).or_default()
     }
 }
 

@@ -11,19 +11,20 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Instant,
     vec,
 };
 
 use crate::{
+    lock::Sound,
     pipeline::{
         BatchConfig,
         pace::Pace,
         schedule::{Schedule, Sequence},
         worker::{self, Inferred},
     },
-    predict::{ModelIdentity, PredictError, Predictor, Served},
+    predict::{AnsweredBy, ModelIdentity, PredictError, Predictor, Served},
 };
 
 /// A model that HTTP requests and pipelines share.
@@ -70,9 +71,7 @@ struct Queue<P: Predictor> {
 struct Call<O> {
     inputs: usize,
     answers: Vec<Result<O, PredictError>>,
-    /// Who answered first, and whether another did later.
-    model: Option<Arc<ModelIdentity>>,
-    is_mixed: bool,
+    by: AnsweredBy,
     /// Told when all answers are there, or when it is this caller's turn to compute.
     turn: Arc<Condvar>,
 }
@@ -98,11 +97,6 @@ where
         &self.model
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue<P>> {
-        // Nothing under the lock panics half-way; the model's panics are caught.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Answers one batch of whatever waits, without the lock.
     fn compute<'a>(&'a self, mut queue: MutexGuard<'a, Queue<P>>) -> MutexGuard<'a, Queue<P>> {
         let limit = queue.pace.limit(queue.schedule.messages());
@@ -110,7 +104,7 @@ where
         queue.is_computing = true;
         drop(queue);
         let inferred = worker::infer(&batch, &self.model);
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock().sound();
         queue.is_computing = false;
         match inferred {
             Ok(inferred) => queue.answer(inferred),
@@ -123,17 +117,15 @@ where
     fn call(&self, batch: &[P::Input]) -> Call<P::Output> {
         // Copied without the lock: it is foreign code.
         let inputs = batch.to_vec();
-        let mut queue = self.queue();
+        let mut queue = self.queue.lock().sound();
         let (sequence, turn) = queue.push(inputs);
         loop {
             if let Some(call) = queue.take(sequence) {
                 queue.hand_over();
                 return call;
             }
-            queue = match queue.is_computing {
-                true => turn.wait(queue).unwrap_or_else(PoisonError::into_inner),
-                false => self.compute(queue),
-            };
+            let is_computing = queue.is_computing;
+            queue = if is_computing { turn.wait(queue).sound() } else { self.compute(queue) };
         }
     }
 }
@@ -151,9 +143,8 @@ where
     fn push(&mut self, inputs: Vec<P::Input>) -> (Sequence, Arc<Condvar>) {
         let (sequence, turn) = (self.next, Arc::new(Condvar::new()));
         self.next += 1;
-        let (count, model, is_mixed) = (inputs.len(), None, false);
-        let answers = Vec::with_capacity(count);
-        let call = Call { inputs: count, answers, model, is_mixed, turn: Arc::clone(&turn) };
+        let (answers, by) = (Vec::with_capacity(inputs.len()), AnsweredBy::default());
+        let call = Call { inputs: inputs.len(), answers, by, turn: Arc::clone(&turn) };
         self.calls.insert(sequence, call);
         let limit = self.pace.limit(self.schedule.messages() + 1);
         self.schedule.push(sequence, inputs.into_iter(), Instant::now(), limit);
@@ -166,7 +157,7 @@ where
         let mut answers = answers.into_iter();
         for (sequence, count) in shares {
             let call = self.calls.get_mut(&sequence).expect("a call stays until it is answered");
-            call.is_mixed |= call.model.get_or_insert_with(|| Arc::clone(&model)) != &model;
+            call.by.add(&model);
             let share = answers.by_ref().take(count);
             call.answers.extend(share.map(|answer| answer.map_err(PredictError::from)));
             call.tell();
@@ -237,13 +228,13 @@ where
             return Ok(Served { outputs: Vec::new(), model: self.identity() });
         }
         loop {
-            let Call { answers, model, is_mixed, .. } = self.call(batch);
+            let Call { answers, by, .. } = self.call(batch);
             // The model was exchanged between two batches: all of the call is for the new one.
-            if is_mixed {
+            if by.is_mixed {
                 continue;
             }
             let outputs = answers.into_iter().collect::<Result<_, _>>()?;
-            return Ok(Served { outputs, model: model.unwrap_or_else(|| self.identity()) });
+            return Ok(Served { outputs, model: by.model.unwrap_or_else(|| self.identity()) });
         }
     }
 }

@@ -27,22 +27,25 @@
 //! # Ok::<(), PredictError>(())
 //! ```
 
+mod baseline;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs, io,
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use metrics::{describe_gauge, gauge};
-use serde::{Deserialize, Serialize};
+use metrics::gauge;
+
+pub use baseline::{Baseline, Expected, Measures};
+use baseline::{Measure, bin};
 
 use crate::{
+    lock::Sound,
     names,
     predict::{ModelIdentity, Predictor, Served},
+    shield::shielded,
 };
 
 /// Answers that are compared, unless told otherwise.
@@ -51,8 +54,6 @@ const WINDOW: usize = 10_000;
 const LEAST: usize = 1_000;
 /// How often the gauges are set: every so many-th of the window.
 const STEPS: usize = 50;
-/// Bins of a number, of equal share in the baseline.
-const BINS: usize = 10;
 
 /// An index from which on a stream has moved a little, by the rule of thumb of credit scoring (N. Siddiqi,
 /// *Credit Risk Scorecards*, 2006).
@@ -60,180 +61,8 @@ pub const MODERATE: f64 = 0.1;
 /// An index from which on a stream is another one, by the same rule.
 pub const LARGE: f64 = 0.2;
 
-/// Of an input and its answer.
-type Of<P, T> = dyn Fn(&<P as Predictor>::Input, &<P as Predictor>::Output) -> T + Send + Sync;
-
 /// The baseline of a model, where it has one.
 type BaselineOf<P> = dyn Fn(&P) -> Option<Baseline> + Send + Sync;
-
-/// What is looked at of inputs and answers.
-pub struct Measures<P: Predictor + ?Sized>(Vec<(String, Measure<P>)>);
-
-enum Measure<P: Predictor + ?Sized> {
-    Class(Box<Of<P, String>>),
-    Number(Box<Of<P, f64>>),
-}
-
-impl<P: Predictor + ?Sized> Default for Measures<P> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<P: Predictor + ?Sized> Measures<P> {
-    /// None yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// A class of the input or the answer, such as the label.
-    #[must_use]
-    pub fn class(
-        mut self,
-        name: &str,
-        of: impl Fn(&P::Input, &P::Output) -> String + Send + Sync + 'static,
-    ) -> Self {
-        self.0.push((name.to_owned(), Measure::Class(Box::new(of))));
-        self
-    }
-
-    /// A number of the input or the answer, such as an amount or a probability.
-    #[must_use]
-    pub fn number(
-        mut self,
-        name: &str,
-        of: impl Fn(&P::Input, &P::Output) -> f64 + Send + Sync + 'static,
-    ) -> Self {
-        self.0.push((name.to_owned(), Measure::Number(Box::new(of))));
-        self
-    }
-}
-
-/// What the measures were on the data that a model was made on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Baseline(BTreeMap<String, Expected>);
-
-/// How often which value was seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Expected {
-    /// By class.
-    Classes(BTreeMap<String, u64>),
-    /// By bins of a number: `counts[n]` from `edges[n]` up to, but without, `edges[n + 1]`, the last one
-    /// with its end. What is outside of the first and the last edge is unusual.
-    Numbers {
-        /// In ascending order, one more than counts.
-        edges: Vec<f64>,
-        /// Of each bin.
-        counts: Vec<u64>,
-    },
-}
-
-impl Baseline {
-    /// Measures these inputs and their answers.
-    ///
-    /// # Panics
-    /// If there are not as many answers as inputs.
-    pub fn of<P: Predictor + ?Sized>(
-        measures: &Measures<P>,
-        inputs: &[P::Input],
-        outputs: &[P::Output],
-    ) -> Self {
-        assert_eq!(inputs.len(), outputs.len(), "an answer for each input");
-        let pairs = || inputs.iter().zip(outputs);
-        let expected = |measure: &Measure<P>| match measure {
-            Measure::Class(of) => {
-                let mut counts = BTreeMap::new();
-                for (input, output) in pairs() {
-                    *counts.entry(of(input, output)).or_default() += 1;
-                }
-                Expected::Classes(counts)
-            }
-            Measure::Number(of) => {
-                Expected::of_numbers(pairs().map(|(input, output)| of(input, output)).collect())
-            }
-        };
-        Self(measures.0.iter().map(|(name, measure)| (name.clone(), expected(measure))).collect())
-    }
-
-    /// Adds what is expected of a measure, in place of what is there.
-    #[must_use]
-    pub fn with(mut self, name: &str, expected: Expected) -> Self {
-        self.0.insert(name.to_owned(), expected);
-        self
-    }
-
-    /// Writes it as JSON, whole at once.
-    ///
-    /// # Errors
-    /// If the file can't be written.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
-        crate::save(self, path)
-    }
-
-    /// Reads what [`Baseline::save`] wrote.
-    ///
-    /// # Errors
-    /// If the file can't be read, or is none.
-    pub fn load(path: &Path) -> io::Result<Self> {
-        let baseline: Self = serde_json::from_slice(&fs::read(path)?)?;
-        let odd = |(name, expected): (&String, &Expected)| match expected.is_whole() {
-            true => Ok(()),
-            false => {
-                let odd = format!("{name}: expected ascending edges, one more than counts");
-                Err(io::Error::new(io::ErrorKind::InvalidData, odd))
-            }
-        };
-        baseline.0.iter().try_for_each(odd)?;
-        Ok(baseline)
-    }
-}
-
-impl Expected {
-    /// Bins of equal share; fewer where values repeat, and one that repeats much has a bin of its own.
-    pub fn of_numbers(mut values: Vec<f64>) -> Self {
-        values.retain(|value| value.is_finite());
-        values.sort_by(f64::total_cmp);
-        let Some(last) = values.len().checked_sub(1) else {
-            return Self::Numbers { edges: vec![0.0, 0.0], counts: vec![0] };
-        };
-        let quantiles: Vec<f64> = (0..=BINS).map(|n| values[n * last / BINS]).collect();
-        let mut edges = quantiles.clone();
-        edges.dedup();
-        for pair in quantiles.windows(2).filter(|pair| pair[0] == pair[1] && pair[0] < values[last])
-        {
-            edges.push(values[values.partition_point(|value| *value <= pair[0])]);
-        }
-        edges.sort_by(f64::total_cmp);
-        edges.dedup();
-        if quantiles[BINS - 1] == values[last] {
-            edges.push(values[last]);
-        }
-        let mut counts = vec![0; edges.len() - 1];
-        for value in values {
-            counts[bin(&edges, value).0] += 1;
-        }
-        Self::Numbers { edges, counts }
-    }
-
-    /// Whether a number has a bin; classes always have.
-    fn is_whole(&self) -> bool {
-        match self {
-            Self::Classes(_) => true,
-            Self::Numbers { edges, counts } => {
-                edges.len() == counts.len() + 1 && edges.is_sorted() && !counts.is_empty()
-            }
-        }
-    }
-}
-
-/// The bin of a number, and whether it is outside of all.
-fn bin(edges: &[f64], value: f64) -> (usize, bool) {
-    let bins = edges.len() - 1;
-    let at = edges.partition_point(|edge| *edge <= value).saturating_sub(1).min(bins - 1);
-    (at, !(edges[0]..=edges[bins]).contains(&value))
-}
 
 /// Compares the latest answers with the [`Baseline`] of the model that gave them; goes into a
 /// [`ModelSlot`](crate::slot::ModelSlot).
@@ -316,13 +145,13 @@ impl<P: Predictor> Drift<P> {
     /// How far the latest answers are from the baseline; `None` before there are 1,000, and for a model
     /// without a baseline.
     pub fn report(&self) -> Option<DriftReport> {
-        self.watched().as_ref().and_then(|watched| watched.report(&self.measures))
+        self.watched.lock().sound().as_ref().and_then(|watched| watched.report(&self.measures))
     }
 
     /// Takes note of a batch.
     pub(crate) fn observe(&self, model: &P, inputs: &[P::Input], served: &Served<P::Output>) {
         // Foreign code, and so without the lock; its panic is not to cost an answer.
-        let measured = crate::slot::shielded(|| {
+        let measured = shielded(|| {
             let columns = self.columns(model, &served.model);
             if columns.is_empty() {
                 return;
@@ -330,7 +159,7 @@ impl<P: Predictor> Drift<P> {
             let pairs = inputs.iter().zip(&served.outputs);
             let rows: Vec<Row> =
                 pairs.map(|(input, output)| row(&self.measures, &columns, input, output)).collect();
-            let mut watched = self.watched();
+            let mut watched = self.watched.lock().sound();
             // Another model may have begun its window meanwhile.
             if let Some(watched) = &mut *watched
                 && Arc::ptr_eq(&watched.columns, &columns)
@@ -339,7 +168,7 @@ impl<P: Predictor> Drift<P> {
                 rows.into_iter().for_each(|row| watched.add(row, self.window));
                 if watched.since_told * STEPS >= self.window {
                     watched.since_told = 0;
-                    watched.tell(&self.measures);
+                    watched.tell(&self.measures, false);
                 }
             }
         });
@@ -354,16 +183,16 @@ impl<P: Predictor> Drift<P> {
             let of_it = watched.as_ref().filter(|watched| watched.model == *identity);
             of_it.map(|watched| Arc::clone(&watched.columns))
         };
-        if let Some(columns) = known(&self.watched()) {
+        if let Some(columns) = known(&self.watched.lock().sound()) {
             return columns;
         }
         let columns = self.begin(model);
-        let mut watched = self.watched();
+        let mut watched = self.watched.lock().sound();
         if let Some(columns) = known(&watched) {
             return columns;
         }
         if let Some(before) = &*watched {
-            before.forget(&self.measures);
+            before.tell(&self.measures, true);
         }
         *watched = Some(Watched {
             model: Arc::clone(identity),
@@ -400,11 +229,6 @@ impl<P: Predictor> Drift<P> {
             }
         };
         self.measures.0.iter().enumerate().filter_map(column).collect()
-    }
-
-    fn watched(&self) -> MutexGuard<'_, Option<Watched>> {
-        // Nothing under the lock panics.
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -463,24 +287,15 @@ impl Watched {
         })
     }
 
-    fn tell<P: Predictor + ?Sized>(&self, measures: &Measures<P>) {
+    /// Sets the gauges. What was told of a model that another follows is true no longer, and must not go on to
+    /// alarm.
+    fn tell<P: Predictor + ?Sized>(&self, measures: &Measures<P>, is_over: bool) {
         let Some(report) = self.report(measures) else { return };
+        let now = |value| if is_over { f64::NAN } else { value };
         for (name, index) in report.indexes {
-            gauge!(names::metric("drift_index"), "measure" => name).set(index);
+            gauge!(names::metric("drift_index"), "measure" => name).set(now(index));
         }
-        gauge!(names::metric("unusual_inputs")).set(report.unusual);
-    }
-
-    /// What was told of a model that another follows is true no longer, and must not go on to alarm.
-    fn forget<P: Predictor + ?Sized>(&self, measures: &Measures<P>) {
-        if self.seen.len() < LEAST {
-            return;
-        }
-        for column in &*self.columns {
-            let name = measures.0[column.measure].0.clone();
-            gauge!(names::metric("drift_index"), "measure" => name).set(f64::NAN);
-        }
-        gauge!(names::metric("unusual_inputs")).set(f64::NAN);
+        gauge!(names::metric("unusual_inputs")).set(now(report.unusual));
     }
 }
 
@@ -496,12 +311,12 @@ fn stability_index(expected: &[u64], found: &[u64]) -> f64 {
 }
 
 pub(crate) fn describe() {
-    describe_gauge!(
-        names::metric("drift_index"),
-        "Population stability index of a measure over the latest answers, against the model's baseline."
+    names::describe_gauge(
+        "drift_index",
+        "Population stability index of a measure over the latest answers, against the model's baseline.",
     );
-    describe_gauge!(
-        names::metric("unusual_inputs"),
-        "Share of the latest inputs with a number outside of all that the baseline has seen."
+    names::describe_gauge(
+        "unusual_inputs",
+        "Share of the latest inputs with a number outside of all that the baseline has seen.",
     );
 }

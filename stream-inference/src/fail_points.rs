@@ -2,72 +2,39 @@
 //!
 //! Only with the feature `fail-points`; without it, `fail_point!` is nothing at all.
 
-use std::{
-    panic, process,
-    sync::{Mutex, PoisonError},
-};
+use std::{panic, process, sync::Mutex};
 
 use serde::{Deserialize, Serialize};
 
-/// A place on a message's way, in the order of the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailPoint {
-    /// Messages were received, and nothing was done with them.
-    AfterRecv,
-    /// A batch was classified.
-    AfterInfer,
-    /// A sink confirmed results that were not published.
-    AfterSink,
-    /// The broker confirmed results or dead letters whose messages were not acknowledged.
-    AfterPublish,
-    /// An acknowledgement is about to be made.
-    BeforeCommit,
-    /// The broker, or the client on its behalf, has the acknowledgement.
-    AfterCommit,
-    /// Partitions are about to be given up.
-    InRevoke,
-    /// The pipeline stops, with or without messages in flight.
-    InDrain,
-    /// A model was verified and does not serve yet.
-    BeforeSwap,
-    /// A model serves, and nobody was told.
-    AfterSwap,
-    /// The model before it serves again.
-    AfterRollback,
-}
+use crate::lock::Sound;
 
-impl FailPoint {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::AfterRecv,
-        Self::AfterInfer,
-        Self::AfterSink,
-        Self::AfterPublish,
-        Self::BeforeCommit,
-        Self::AfterCommit,
-        Self::InRevoke,
-        Self::InDrain,
-        Self::BeforeSwap,
-        Self::AfterSwap,
-        Self::AfterRollback,
-    ];
-
-    /// Its name, such as `after_recv`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AfterRecv => "after_recv",
-            Self::AfterInfer => "after_infer",
-            Self::AfterSink => "after_sink",
-            Self::AfterPublish => "after_publish",
-            Self::BeforeCommit => "before_commit",
-            Self::AfterCommit => "after_commit",
-            Self::InRevoke => "in_revoke",
-            Self::InDrain => "in_drain",
-            Self::BeforeSwap => "before_swap",
-            Self::AfterSwap => "after_swap",
-            Self::AfterRollback => "after_rollback",
-        }
+named! {
+    /// A place on a message's way, in the order of the way.
+    #[derive(PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum FailPoint {
+        /// Messages were received, and nothing was done with them.
+        AfterRecv = "after_recv",
+        /// A batch was classified.
+        AfterInfer = "after_infer",
+        /// A sink confirmed results that were not published.
+        AfterSink = "after_sink",
+        /// The broker confirmed results or dead letters whose messages were not acknowledged.
+        AfterPublish = "after_publish",
+        /// An acknowledgement is about to be made.
+        BeforeCommit = "before_commit",
+        /// The broker, or the client on its behalf, has the acknowledgement.
+        AfterCommit = "after_commit",
+        /// Partitions are about to be given up.
+        InRevoke = "in_revoke",
+        /// The pipeline stops, with or without messages in flight.
+        InDrain = "in_drain",
+        /// A model was verified and does not serve yet.
+        BeforeSwap = "before_swap",
+        /// A model serves, and nobody was told.
+        AfterSwap = "after_swap",
+        /// The model before it serves again.
+        AfterRollback = "after_rollback",
     }
 }
 
@@ -110,12 +77,12 @@ static ARMED: Mutex<Option<Armed>> = Mutex::new(None);
 /// from 1.
 pub fn arm(point: FailPoint, hit: u32, death: Death) {
     let spared = hit.saturating_sub(1);
-    *ARMED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Armed { point, spared, death });
+    *ARMED.lock().sound() = Some(Armed { point, spared, death });
 }
 
 /// Dies here if that is what was asked for. Use `fail_point!`.
 pub fn pass(point: FailPoint) {
-    let mut armed = ARMED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut armed = ARMED.lock().sound();
     match armed.as_mut().and_then(|armed| armed.pass(point)) {
         None => {}
         Some(Death::Process) => process::abort(),

@@ -59,44 +59,32 @@
 //! - `traces`: a span for each message that comes with a trace context
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod audit;
-pub mod batcher;
-pub mod codec;
-pub mod drift;
-#[cfg(feature = "fail-points")]
-pub mod fail_points;
-pub mod names;
-pub mod pipeline;
-pub mod predict;
-pub mod replay;
-pub mod settings;
-pub mod slot;
-mod supervisor;
-#[cfg(feature = "testing")]
-pub mod testing;
-pub mod text;
-#[cfg(test)]
-mod toy;
-pub mod transport;
+// Macros stand before the modules, which see them by that.
 
-pub use batcher::Batcher;
-use sha2::{Digest, Sha256};
-pub use supervisor::{Part, Supervisor};
+/// Declares an enum whose variants have names for people and programs: a variant, its name.
+macro_rules! named {
+    (
+        $(#[$about:meta])+
+        pub enum $Enum:ident { $($(#[$doc:meta])+ $Variant:ident = $name:literal,)+ }
+    ) => {
+        $(#[$about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $Enum {
+            $($(#[$doc])+ $Variant,)+
+        }
 
-/// SHA-256 of `bytes`, 64 lower-case hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
+        impl $Enum {
+            /// All of them, in their order.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$Variant),+];
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Writes a value as JSON, whole at once: nobody reads half of it.
-fn save(value: &impl serde::Serialize, path: &std::path::Path) -> std::io::Result<()> {
-    let half = path.with_extension("half");
-    std::fs::write(&half, serde_json::to_vec(value)?)?;
-    std::fs::rename(half, path)
+            /// Its name.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$Variant => $name,)+
+                }
+            }
+        }
+    };
 }
 
 /// Passes a [`fail_points::FailPoint`], by its name.
@@ -116,6 +104,33 @@ macro_rules! fail_point {
 macro_rules! fail_point {
     ($point:ident) => {};
 }
+
+pub mod audit;
+pub mod batcher;
+pub mod codec;
+pub mod drift;
+#[cfg(feature = "fail-points")]
+pub mod fail_points;
+mod file;
+mod lock;
+pub mod names;
+pub mod pipeline;
+pub mod predict;
+pub mod replay;
+pub mod settings;
+mod shield;
+pub mod slot;
+mod supervisor;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod text;
+#[cfg(test)]
+mod toy;
+pub mod transport;
+
+pub use batcher::Batcher;
+pub use file::sha256;
+pub use supervisor::{Part, Supervisor};
 
 // The README's example is a test.
 #[cfg(doctest)]

@@ -71,6 +71,21 @@ pub fn header(name: &str) -> String {
     format!("{}.{name}", prefix())
 }
 
+/// Says with the present recorder what a counter counts.
+pub(crate) fn describe_counter(name: &str, text: &'static str) {
+    metrics::describe_counter!(metric(name), text);
+}
+
+/// As [`describe_counter`], of a gauge.
+pub(crate) fn describe_gauge(name: &str, text: &'static str) {
+    metrics::describe_gauge!(metric(name), text);
+}
+
+/// As [`describe_counter`], of a histogram.
+pub(crate) fn describe_histogram(name: &str, text: &'static str) {
+    metrics::describe_histogram!(metric(name), text);
+}
+
 /// What the program calls itself to brokers and in traces.
 pub fn program() -> String {
     format!("{}-stream", prefix())

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use crate::{
     codec::{Answer, Codec, Message},
-    pipeline::{schedule::Batch, shield, worker},
+    pipeline::{schedule::Batch, worker},
     predict::{PredictError, Predictor},
+    shield,
     transport::{Outbound, Rejection},
 };
 

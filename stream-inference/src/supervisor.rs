@@ -1,3 +1,6 @@
+//! What goes on beside the loop, supervised: transports, sinks and programs give each task or thread a
+//! [`Part`]. A part that ends before the close has failed the whole, whatever it ended of.
+
 use std::sync::Arc;
 
 use tokio::sync::watch;

@@ -2,7 +2,6 @@
 
 use std::{
     ops::Range,
-    option,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -55,32 +54,25 @@ impl Toy {
     }
 }
 
-/// The inputs of a message.
-#[derive(Clone, Debug)]
-pub(crate) enum Values {
-    Stored(Range<usize>),
-    Carried(option::IntoIter<u8>),
+/// The inputs of a message: one that it carries, or stored ones.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Values {
+    pub(crate) stored: Range<usize>,
+    pub(crate) carried: Option<u8>,
     /// Does not know how many there are, against its promise.
-    Uncounted,
+    pub(crate) is_uncounted: bool,
 }
 
 impl Iterator for Values {
     type Item = u8;
 
     fn next(&mut self) -> Option<u8> {
-        match self {
-            Self::Stored(range) => range.next().map(|index| (index % 100) as u8 + 1),
-            Self::Carried(value) => value.next(),
-            Self::Uncounted => None,
-        }
+        self.carried.take().or_else(|| self.stored.next().map(|index| (index % 100) as u8 + 1))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        match self {
-            Self::Stored(range) => range.size_hint(),
-            Self::Carried(value) => value.size_hint(),
-            Self::Uncounted => (0, None),
-        }
+        let left = self.stored.len() + usize::from(self.carried.is_some());
+        if self.is_uncounted { (0, None) } else { (left, Some(left)) }
     }
 }
 
@@ -133,16 +125,15 @@ impl Codec for Toy {
                 let reason = format!("no range of {} values: {start_idx}..{end_idx}", self.values);
                 return Err(Rejection::new(Stage::Validate, reason));
             }
-            let (inputs, context) =
-                (Values::Stored(start_idx..end_idx), Some((start_idx, end_idx)));
+            let inputs = Values { stored: start_idx..end_idx, ..Values::default() };
+            let context = Some((start_idx, end_idx));
             return Ok(Request { inputs, kept: Vec::new(), context, bytes: 0 });
         }
         self.step(Step::Decode, value);
         let kept = value.into_iter().filter(|_| keeps_inputs).collect();
-        let inputs = match self.panics {
-            Some((Step::Count, on)) if value == Some(on) => Values::Uncounted,
-            _ => Values::Carried(value.into_iter()),
-        };
+        let is_uncounted =
+            self.panics.is_some_and(|(at, on)| at == Step::Count && value == Some(on));
+        let inputs = Values { carried: value, is_uncounted, ..Values::default() };
         Ok(Request { inputs, kept, context: None, bytes: payload.len() })
     }
 

@@ -1,4 +1,5 @@
-//! How messages come in and outcomes go out: one trait, many brokers.
+//! How messages come in and outcomes go out: one trait, many brokers. Pipelines call it; what a transport
+//! promises is in [`Capabilities`], and the conformance suite holds it to that.
 
 pub mod memory;
 
@@ -147,7 +148,7 @@ pub trait Transport: Send + 'static {
 
 /// Publishes single messages: what front ends and producers use.
 pub trait Publisher: Clone + Send + Sync + 'static {
-    /// Publishes one message and waits for the broker's confirmation; answers its id, the same
+    /// Publishes one message and waits for the broker's confirmation; returns its id, the same
     /// that [`Delivery::id`] will carry.
     ///
     /// # Errors

@@ -76,7 +76,7 @@ fn batcher(model: Scripted, max_inputs: usize) -> Arc<Batcher<Scripted>> {
 
 /// Waits until inputs of `calls` calls wait for a batch.
 fn wait_for(batcher: &Batcher<Scripted>, calls: usize) {
-    while batcher.queue().schedule.messages() < calls {
+    while batcher.queue.lock().sound().schedule.messages() < calls {
         thread::yield_now();
     }
 }
@@ -158,7 +158,7 @@ fn many_callers_get_their_own_answers_and_none_is_left_waiting() {
         }
     });
     assert_eq!(answered.into_inner(), 800);
-    assert!(batcher.queue().calls.is_empty());
+    assert!(batcher.queue.lock().sound().calls.is_empty());
     assert!(batcher.model.batches().iter().all(|batch| batch.len() <= 8));
 }
 
@@ -189,7 +189,7 @@ fn a_model_that_is_away_fails_the_calls_of_one_batch_and_is_not_asked_by_halves(
         }
     });
     assert_eq!(batcher.model.batches(), [vec![0], vec![1, 2, 7, 8]]);
-    assert!(batcher.queue().calls.is_empty());
+    assert!(batcher.queue.lock().sound().calls.is_empty());
 }
 
 #[test]
@@ -204,5 +204,5 @@ fn a_call_in_the_middle_of_which_the_model_is_exchanged_is_answered_by_the_new_o
     assert_eq!(digits, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]);
     // Three batches for each of two attempts.
     assert_eq!(batcher.model.served(), 6);
-    assert!(batcher.queue().calls.is_empty());
+    assert!(batcher.queue.lock().sound().calls.is_empty());
 }

@@ -1,3 +1,5 @@
+//! A codec around another, for messages that come as CloudEvents: only the way in differs.
+
 use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};

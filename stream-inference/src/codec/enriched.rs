@@ -1,3 +1,5 @@
+//! JSON objects that come back with the prediction in them; what was in them stays as it was, to the byte.
+
 use std::{collections::BTreeSet, fmt, marker::PhantomData};
 
 use bytes::{BufMut, Bytes, BytesMut};

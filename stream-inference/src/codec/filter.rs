@@ -1,3 +1,5 @@
+//! A codec around another, some of whose results are not published.
+
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
@@ -49,10 +51,7 @@ impl<C: Codec, F: Fn(&C::Record) -> bool + Send + Sync + 'static> Codec for Filt
     }
 
     fn encode(&self, record: &C::Record, key: Option<&Bytes>) -> Result<Vec<Outbound>, Rejection> {
-        match (self.is_published)(record) {
-            true => self.codec.encode(record, key),
-            false => Ok(Vec::new()),
-        }
+        if (self.is_published)(record) { self.codec.encode(record, key) } else { Ok(Vec::new()) }
     }
 
     fn failed(&self, context: &C::Context, position: usize, reason: &str) -> Rejection {

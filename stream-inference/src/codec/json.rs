@@ -1,3 +1,5 @@
+//! JSON of a program's own types. It bounds what a message may ask for, and refuses results that come back.
+
 use std::{fmt, marker::PhantomData, vec};
 
 use bytes::Bytes;
@@ -104,9 +106,11 @@ where
     type Record = Record<O>;
 
     fn decode(&self, message: Message<'_>) -> Result<Request<Self>, Rejection> {
-        let inputs = || match self.is_array {
-            true => read(message.payload).map(|Array(inputs)| inputs),
-            false => Ok(vec![read(message.payload)?]),
+        let inputs = || {
+            if self.is_array {
+                return read(message.payload).map(|Array(inputs)| inputs);
+            }
+            Ok(vec![read(message.payload)?])
         };
         let read = inputs()?;
         // Read twice, so that inputs need not be such as can be copied.

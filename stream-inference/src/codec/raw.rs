@@ -1,3 +1,5 @@
+//! Bytes in, bytes out: the function reads and writes.
+
 use std::{borrow::Cow, iter};
 
 use bytes::Bytes;

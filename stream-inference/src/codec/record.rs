@@ -1,3 +1,5 @@
+//! The result of the codecs here: one record a message, whose id is its message's whatever its payload is.
+
 use std::sync::Arc;
 
 use bytes::Bytes;

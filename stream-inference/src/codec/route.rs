@@ -1,3 +1,5 @@
+//! A codec around another, whose results go to several topics, each of which is declared beforehand.
+
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;

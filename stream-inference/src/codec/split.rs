@@ -1,3 +1,6 @@
+//! An answer in parts, where it is too large for one message: what parts are called, and how they are cut.
+//! All parts together are one outcome.
+
 use std::fmt;
 
 /// The id of a part of an answer: `ID#k/n`, part `k` of `n`, from 1.

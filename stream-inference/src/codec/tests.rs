@@ -1,7 +1,14 @@
 use serde::{Deserialize, Serialize};
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::*;
-use crate::transport::Settlement;
+use crate::{
+    predict::ModelIdentity,
+    transport::{Attributes, Outbound, Rejection, Settlement, Source, Stage},
+};
 
 #[derive(Debug, Deserialize)]
 struct Payment {

@@ -1,3 +1,5 @@
+use std::fs;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

@@ -1,3 +1,5 @@
+//! What a pipeline is told. Each bound stands on its field; readers and schemas take it from there.
+
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{Whole, WholeOrNull};

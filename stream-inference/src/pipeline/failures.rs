@@ -1,9 +1,13 @@
-//! How often each message has failed by itself.
+//! How often messages failed: each by itself, and any of them in a row. The runner asks whether to try again;
+//! what is remembered is bounded.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
+
+use super::PipelineError;
+use crate::transport::Rejection;
 
 /// Failing messages that are remembered.
 const REMEMBERED: usize = 10_000;
@@ -22,7 +26,7 @@ struct Failed {
 }
 
 impl Failures {
-    /// Counts a failure; answers how many there were. Where more messages fail than are remembered,
+    /// Counts a failure; returns how many there were. Where more messages fail than are remembered,
     /// the broker's count of deliveries has to do, and a message without one has failed for good.
     pub(super) fn count(&mut self, id: &str, deliveries: Option<u32>, now: Instant) -> u32 {
         if let Some(failed) = self.0.get_mut(id) {
@@ -43,6 +47,34 @@ impl Failures {
     /// The message has come to its end.
     pub(super) fn forget(&mut self, id: &str) {
         self.0.remove(id);
+    }
+}
+
+/// Messages that were refused without an answer in between.
+pub(super) struct Refusals {
+    in_a_row: u32,
+    most: Option<u32>,
+}
+
+impl Refusals {
+    /// None yet, and how many are too many.
+    pub(super) const fn new(most: Option<u32>) -> Self {
+        Self { in_a_row: 0, most }
+    }
+
+    /// Counts one; an error where there were too many.
+    pub(super) fn count(&mut self, id: &str, rejection: &Rejection) -> Result<(), PipelineError> {
+        self.in_a_row += 1;
+        if self.most.is_none_or(|most| self.in_a_row < most) {
+            return Ok(());
+        }
+        let (count, id) = (self.in_a_row, id.to_owned());
+        let Rejection { stage, reason } = rejection.clone();
+        Err(PipelineError::RefusedInARow { count, id, stage, reason })
+    }
+
+    pub(super) fn answered(&mut self) {
+        self.in_a_row = 0;
     }
 }
 

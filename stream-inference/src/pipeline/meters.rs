@@ -2,13 +2,14 @@
 //! installs no recorder pays a branch a batch.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 use crate::{
+    lock::Sound,
     names,
     predict::ModelIdentity,
     transport::{Outcome, Settlement, Stage},
@@ -50,7 +51,10 @@ impl Meters {
             counter!(names::metric("dead_letters_total"), own(&[("reason", stage.as_str())]))
         };
         let stage = |stage| histogram!(names::metric("stage_seconds"), own(&[("stage", stage)]));
-        let kserve = |name: &'static str| histogram!(name, "model_name" => model.name.clone());
+        let both = |(name, of): (&'static str, _)| {
+            [stage(of), histogram!(name, "model_name" => model.name.clone())]
+        };
+        let [decode, infer, encode] = KSERVE.map(both);
         served_by(model).set(1);
         Self {
             received: counter!(names::metric("messages_received_total"), own(&[])),
@@ -58,15 +62,12 @@ impl Meters {
             dead_letters: Stage::ALL.map(dead),
             inputs: Mutex::new((Arc::clone(model), inputs_of(transport, model))),
             transport: transport.to_owned(),
-            batch_inputs: histogram!(
-                names::metric(&format!("batch_{}", names::inputs())),
-                own(&[])
-            ),
+            batch_inputs: histogram!(names::metric(&batch_inputs()), own(&[])),
             queue: stage("queue"),
-            decode: [stage("decode"), kserve("request_preprocess_seconds")],
+            decode,
             batch: stage("batch"),
-            infer: [stage("infer"), kserve("request_predict_seconds")],
-            encode: [stage("encode"), kserve("request_postprocess_seconds")],
+            infer,
+            encode,
             sink: stage("sink"),
             settle: stage("settle"),
             turnaround: histogram!(names::metric("turnaround_seconds"), own(&[])),
@@ -99,9 +100,9 @@ impl Meters {
         took: Duration,
     ) {
         self.batch.record(decoded.elapsed().saturating_sub(took));
-        self.infer.iter().for_each(|histogram| histogram.record(took));
+        record(&self.infer, took);
         self.batch_inputs.record(inputs as f64);
-        let mut counted = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.inputs.lock().sound();
         if counted.0.name != model.name {
             *counted = (Arc::clone(model), inputs_of(&self.transport, model));
         }
@@ -193,40 +194,69 @@ fn record(histograms: &[Histogram; 2], took: Duration) {
     histograms.iter().for_each(|histogram| histogram.record(took));
 }
 
-fn describe() {
-    use metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_counter!(
-        names::metric("messages_received_total"),
-        "Messages received, redeliveries included."
-    );
-    describe_counter!(names::metric("messages_settled_total"), "Ends of messages, by outcome.");
-    describe_counter!(
-        names::metric("dead_letters_total"),
-        "Confirmed dead letters, by the refusing stage."
-    );
-    describe_counter!(names::metric(&format!("{}_total", names::inputs())), "Inputs answered.");
-    describe_histogram!(
-        names::metric(&format!("batch_{}", names::inputs())),
-        "Inputs in an inference call."
-    );
-    describe_histogram!(
-        names::metric("stage_seconds"),
-        "Time of a batch in a stage of the pipeline."
-    );
-    describe_histogram!(
-        names::metric("turnaround_seconds"),
-        "From the reception of a settled batch's first message to its acknowledgement."
-    );
-    describe_gauge!(names::metric("in_flight_messages"), "Messages received and not settled.");
-    describe_gauge!(
-        names::metric("in_flight_bytes"),
-        "What they take: keys, headers, payloads, unpacked inputs."
-    );
-    describe_gauge!(
-        names::metric("model_info"),
-        "1 for the model that answers, 0 for one that did."
-    );
-    describe_histogram!("request_preprocess_seconds", "KServe's name of the stage decode.");
-    describe_histogram!("request_predict_seconds", "KServe's name of the stage infer.");
-    describe_histogram!("request_postprocess_seconds", "KServe's name of the stage encode.");
+/// The series of a pulse.
+#[derive(Debug)]
+pub(super) struct PulseMeters {
+    pub(super) stalls: Counter,
+    pub(super) stalled: Gauge,
+    pub(super) cut_off: Gauge,
 }
+
+impl PulseMeters {
+    /// Nobody is told.
+    pub(super) fn none() -> Self {
+        Self { stalls: Counter::noop(), stalled: Gauge::noop(), cut_off: Gauge::noop() }
+    }
+
+    /// Registers them with the present recorder.
+    pub(super) fn new(transport: &str) -> Self {
+        names::describe_counter(
+            "stalls_total",
+            "How often no message came to an end for a minute.",
+        );
+        names::describe_gauge("stalled", "1 while no message comes to an end; /readyz says why.");
+        let text = "1 while the broker has given this consumer's work to others.";
+        names::describe_gauge("cut_off", text);
+        let transport = [("transport", transport.to_owned())];
+        Self {
+            stalls: counter!(names::metric("stalls_total"), &transport),
+            stalled: gauge!(names::metric("stalled"), &transport),
+            cut_off: gauge!(names::metric("cut_off"), &transport),
+        }
+    }
+}
+
+fn describe() {
+    use names::{describe_counter, describe_gauge, describe_histogram};
+    let (inputs, batch) = (format!("{}_total", names::inputs()), batch_inputs());
+    describe_counter("messages_received_total", "Messages received, redeliveries included.");
+    describe_counter("messages_settled_total", "Ends of messages, by outcome.");
+    describe_counter("dead_letters_total", "Confirmed dead letters, by the refusing stage.");
+    describe_counter(&inputs, "Inputs answered.");
+    describe_histogram(&batch, "Inputs in an inference call.");
+    describe_histogram("stage_seconds", "Time of a batch in a stage of the pipeline.");
+    describe_histogram(
+        "turnaround_seconds",
+        "From the reception of a settled batch's first message to its acknowledgement.",
+    );
+    describe_gauge("in_flight_messages", "Messages received and not settled.");
+    let text = "What they take: keys, headers, payloads, unpacked inputs.";
+    describe_gauge("in_flight_bytes", text);
+    describe_gauge("model_info", "1 for the model that answers, 0 for one that did.");
+    for (kserve, _) in KSERVE {
+        // A server that answers requests tells the same series, and says the same.
+        let text = "KServe's name of a stage of inference, of batches and requests.";
+        metrics::describe_histogram!(kserve, text);
+    }
+}
+
+fn batch_inputs() -> String {
+    format!("batch_{}", names::inputs())
+}
+
+/// What KServe calls a stage's histogram.
+const KSERVE: [(&str, &str); 3] = [
+    ("request_preprocess_seconds", "decode"),
+    ("request_predict_seconds", "infer"),
+    ("request_postprocess_seconds", "encode"),
+];

@@ -1,4 +1,5 @@
-//! How large a batch may be where latency has a budget.
+//! How large a batch may be where latency has a budget. Runner and batcher ask before each batch and tell
+//! what it took; without a budget the answer is always the same.
 
 use std::time::Duration;
 

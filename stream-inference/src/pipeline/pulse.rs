@@ -1,15 +1,21 @@
+//! Whether a pipeline gets on: told by the loop and its threads, by transports and sinks, asked by watchdogs
+//! and probes. It never stops anything; what it has under its lock judges by times that it is given.
+
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 pub(super) use state::Place;
 use state::State;
+pub use state::Vitals;
 use tokio::time::Instant;
+
+use crate::lock::Sound;
 
 /// Whether a pipeline gets on: what a watchdog, `/livez` and `/readyz` ask. Clones are the same pulse.
 ///
@@ -43,41 +49,6 @@ use tokio::time::Instant;
 pub struct Pulse {
     patience: Duration,
     state: Arc<Mutex<State>>,
-}
-
-/// What a [`Pulse`] shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Vitals {
-    /// Messages that were received and are not settled.
-    pub in_flight: usize,
-    /// No more may be received before some are settled.
-    pub is_full: bool,
-    /// For [`Pulse::patience`] nothing came to an end that should have, or something outside has been
-    /// waited for.
-    pub is_stalled: bool,
-    /// How often the pipeline has stalled.
-    pub stalls: u64,
-    /// The broker has given this consumer's work to others, and not taken it back yet.
-    pub is_cut_off: bool,
-    /// The part that was given work and has given nothing back for [`Pulse::patience`]: `decode` or
-    /// `inference`.
-    pub hangs: Option<&'static str>,
-    /// Why the pipeline does not get on, for a person; `None` while it does.
-    pub reason: Option<String>,
-}
-
-impl Vitals {
-    /// Whether the pipeline gets on, or has nothing to do: readiness.
-    pub const fn is_well(&self) -> bool {
-        !self.is_stalled && self.is_alive()
-    }
-
-    /// Whether no part of the process hangs: liveness. A pipeline that waits for something outside is
-    /// alive, because a restart would not mend that.
-    pub const fn is_alive(&self) -> bool {
-        !self.is_cut_off && self.hangs.is_none()
-    }
 }
 
 /// Something outside is waited for until this is dropped, see [`Pulse::waits_for`].
@@ -122,7 +93,7 @@ impl Pulse {
     }
 
     /// Says that messages wait for something outside, such as `results topic INFERENCE-RESULTS`,
-    /// until the answer is dropped. After [`Pulse::patience`] that is a stall, whatever else gets on.
+    /// until what it returns is dropped. After [`Pulse::patience`] that is a stall, whatever else gets on.
     ///
     /// Hold it until what is waited for has answered: over all attempts, not for one at a time. Any
     /// number may wait at once, for the same or for other things. It takes a lock and an allocation,
@@ -208,7 +179,50 @@ impl Pulse {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change under the lock is complete before anything in it can panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().sound()
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Pauses between attempts, each twice as long as the one before, from 100 ms to 5 s.
+#[derive(Debug, Default)]
+pub(super) struct Pauses(Option<Duration>);
+
+impl Pauses {
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = self.0.map_or(FIRST_PAUSE, |last| (last * 2).min(LONGEST_PAUSE));
+        *self.0.insert(pause)
+    }
+}
+
+/// While it lives after its first pause, the model can't answer, and the pulse says so.
+pub(super) struct Outage<'a> {
+    pulse: &'a Pulse,
+    pauses: Pauses,
+    waiting: Option<Waiting>,
+    /// In a pause the thread does not hang; while the model is asked again it may.
+    pausing: Option<Waiting>,
+}
+
+impl<'a> Outage<'a> {
+    pub(super) fn new(pulse: &'a Pulse) -> Self {
+        Self { pulse, pauses: Pauses::default(), waiting: None, pausing: None }
+    }
+
+    /// The pause is over.
+    pub(super) fn try_again(&mut self) {
+        self.pausing = None;
+    }
+
+    /// The model could not answer; how long to wait before it is asked again.
+    pub(super) fn pause(&mut self, model: &str, reason: &str) -> Duration {
+        let what = format!("model {model} ({reason})");
+        self.pausing = Some(self.pulse.waits_at(Some(Place::Infer), &what));
+        self.waiting.get_or_insert_with(|| self.pulse.waits_for(&what));
+        let pause = self.pauses.next();
+        tracing::warn!(model, reason, ?pause, "the model can't answer; its batch is kept");
+        pause
     }
 }

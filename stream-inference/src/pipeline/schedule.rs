@@ -1,11 +1,11 @@
-use std::{
-    collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
-    time::Instant,
-};
+//! Which inputs go into the next batch. Pipelines and the batcher push messages and take batches; small
+//! messages come before large ones, and none of either starves.
+
+use std::{collections::VecDeque, time::Instant};
 
 #[cfg(test)]
 use super::simulation;
+use crate::shield::shielded;
 
 /// Names a message while it is in flight; counts receptions.
 pub(crate) type Sequence = u64;
@@ -27,7 +27,8 @@ pub(crate) struct Batch<I> {
 /// A message is small if its inputs fit into a batch beside what large ones are owed. Small messages
 /// come first, so that one waits for at most one batch of large ones. Large messages have a quarter of
 /// each batch while small ones wait, and all that those leave, so that neither starves. In each
-/// queue the first received finishes first: messages that progress side by side would all end last.
+/// queue the first received finishes first: in turns, 134 messages of 10,000 inputs would all end after
+/// a minute, and none before.
 #[derive(Debug)]
 pub(crate) struct Schedule<S> {
     small: VecDeque<Waiting<S>>,
@@ -67,14 +68,12 @@ impl<S: ExactSizeIterator> Schedule<S> {
     ) {
         let left = inputs.len();
         self.inputs += left;
-        let queue = match left <= max_inputs - max_inputs / LARGE_SHARE {
-            true => &mut self.small,
-            false => &mut self.large,
-        };
+        let is_small = left <= max_inputs - max_inputs / LARGE_SHARE;
+        let queue = if is_small { &mut self.small } else { &mut self.large };
         queue.push_back(Waiting { sequence, decoded, inputs, left });
     }
 
-    /// Takes a message out of those that wait; answers how many inputs it had left.
+    /// Takes a message out of those that wait; returns how many inputs it had left.
     pub(crate) fn remove(&mut self, sequence: Sequence) -> usize {
         let mut left = 0;
         for queue in [&mut self.small, &mut self.large] {
@@ -148,7 +147,7 @@ impl<S: ExactSizeIterator> Schedule<S> {
 }
 
 impl<I> Batch<I> {
-    /// Takes up to `room` inputs from the front of a queue; answers how many.
+    /// Takes up to `room` inputs from the front of a queue; returns how many.
     fn take<S: ExactSizeIterator<Item = I>>(
         &mut self,
         queue: &mut VecDeque<Waiting<S>>,
@@ -161,7 +160,7 @@ impl<I> Batch<I> {
         room - left
     }
 
-    /// Takes up to `room` inputs of the first message of a queue; answers how many.
+    /// Takes up to `room` inputs of the first message of a queue; returns how many.
     fn take_first<S: ExactSizeIterator<Item = I>>(
         &mut self,
         queue: &mut VecDeque<Waiting<S>>,
@@ -171,7 +170,7 @@ impl<I> Batch<I> {
         let (count, before) = (room.min(*left), self.inputs.len());
         // The iterator is a codec's own: what it does wrong is its message's fault alone.
         let take = || self.inputs.extend(inputs.by_ref().take(count));
-        let is_whole = catch_unwind(AssertUnwindSafe(take)).is_ok();
+        let is_whole = shielded(take).is_ok();
         let taken = self.inputs.len() - before;
         *left -= taken;
         self.since = if self.shares.is_empty() { *decoded } else { self.since.min(*decoded) };

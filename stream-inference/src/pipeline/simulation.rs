@@ -26,7 +26,7 @@ use super::{
     Answered, BatchConfig, OnError, OnErrorAction, Pipeline, PipelineConfig, Pulse, Sink,
     SinkError,
     meters::Meters,
-    outage::Outage,
+    pulse::Outage,
     runner,
     schedule::Batch,
     worker::{self, Inference, Worker},
@@ -188,7 +188,7 @@ async fn consume(
         .with_sink(FlakySink(world.clone()))
         .with_pulse(pulse.clone());
     // A grace that ran out is an error, and no loss.
-    let _ = runner::run_with(pipeline, decoder, inference, Arc::clone(&METERS), stop).await;
+    let _ = pipeline.run_with(decoder, inference, Arc::clone(&METERS), stop).await;
 }
 
 /// One schedule; what it broke, if anything.

@@ -1,3 +1,6 @@
+//! Where results are recorded besides the broker. A pipeline writes a batch here before it settles it, and
+//! takes only a confirmed write for one.
+
 use std::future::pending;
 
 /// Where results are recorded besides the broker: a database, a console.

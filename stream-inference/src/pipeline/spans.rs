@@ -15,7 +15,7 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    /// Begins a message's span at its reception, where a collector wants it; answers what goes out
+    /// Begins a message's span at its reception, where a collector wants it; returns what goes out
     /// with its answer, `None` for a message that is in no trace.
     pub(super) fn begin<T, C: Codec>(
         &mut self,
@@ -71,13 +71,15 @@ mod collected {
         let tracer = global::tracer(names::program());
         let remote = Context::new().with_remote_span_context(parent.into());
         let source = &delivery.source;
+        let is_pubsub = &*source.transport == "pubsub";
+        let system = if is_pubsub { "gcp_pubsub" } else { &*source.transport }.to_owned();
         let began = SystemTime::now().checked_sub(received.elapsed());
         let mut span = tracer
             .span_builder(format!("process {}", source.topic))
             .with_kind(SpanKind::Consumer)
             .with_start_time(began.unwrap_or_else(SystemTime::now))
             .with_attributes([
-                KeyValue::new("messaging.system", system(&source.transport)),
+                KeyValue::new("messaging.system", system),
                 KeyValue::new("messaging.operation.name", "process"),
                 KeyValue::new("messaging.operation.type", "process"),
                 KeyValue::new("messaging.destination.name", source.topic.to_string()),
@@ -117,13 +119,6 @@ mod collected {
     fn failed(span: &mut BoxedSpan, kind: String) {
         span.set_attribute(KeyValue::new("error.type", kind.clone()));
         span.set_status(Status::error(kind));
-    }
-
-    fn system(transport: &str) -> String {
-        match transport {
-            "pubsub" => "gcp_pubsub".to_owned(),
-            name => name.to_owned(),
-        }
     }
 }
 

@@ -13,22 +13,33 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use proptest::{
+    prelude::ProptestConfig,
+    test_runner::{RngAlgorithm, TestRng, TestRunner},
+};
+use tokio::sync::{broadcast, oneshot};
 
 use super::*;
 use crate::{
+    codec::Codec,
     names,
-    predict::ModelIdentity,
+    predict::{ModelIdentity, PredictError, Predictor},
     testing::Commanded,
     toy::{Echo, Record, Said, Step, Toy},
     transport::{
-        Outbound,
+        Outbound, Stage,
         memory::{MemoryBroker, MemoryTransport},
     },
 };
 
 /// What raw messages have: their size counts, and their first byte is the input.
 const BYTES: usize = 800;
+
+/// So many cases drawn from one seed, for parts that are compared with a reference model.
+pub(super) fn random(cases: u32) -> TestRunner {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
+}
 
 fn range(start: usize, end: usize) -> Outbound {
     let payload = format!(r#"{{"start_idx": {start}, "end_idx": {end}}}"#).into();

@@ -1,14 +1,15 @@
-//! Predictors made of what people have: a function, one with a state, one that uses a single core.
+//! Predictors made of what people have: a function, one with a state, a model that uses a single core.
 
 use std::{
     marker::PhantomData,
     num::NonZeroUsize,
     panic::resume_unwind,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread,
 };
 
 use super::{ModelIdentity, PredictError, Predictor, Served, checked};
+use crate::lock::Sound;
 
 /// A predictor of a function that may be called from any thread.
 ///
@@ -88,7 +89,7 @@ where
 
     fn predict(&self, batch: &[I]) -> Result<Vec<O>, PredictError> {
         // A call that panicked left what the function holds as that call made it, as without a lock.
-        let mut function = self.function.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut function = self.function.lock().sound();
         (*function)(batch).map_err(Into::into)
     }
 

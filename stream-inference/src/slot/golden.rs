@@ -1,9 +1,14 @@
+//! Samples that a model answered where it was made, asked again where it serves.
+
 use std::{fs, io, path::Path};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::predict::{PredictError, Predictor, checked};
+use crate::{
+    file::save,
+    predict::{PredictError, Predictor, checked},
+};
 
 /// What a model answered where it was made, to be answered again where it serves: another processor, another
 /// runtime or a damaged file would show.
@@ -68,7 +73,7 @@ impl<I: Serialize + DeserializeOwned> Golden<I> {
     /// # Errors
     /// If the file can't be written.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        crate::save(self, path)
+        save(self, path)
     }
 
     /// Reads what [`Golden::save`] wrote.

@@ -1,12 +1,15 @@
+//! What became of models that were to serve: swaps, refusals and rollbacks, in the order in which they
+//! happen. A slot holds the history from before a change until it is told.
+
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use jiff::Timestamp;
-use metrics::{counter, describe_counter};
+use metrics::counter;
 
-use crate::{names, pipeline::served_by, predict::ModelIdentity};
+use crate::{lock::Sound, names, pipeline::served_by, predict::ModelIdentity};
 
 /// Changes that are remembered.
 const REMEMBERED: usize = 32;
@@ -55,6 +58,44 @@ impl ChangeKind {
     }
 }
 
+/// Why the model in service stays.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SwapError {
+    /// The new model does not do what it has to.
+    #[error("the model {to} is not taken, and {from} goes on: {reason}")]
+    Refused {
+        /// Name and version of the model that serves.
+        from: String,
+        /// Name and version of the model that does not.
+        to: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file is no model, or can't be read.
+    #[error("{file} is not taken, and {from} goes on: {reason}")]
+    Unreadable {
+        /// Name and version of the model that serves.
+        from: String,
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There was no model before the present one, or it has been gone back to.
+    #[error("there is no model to go back to; {current} goes on")]
+    NoPredecessor {
+        /// Name and version of the model that serves.
+        current: String,
+    },
+    /// No model is a candidate.
+    #[error("there is no candidate to put into service; {current} goes on")]
+    NoCandidate {
+        /// Name and version of the model that serves.
+        current: String,
+    },
+}
+
 /// The latest changes, the oldest first; counts all of them.
 #[derive(Default)]
 pub(super) struct History(Mutex<VecDeque<Change>>);
@@ -65,16 +106,11 @@ pub(super) struct Next<'a>(MutexGuard<'a, VecDeque<Change>>);
 impl History {
     /// For the next change: others wait, and so all are told in the order in which they happen.
     pub(super) fn next(&self) -> Next<'_> {
-        Next(self.locked())
+        Next(self.0.lock().sound())
     }
 
     pub(super) fn changes(&self) -> Vec<Change> {
-        self.locked().iter().cloned().collect()
-    }
-
-    fn locked(&self) -> MutexGuard<'_, VecDeque<Change>> {
-        // What is under the lock is whole at any time.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().sound().iter().cloned().collect()
     }
 }
 
@@ -97,17 +133,14 @@ impl Next<'_> {
     }
 }
 
-/// Registers the series of a slot with the present recorder, so that each is there before anything changes.
-pub fn describe() {
-    describe_counter!(
-        names::metric("model_changes_total"),
-        "What became of models that were to serve: swapped, refused or rolled_back."
+pub(super) fn describe() {
+    names::describe_counter(
+        "model_changes_total",
+        "What became of models that were to serve: swapped, refused or rolled_back.",
     );
     for kind in ["swapped", "refused", "rolled_back"] {
         count(kind, 0);
     }
-    super::shadow::describe();
-    crate::drift::describe();
 }
 
 fn count(kind: &'static str, changes: u64) {

@@ -1,5 +1,8 @@
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -8,7 +11,7 @@ use super::*;
 use crate::{
     codec::{Json, Record},
     pipeline::{Pipeline, PipelineConfig},
-    predict::function,
+    predict::{ModelIdentity, PredictError, Predictor, function},
     transport::{Outbound, memory::MemoryBroker},
 };
 
@@ -432,10 +435,11 @@ fn a_candidate_is_compared_with_the_model_that_serves_and_not_with_those_before_
 
 #[test]
 fn pairs_of_classes_beyond_the_first_thousand_are_counted_as_one() {
-    let mut tally = shadow::Tally::<u32>::default();
+    let candidate = Arc::new(ModelIdentity::of_code("candidate", "1"));
+    let mut tally = tally::Tally::<u32>::of(candidate);
     for n in 0..3_000 {
         tally.add(vec![n], vec![n.to_string()], vec!["none".to_owned()], [Duration::ZERO; 2]);
     }
-    let counted = tally.disagreements();
+    let counted = tally.report().disagreements;
     assert_eq!((counted.len(), counted.values().sum()), (1_001, 3_000_u64));
 }

@@ -1,3 +1,6 @@
+//! A model's file, looked after: a new model is put into service once its file's content has changed and is
+//! settled. What is taken or refused is remembered by its digest, so that nothing is tried twice.
+
 use std::{
     fs::File,
     io::{self, BufRead, BufReader},
@@ -12,8 +15,13 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{ModelSlot, Slot, shielded};
-use crate::{Part, Supervisor, hex, predict::Predictor};
+use super::exchange::{ModelSlot, Slot};
+use crate::{
+    file::hex,
+    predict::Predictor,
+    shield::shielded,
+    supervisor::{Part, Supervisor},
+};
 
 /// Looks after a file until it is dropped, see [`ModelSlot::watch`].
 #[must_use = "nobody looks after the file once it is dropped"]

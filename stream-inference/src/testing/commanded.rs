@@ -1,11 +1,16 @@
+//! A model that fails, goes away or waits when a test says so.
+
 use std::{
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
 use tokio::sync::watch;
 
-use crate::predict::{ModelIdentity, PredictError, Predictor, Served};
+use crate::{
+    lock::Sound,
+    predict::{ModelIdentity, PredictError, Predictor, Served},
+};
 
 /// A model that answers as another does, until a test tells it to fail, to be away or to wait. Clones
 /// are the same model.
@@ -124,8 +129,7 @@ impl<P: Predictor> Commanded<P> {
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {
-        // Every change under the lock is a single assignment.
-        self.0.orders.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.orders.lock().sound()
     }
 
     fn is_there(&self) -> Result<(), PredictError> {
@@ -136,7 +140,7 @@ impl<P: Predictor> Commanded<P> {
     fn obey(&self, inputs: usize) -> Result<(), PredictError> {
         self.0.calls.send_modify(|calls| calls.push(inputs));
         let waited = self.0.resumed.wait_while(self.orders(), |orders| orders.pauses > 0);
-        let mut orders = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut orders = waited.sound();
         if let Some(reason) = &orders.away {
             return Err(PredictError::unavailable(reason));
         }

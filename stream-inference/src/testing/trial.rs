@@ -1,6 +1,8 @@
+//! A whole pipeline for a few messages, and the end of each of them.
+
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -9,6 +11,7 @@ use tokio::{sync::Notify, time::timeout};
 
 use crate::{
     codec::Codec,
+    lock::Sound,
     pipeline::{Pipeline, PipelineConfig, PipelineError},
     predict::Predictor,
     transport::{
@@ -94,7 +97,7 @@ where
         Self { patience, ..self }
     }
 
-    /// Answers the messages; gives the end of each, in their order.
+    /// Answers the messages; returns the end of each, in their order.
     ///
     /// # Errors
     /// As [`Pipeline::run`].
@@ -118,7 +121,7 @@ where
         Pipeline::new(transport, model, codec, config).run(stop).await?;
         // Of a message that was pulled back, the last outcome may have been discarded.
         let unsettled = broker.unsettled_ids();
-        let mut ends = ends.get();
+        let mut ends = ends.0.0.lock().sound();
         let mut end = |id: &String| ends.remove(id).filter(|_| !unsettled.contains(id));
         Ok(ids.iter().map(|id| end(id).unwrap_or(End::Unfinished)).collect())
     }
@@ -127,13 +130,6 @@ where
 /// The last outcome of each message, by its id, and who waits for them. Clones are the same.
 #[derive(Clone, Debug, Default)]
 struct Ends(Arc<(Mutex<HashMap<String, End>>, Notify)>);
-
-impl Ends {
-    fn get(&self) -> MutexGuard<'_, HashMap<String, End>> {
-        // An insertion is complete or not there.
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The memory transport, with somebody who takes note of the outcomes.
 struct Witness {
@@ -165,7 +161,7 @@ impl Transport for Witness {
         let end = |(delivery, outcome): &(Delivery<_>, Outcome)| {
             End::of(outcome).map(|end| (delivery.id.clone(), end))
         };
-        self.ends.get().extend(batch.iter().filter_map(end));
+        self.ends.0.0.lock().sound().extend(batch.iter().filter_map(end));
         let (settlement, ends) = (self.transport.settle(batch), self.ends.clone());
         async move {
             let settled = settlement.await;

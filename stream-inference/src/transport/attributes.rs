@@ -1,3 +1,5 @@
+//! Headers of messages, as bytes that are mostly text. They go out as they came.
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -6,60 +6,11 @@
 
 mod cases;
 mod exactly_once;
-mod support;
+mod harness;
 
-use std::time::Duration;
+pub use harness::Harness;
 
-use super::{Capabilities, Guarantee, Outbound, Transport};
-
-/// One isolated set of topics on a broker, with everything around the transport under test.
-pub trait Harness: Send + Sync {
-    /// The transport under test.
-    type Transport: Transport;
-
-    /// A new consumer of the same group or subscription, ready to receive. An earlier one may have
-    /// been dropped without a word, as in a crash.
-    fn connect(&self) -> impl Future<Output = Self::Transport> + Send;
-
-    /// Sends messages, confirmed, in order; answers their ids. The same key means the same lane.
-    /// All have a key and an attribute, one payload is not UTF-8, and the largest has 1,000 bytes.
-    fn send(&self, messages: Vec<Outbound>) -> impl Future<Output = Vec<String>> + Send;
-
-    /// Everything on the results topic so far, in order within a key, as a `read_committed` reader.
-    fn results(&self) -> impl Future<Output = Vec<Outbound>> + Send;
-
-    /// Everything on the dead-letter topic so far.
-    fn dead_letters(&self) -> impl Future<Output = Vec<Outbound>> + Send;
-
-    /// Makes the next `count` settlements of `transport` abort after their results were sent. Called
-    /// where the transport claims [`Guarantee::ExactlyOnce`].
-    fn abort_settlements(
-        &self,
-        _transport: &mut Self::Transport,
-        _count: usize,
-    ) -> impl Future<Output = ()> + Send {
-        async { panic!("a transport that claims exactly once has a way to inject aborts") }
-    }
-
-    /// The most that the broker takes of a result, in bytes with key and attributes: at least 1,000
-    /// more than what [`Harness::send`] is given. `None` skips the case of a larger one.
-    fn max_message_bytes(&self) -> Option<usize> {
-        None
-    }
-
-    /// A topic that the transport under test has a route to. `None` skips the cases of routes.
-    fn route(&self) -> Option<&str> {
-        None
-    }
-
-    /// Everything on that topic so far, as [`Harness::results`]. Called where there is a route.
-    fn routed(&self) -> impl Future<Output = Vec<Outbound>> + Send {
-        async { panic!("a harness with a route can read it") }
-    }
-
-    /// How long the broker may take to deliver an unsettled message again.
-    fn patience(&self) -> Duration;
-}
+use super::{Capabilities, Guarantee, Transport};
 
 /// Runs every case on a fresh harness each, one after the other, and prints a line for each.
 ///
@@ -67,27 +18,20 @@ pub trait Harness: Send + Sync {
 /// At the first rule that the transport breaks.
 pub async fn run<H: Harness>(capabilities: Capabilities, new: impl AsyncFn() -> H) {
     macro_rules! case {
-        ($name:ident) => {
-            case!(cases::$name);
+        ($name:ident $(if $claim:expr, $reason:literal)?) => {
+            case!(cases::$name $(if $claim, $reason)?);
         };
-        ($module:ident::$name:ident) => {
-            $module::$name(&new().await).await;
-            println!("conformance: {} ... ok", stringify!($name).replace('_', " "));
-        };
-        ($name:ident if $claim:expr, $reason:literal) => {
-            case!(cases::$name if $claim, $reason);
-        };
-        ($module:ident::$name:ident if $claim:expr, $reason:literal) => {
-            if $claim {
-                case!($module::$name);
-            } else {
-                println!(
-                    "conformance: {} ... skipped: {}",
-                    stringify!($name).replace('_', " "),
-                    $reason
-                );
+        ($module:ident::$name:ident $(if $claim:expr, $reason:literal)?) => {{
+            let skipped: &[(bool, &str)] = &[$((!$claim, $reason))?];
+            let name = stringify!($name).replace('_', " ");
+            match skipped {
+                [(true, reason), ..] => println!("conformance: {name} ... skipped: {reason}"),
+                _ => {
+                    $module::$name(&new().await).await;
+                    println!("conformance: {name} ... ok");
+                }
             }
-        };
+        }};
     }
     let Capabilities { guarantee, lanes, attempts } = capabilities;
     let exactly_once = guarantee == Guarantee::ExactlyOnce;

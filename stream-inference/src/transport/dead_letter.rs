@@ -1,10 +1,13 @@
+//! Dead letters, both ways: made by transports of what was refused, read back by who sends it again. Reading
+//! takes away what making added, and nothing else.
+
 use bytes::Bytes;
 
 use super::{
     Attributes, Delivery, Outbound, Rejection,
     trace::{TRACEPARENT, TraceContext},
 };
-use crate::{names, sha256};
+use crate::{file::sha256, names};
 
 /// The dead letter of `delivery`: key, payload and attributes untouched, and the reason added in
 /// the headers of Kafka Connect (KIP-298), which most tools read.
@@ -13,37 +16,13 @@ use crate::{names, sha256};
 /// the prefix of [`names`]. A message of a trace gets a `traceparent` of its own, behind the one that it
 /// came with.
 pub fn dead_letter<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
-    let mut attributes = provenance(delivery, rejection, delivery.attributes.clone());
-    if let Some(trace) = TraceContext::read(&delivery.attributes) {
-        // The `tracestate` is among the original headers.
-        attributes.push(TRACEPARENT, trace.child().to_string());
-    }
-    let (key, payload) = (delivery.key.clone(), delivery.payload.clone());
-    Outbound { key, attributes, payload, ..Outbound::default() }
+    DeadLetterForm::Whole.letter(delivery, rejection)
 }
 
 /// What goes instead of a dead letter that the broker refuses as too large: the same headers
 /// without the original ones, the payload's SHA-256 and size, and no payload.
 pub fn dead_letter_stub<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
-    let mut attributes = provenance(delivery, rejection, Attributes::new());
-    push_digest(&mut attributes, "payload", &delivery.payload);
-    if let Some(trace) = TraceContext::read(&delivery.attributes) {
-        trace.child().write(&mut attributes);
-    }
-    Outbound { key: delivery.key.clone(), attributes, ..Outbound::default() }
-}
-
-/// The least of it: neither payload nor key, and of the trace no `tracestate`.
-fn keyless_stub<T>(delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
-    let mut attributes = provenance(delivery, rejection, Attributes::new());
-    push_digest(&mut attributes, "payload", &delivery.payload);
-    if let Some(key) = &delivery.key {
-        push_digest(&mut attributes, "key", key);
-    }
-    if let Some(trace) = TraceContext::read(&delivery.attributes) {
-        attributes.push(TRACEPARENT, trace.child().to_string());
-    }
-    Outbound { attributes, ..Outbound::default() }
+    DeadLetterForm::Stub.letter(delivery, rejection)
 }
 
 fn push_digest(attributes: &mut Attributes, part: &str, bytes: &[u8]) {
@@ -76,10 +55,27 @@ impl DeadLetterForm {
 
     /// The dead letter of `delivery` in this form.
     pub fn letter<T>(self, delivery: &Delivery<T>, rejection: &Rejection) -> Outbound {
-        match self {
-            Self::Whole => dead_letter(delivery, rejection),
-            Self::Stub => dead_letter_stub(delivery, rejection),
-            Self::KeylessStub => keyless_stub(delivery, rejection),
+        let Delivery { key, attributes, payload, .. } = delivery;
+        let (is_whole, has_key) = (self == Self::Whole, self != Self::KeylessStub);
+        let original = if is_whole { attributes.clone() } else { Attributes::new() };
+        let mut added = provenance(delivery, rejection, original);
+        if !is_whole {
+            push_digest(&mut added, "payload", payload);
+        }
+        if let Some(key) = key.as_ref().filter(|_| !has_key) {
+            push_digest(&mut added, "key", key);
+        }
+        match TraceContext::read(attributes).map(|trace| trace.child()) {
+            Some(child) if self == Self::Stub => child.write(&mut added),
+            // Among the original headers there is a `tracestate`; with the least of them goes none.
+            Some(child) => added.push(TRACEPARENT, child.to_string()),
+            None => {}
+        }
+        Outbound {
+            key: key.clone().filter(|_| has_key),
+            attributes: added,
+            payload: if is_whole { payload.clone() } else { Bytes::new() },
+            ..Outbound::default()
         }
     }
 }

@@ -1,3 +1,6 @@
+//! What transports and pipelines hand each other: deliveries one way, outcomes the other, and the count of
+//! what became of them. A delivery's id is a function of its coordinates alone.
+
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
@@ -178,36 +181,20 @@ impl Rejection {
     }
 }
 
-/// The steps of the pipeline, as dead letters name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Stage {
-    /// Bytes to request.
-    Decode,
-    /// Request against the data set and the model.
-    Validate,
-    /// Inputs to outputs.
-    Infer,
-    /// Outputs to bytes.
-    Encode,
-    /// Bytes to the broker.
-    Publish,
-}
-
-impl Stage {
-    /// All, in the order of a message's way.
-    pub const ALL: [Self; 5] =
-        [Self::Decode, Self::Validate, Self::Infer, Self::Encode, Self::Publish];
-
-    /// The upper-case name in dead-letter headers, such as `DECODE`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Decode => "DECODE",
-            Self::Validate => "VALIDATE",
-            Self::Infer => "INFER",
-            Self::Encode => "ENCODE",
-            Self::Publish => "PUBLISH",
-        }
+named! {
+    /// The steps of the pipeline, as dead letters name them, in the order of a message's way.
+    #[non_exhaustive]
+    pub enum Stage {
+        /// Bytes to request.
+        Decode = "DECODE",
+        /// Request against the data set and the model.
+        Validate = "VALIDATE",
+        /// Inputs to outputs.
+        Infer = "INFER",
+        /// Outputs to bytes.
+        Encode = "ENCODE",
+        /// Bytes to the broker.
+        Publish = "PUBLISH",
     }
 }
 

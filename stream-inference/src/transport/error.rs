@@ -1,3 +1,5 @@
+//! What goes wrong at a broker: a variant for each thing that the caller does next.
+
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// What went wrong between a pipeline and its broker, by what the caller does next.

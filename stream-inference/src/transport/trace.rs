@@ -1,3 +1,6 @@
+//! W3C Trace Context in headers: read from messages, written to their answers. What goes out is valid,
+//! whatever came in.
+
 use std::{
     fmt,
     hash::{BuildHasher, RandomState},

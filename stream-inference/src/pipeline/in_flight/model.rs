@@ -2,14 +2,11 @@
 
 use std::{collections::BTreeMap, iter, sync::Arc};
 
-use proptest::{
-    collection::vec,
-    prelude::*,
-    test_runner::{RngAlgorithm, TestRng, TestRunner},
-};
+use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
+    pipeline::tests::random,
     predict::ModelIdentity,
     toy::{Toy, Values},
     transport::{Attributes, Source, Stage},
@@ -179,7 +176,7 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
                     complete.insert(message, sequence);
                     continue;
                 }
-                let request = Request::new(Values::Stored(0..inputs), None);
+                let request = Request::new(Values { stored: 0..inputs, ..Values::default() }, None);
                 prop_assert_eq!(in_flight.decoded(sequence, request).len(), inputs);
             }
             Step::Answer(n) => {
@@ -216,22 +213,17 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn runner(cases: u32) -> TestRunner {
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
-    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
-}
-
 const CASES: u32 = 5_000;
 
 #[test]
 fn messages_end_as_the_model_says_each_once_and_in_the_order_of_its_lane() {
-    runner(CASES).run(&vec(step(), 0..80), |steps| compare(&steps, None)).unwrap();
+    random(CASES).run(&vec(step(), 0..80), |steps| compare(&steps, None)).unwrap();
 }
 
 #[test]
 fn every_known_fault_of_the_order_is_found() {
     for fault in FAULTS {
-        let found = runner(CASES).run(&vec(step(), 0..80), |steps| compare(&steps, Some(fault)));
+        let found = random(CASES).run(&vec(step(), 0..80), |steps| compare(&steps, Some(fault)));
         assert!(found.is_err(), "{fault:?} was not found");
     }
 }

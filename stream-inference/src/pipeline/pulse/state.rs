@@ -1,12 +1,11 @@
-//! The state behind a pulse. It has no clock of its own.
+//! The state behind a pulse: what is in flight, who has it, what is waited for. It has no clock of its own,
+//! so that tests decide what time it is.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use tokio::time::Instant;
 
-use super::Vitals;
-use crate::names;
+use crate::pipeline::meters::PulseMeters;
 #[cfg(test)]
 use crate::pipeline::simulation;
 
@@ -19,7 +18,7 @@ const UNREACHABLE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Where messages are between reception and settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pipeline) enum Place {
+pub(crate) enum Place {
     /// In messages.
     Decode,
     /// In batches, as are those below.
@@ -52,6 +51,41 @@ impl fmt::Display for Place {
     }
 }
 
+/// What a [`Pulse`](super::Pulse) shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Vitals {
+    /// Messages that were received and are not settled.
+    pub in_flight: usize,
+    /// No more may be received before some are settled.
+    pub is_full: bool,
+    /// For [`Pulse::patience`](super::Pulse::patience) nothing came to an end that should have, or something
+    /// outside has been waited for.
+    pub is_stalled: bool,
+    /// How often the pipeline has stalled.
+    pub stalls: u64,
+    /// The broker has given this consumer's work to others, and not taken it back yet.
+    pub is_cut_off: bool,
+    /// The part that was given work and has given nothing back for so long: `decode` or `inference`.
+    pub hangs: Option<&'static str>,
+    /// Why the pipeline does not get on, for a person; `None` while it does.
+    pub reason: Option<String>,
+}
+
+impl Vitals {
+    /// Whether the pipeline gets on, or has nothing to do: readiness.
+    pub const fn is_well(&self) -> bool {
+        !self.is_stalled && self.is_alive()
+    }
+
+    /// Whether no part of the process hangs: liveness. A pipeline that waits for something outside is
+    /// alive, because a restart would not mend that.
+    pub const fn is_alive(&self) -> bool {
+        !self.is_cut_off && self.hangs.is_none()
+    }
+}
+
+/// What a [`Pulse`](super::Pulse) has under its lock.
 #[derive(Debug)]
 pub(super) struct State {
     in_flight: usize,
@@ -70,7 +104,7 @@ pub(super) struct State {
     stalls: u64,
     is_cut_off: bool,
     hangs: Option<&'static str>,
-    meters: Series,
+    meters: PulseMeters,
 }
 
 /// Work that a part has, and when it last began, took or gave any.
@@ -125,38 +159,6 @@ impl Streak {
     }
 }
 
-/// Where the state is told, too.
-#[derive(Debug)]
-struct Series {
-    stalls: Counter,
-    stalled: Gauge,
-    cut_off: Gauge,
-}
-
-impl Series {
-    /// Registers them with the present recorder.
-    fn new(transport: &str) -> Self {
-        describe_counter!(
-            names::metric("stalls_total"),
-            "How often no message came to an end for a minute."
-        );
-        describe_gauge!(
-            names::metric("stalled"),
-            "1 while no message comes to an end; /readyz says why."
-        );
-        describe_gauge!(
-            names::metric("cut_off"),
-            "1 while the broker has given this consumer's work to others."
-        );
-        let transport = [("transport", transport.to_owned())];
-        Self {
-            stalls: counter!(names::metric("stalls_total"), &transport),
-            stalled: gauge!(names::metric("stalled"), &transport),
-            cut_off: gauge!(names::metric("cut_off"), &transport),
-        }
-    }
-}
-
 impl State {
     pub(super) fn new(now: Instant) -> Self {
         Self {
@@ -172,11 +174,7 @@ impl State {
             stalls: 0,
             is_cut_off: false,
             hangs: None,
-            meters: Series {
-                stalls: Counter::noop(),
-                stalled: Gauge::noop(),
-                cut_off: Gauge::noop(),
-            },
+            meters: PulseMeters::none(),
         }
     }
 
@@ -185,7 +183,7 @@ impl State {
     }
 
     pub(super) fn measure(&mut self, transport: &str) {
-        self.meters = Series::new(transport);
+        self.meters = PulseMeters::new(transport);
         self.meters.stalled.set(f64::from(u8::from(self.is_stalled)));
         self.connection(self.is_cut_off);
     }

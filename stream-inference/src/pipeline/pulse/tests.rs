@@ -230,3 +230,10 @@ fn a_thread_that_waits_for_its_model_does_not_hang_and_has_all_its_time_when_tha
     pulse.state().resume(other, back + PATIENCE);
     assert!(pulse.vitals_at(back + PATIENCE).is_well());
 }
+
+#[test]
+fn pauses_double_from_a_tenth_of_a_second_to_five() {
+    let mut pauses = Pauses::default();
+    let milliseconds: Vec<_> = (0..8).map(|_| pauses.next().as_millis()).collect();
+    assert_eq!(milliseconds, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
+}

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use proptest::{
-    collection::vec,
-    prelude::*,
-    test_runner::{RngAlgorithm, TestRng, TestRunner},
-};
+use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::pipeline::tests::random;
 
 /// Inputs of ranges; messages that carry their own number them from here on.
 const STORED: usize = 60;
@@ -244,22 +241,17 @@ fn compare(steps: &[Step], fault: Option<Fault>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn runner(cases: u32) -> TestRunner {
-    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
-    TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
-}
-
 const CASES: u32 = 2_000;
 
 #[test]
 fn the_schedule_takes_what_the_model_takes_and_neither_small_nor_large_messages_starve() {
-    runner(CASES).run(&vec(step(), 0..25), |steps| compare(&steps, None)).unwrap();
+    random(CASES).run(&vec(step(), 0..25), |steps| compare(&steps, None)).unwrap();
 }
 
 #[test]
 fn every_known_fault_of_a_schedule_is_found() {
     for fault in FAULTS {
-        let found = runner(CASES).run(&vec(step(), 0..25), |steps| compare(&steps, Some(fault)));
+        let found = random(CASES).run(&vec(step(), 0..25), |steps| compare(&steps, Some(fault)));
         assert!(found.is_err(), "{fault:?} was not found");
     }
 }

@@ -120,7 +120,7 @@ impl World {
         sleep(Duration::from_millis(milliseconds)).await;
     }
 
-    /// In an outage, waits as long as a client tries; answers whether it gave up.
+    /// In an outage, waits as long as a client tries; returns whether it gave up.
     pub(super) async fn outage(&self) -> bool {
         let is_cut = self.state().is_cut();
         if is_cut {
@@ -167,7 +167,7 @@ impl State {
         self.rng.random_range(0..n) == 0
     }
 
-    /// Leases a message; answers the lease and which delivery this is.
+    /// Leases a message; returns the lease and which delivery this is.
     pub(super) fn lease(&mut self, index: usize) -> (u64, u32) {
         self.leases += 1;
         let item = &mut self.items[index];

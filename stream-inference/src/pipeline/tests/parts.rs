@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::pipeline::{budget, meters::Meters, pulse::Vitals, runner, schedule::Batch, worker};
+use crate::pipeline::{meters::Meters, pulse::Vitals, runner, schedule::Batch, worker};
 
 type Inference = worker::Inference<u8, Said>;
 type Decoder = worker::Decoder<Toy>;
@@ -67,7 +67,7 @@ async fn a_panic_in_the_decoder_refuses_the_message_that_it_was_reading_alone() 
                 tokio::task::yield_now().await;
             }
         };
-        let run = runner::run_with(run, decoder, inference, meters(&model), ended);
+        let run = run.run_with(decoder, inference, meters(&model), ended);
         assert_eq!(run.await.expect("drained").settlement.published, 4);
         let letter = &broker.dead_letters()[0].attributes;
         assert_eq!(letter.text("__connect.errors.stage"), Some("DECODE"));
@@ -90,7 +90,7 @@ async fn a_thread_that_ends_early_ends_the_pipeline_with_its_name() {
             _ => inference = gone(),
         }
         let run = pipeline(&broker, &model, PipelineConfig::default());
-        let run = runner::run_with(run, decoder, inference, meters(&model), std::future::pending());
+        let run = run.run_with(decoder, inference, meters(&model), std::future::pending());
         let ended = run.await.expect_err("it ends");
         assert!(matches!(ended, PipelineError::ThreadEnded { thread } if thread == name));
         assert_eq!((broker.waiting_messages(), broker.results().len()), (1, 0));
@@ -130,7 +130,7 @@ async fn a_results_topic_that_never_answers_is_a_stall_and_no_hang_for_hours() {
     let (decoder, inference) = tasks(&model, Toy::default());
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { drop(stopped.await) };
-    let run = tokio::spawn(runner::run_with(run, decoder, inference, meters(&model), stopped));
+    let run = tokio::spawn(run.run_with(decoder, inference, meters(&model), stopped));
     tokio::time::sleep(Duration::from_secs(59)).await;
     assert!(pulse.vitals().is_well());
     for hours in 1..4 {
@@ -151,7 +151,7 @@ async fn a_results_topic_that_never_answers_is_a_stall_and_no_hang_for_hours() {
 async fn answers_that_nobody_confirms_stay_within_their_budget() {
     const INPUTS: usize = 5_000;
     let codec = Toy { values: INPUTS, ..Toy::default() };
-    let budget = budget::answers(codec.output_bytes());
+    let budget = runner::most_answers(codec.output_bytes());
     let (broker, model) = (MemoryBroker::new("m"), Echo::new());
     // Twice the budget, and small ones that wait for the large one before them.
     let ranges = 2 * budget / INPUTS;
@@ -166,7 +166,7 @@ async fn answers_that_nobody_confirms_stay_within_their_budget() {
     let (decoder, inference) = tasks(&model, codec);
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async { drop(stopped.await) };
-    let run = tokio::spawn(runner::run_with(run, decoder, inference, meters(&model), stopped));
+    let run = tokio::spawn(run.run_with(decoder, inference, meters(&model), stopped));
     // Time passes when nothing else is left to do.
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     let answered: usize = model.calls().iter().sum();
@@ -182,7 +182,7 @@ async fn answers_that_nobody_confirms_stay_within_their_budget() {
 async fn a_message_whose_answer_is_above_the_budget_is_answered_before_those_that_wait_for_it() {
     const INPUTS: usize = 30_000;
     let codec = Toy { values: INPUTS, output_bytes: 4_096, ..Toy::default() };
-    assert!(INPUTS > budget::answers(codec.output_bytes()));
+    assert!(INPUTS > runner::most_answers(codec.output_bytes()));
     let (broker, model) = (MemoryBroker::new("m"), Echo::new());
     let mut sent = vec![broker.send(keyed("lane", range(0, INPUTS)))];
     sent.extend((0..100).map(|_| broker.send(keyed("lane", range(0, 100)))));

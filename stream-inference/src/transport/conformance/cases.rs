@@ -1,3 +1,5 @@
+//! What every transport does: nothing is lost, and what is settled does not come again.
+
 use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
@@ -5,9 +7,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Harness,
-    support::{
-        answer, answer_until, answered, assert_nothing_else_waits, ids, limits, messages, publish,
-        receive, settle,
+    harness::{
+        answer, answer_until, answered, assert_nothing_else_waits, given, ids, limits, messages,
+        publish, receive, settle,
     },
 };
 use crate::names;
@@ -18,9 +20,7 @@ use crate::transport::{
 const GRACE: Duration = Duration::from_secs(20);
 
 pub(super) async fn settled_messages_are_answered_once_and_not_delivered_again<H: Harness>(h: &H) {
-    let sent = h.send(messages("a", 0..5)).await;
-    let mut transport = h.connect().await;
-    let deliveries = receive(h, &mut transport, 5).await;
+    let (sent, mut transport, deliveries) = given(h, 5).await;
     let batch = deliveries.into_iter().map(publish).collect();
     let settlement = settle::<H>(&mut transport, batch).await;
     assert_eq!(settlement, Settlement { published: 5, ..Settlement::default() });
@@ -36,9 +36,7 @@ pub(super) async fn settled_messages_are_answered_once_and_not_delivered_again<H
 }
 
 pub(super) async fn recorded_messages_are_acknowledged_without_a_result<H: Harness>(h: &H) {
-    h.send(messages("a", 0..3)).await;
-    let mut transport = h.connect().await;
-    let deliveries = receive(h, &mut transport, 3).await;
+    let (_, mut transport, deliveries) = given(h, 3).await;
     let batch = deliveries.into_iter().map(|d| (d, Outcome::Recorded)).collect();
     let settlement = settle::<H>(&mut transport, batch).await;
     assert_eq!(settlement, Settlement { recorded: 3, ..Settlement::default() });
@@ -81,9 +79,8 @@ pub(super) async fn a_rejected_message_reaches_the_dead_letters_untouched<H: Har
 }
 
 pub(super) async fn answers_in_several_parts_stay_in_order<H: Harness>(h: &H) {
-    h.send(messages("a", 0..1)).await;
-    let mut transport = h.connect().await;
-    let delivery = receive(h, &mut transport, 1).await.remove(0);
+    let (_, mut transport, mut received) = given(h, 1).await;
+    let delivery = received.remove(0);
     let part = |k: usize| Outbound { payload: format!("part {k}").into(), ..answer(&delivery) };
     let parts = Outcome::Publish((1..=3).map(part).collect());
     let settlement = settle::<H>(&mut transport, vec![(delivery, parts)]).await;
@@ -94,9 +91,7 @@ pub(super) async fn answers_in_several_parts_stay_in_order<H: Harness>(h: &H) {
 
 pub(super) async fn a_result_that_is_too_large_is_dead_lettered_at_publish<H: Harness>(h: &H) {
     let max_bytes = h.max_message_bytes().expect("a bound");
-    let sent = h.send(messages("a", 0..3)).await;
-    let mut transport = h.connect().await;
-    let deliveries = receive(h, &mut transport, 3).await;
+    let (sent, mut transport, deliveries) = given(h, 3).await;
     let mut batch: Vec<_> = deliveries.into_iter().map(publish).collect();
     let Outcome::Publish(results) = &mut batch[1].1 else { unreachable!("it is published") };
     results[0].payload = vec![b'x'; max_bytes + 1].into();
@@ -120,10 +115,8 @@ pub(super) async fn a_result_that_is_too_large_is_dead_lettered_at_publish<H: Ha
 
 pub(super) async fn results_arrive_on_the_topics_that_they_name<H: Harness>(h: &H) {
     let route = h.route().expect("a route");
-    let sent = h.send(messages("a", 0..3)).await;
-    let mut transport = h.connect().await;
+    let (sent, mut transport, deliveries) = given(h, 3).await;
     assert!(transport.has_route(route), "{route}");
-    let deliveries = receive(h, &mut transport, 3).await;
     // The second to the route, of the third a part to each.
     let batch = deliveries.into_iter().zip(0..).map(|(delivery, n)| {
         let part = answer(&delivery);
@@ -186,9 +179,7 @@ pub(super) async fn a_dropped_reception_loses_nothing<H: Harness>(h: &H) {
 }
 
 pub(super) async fn a_dropped_settlement_is_carried_out_all_the_same<H: Harness>(h: &H) {
-    let sent = h.send(messages("a", 0..3)).await;
-    let mut transport = h.connect().await;
-    let deliveries = receive(h, &mut transport, 3).await;
+    let (sent, mut transport, deliveries) = given(h, 3).await;
     drop(transport.settle(deliveries.into_iter().map(publish).collect()));
     let deadline = Instant::now() + h.patience();
     while answered(&h.results().await) != sent {
@@ -207,9 +198,8 @@ pub(super) async fn an_unsettled_drop_is_delivered_again<H: Harness>(h: &H) {
 }
 
 pub(super) async fn a_retried_message_is_delivered_again_with_its_id<H: Harness>(h: &H) {
-    let sent = h.send(messages("a", 0..1)).await;
-    let mut transport = h.connect().await;
-    let first = receive(h, &mut transport, 1).await.remove(0);
+    let (sent, mut transport, mut received) = given(h, 1).await;
+    let first = received.remove(0);
     let settlement = settle::<H>(&mut transport, vec![(first, Outcome::Retry)]).await;
     assert_eq!(settlement, Settlement { retried: 1, ..Settlement::default() });
     let again = receive(h, &mut transport, 1).await.remove(0);
@@ -220,9 +210,7 @@ pub(super) async fn a_retried_message_is_delivered_again_with_its_id<H: Harness>
 }
 
 pub(super) async fn a_crash_loses_nothing<H: Harness>(h: &H) {
-    let sent = h.send(messages("a", 0..10)).await;
-    let mut transport = h.connect().await;
-    let mut deliveries = receive(h, &mut transport, 10).await;
+    let (sent, mut transport, mut deliveries) = given(h, 10).await;
     let rest = deliveries.split_off(4);
     settle::<H>(&mut transport, deliveries.into_iter().map(publish).collect()).await;
     drop(transport);
@@ -234,9 +222,7 @@ pub(super) async fn a_crash_loses_nothing<H: Harness>(h: &H) {
 }
 
 pub(super) async fn a_settled_message_does_not_acknowledge_an_earlier_one<H: Harness>(h: &H) {
-    let sent = h.send(messages("a", 0..2)).await;
-    let mut transport = h.connect().await;
-    let mut deliveries = receive(h, &mut transport, 2).await;
+    let (sent, mut transport, mut deliveries) = given(h, 2).await;
     let second = deliveries.pop().expect("two messages");
     settle::<H>(&mut transport, vec![publish(second)]).await;
     transport.drain(GRACE).await.expect("drained");
@@ -279,9 +265,8 @@ pub(super) async fn messages_of_a_lane_keep_their_order<H: Harness>(h: &H) {
 }
 
 pub(super) async fn a_retry_pulls_back_later_messages_of_its_lane<H: Harness>(h: &H) {
-    let sent = h.send(messages("a", 0..4)).await;
-    let mut transport = h.connect().await;
-    let mut deliveries = receive(h, &mut transport, 4).await.into_iter().map(publish);
+    let (sent, mut transport, received) = given(h, 4).await;
+    let mut deliveries = received.into_iter().map(publish);
     let mut next = || deliveries.next().expect("four messages");
 
     let (first, (second, _), third, fourth) = (next(), next(), next(), next());
@@ -299,9 +284,8 @@ pub(super) async fn a_retry_pulls_back_later_messages_of_its_lane<H: Harness>(h:
 }
 
 pub(super) async fn a_retry_leaves_other_lanes_alone<H: Harness>(h: &H) {
-    let a = h.send(messages("a", 0..1)).await;
-    let mut transport = h.connect().await;
-    let first = receive(h, &mut transport, 1).await.remove(0);
+    let (a, mut transport, mut received) = given(h, 1).await;
+    let first = received.remove(0);
     // Keys may share a partition: look for one with a lane of its own.
     let mut other = None;
     for n in 0..64 {

@@ -6,9 +6,9 @@ use tokio::time::Instant;
 
 use super::{
     Harness,
-    support::{
-        Claim, answer, answer_until, answered, assert_nothing_else_waits, ids, messages, publish,
-        receive, settle,
+    harness::{
+        Claim, answer, answer_until, answered, assert_nothing_else_waits, given, ids, messages,
+        publish, receive, settle,
     },
 };
 use crate::names;
@@ -81,9 +81,8 @@ pub(super) async fn parts_on_two_topics_are_seen_both_or_neither<H: Harness>(h: 
         let other = Outbound { topic: Some(route.into()), ..part.clone() };
         (delivery, Outcome::Publish(vec![part, other]))
     };
-    let sent = h.send(messages("a", 0..10)).await;
-    let mut transport = h.connect().await;
-    let mut deliveries = receive(h, &mut transport, 10).await.into_iter().map(on_both);
+    let (sent, mut transport, received) = given(h, 10).await;
+    let mut deliveries = received.into_iter().map(on_both);
     h.abort_settlements(&mut transport, 1).await;
     let aborted = transport.settle(deliveries.by_ref().take(4).collect()).await;
     assert!(matches!(aborted, Err(TransportError::Aborted { .. })), "{aborted:?}");
@@ -101,9 +100,8 @@ pub(super) async fn parts_on_two_topics_are_seen_both_or_neither<H: Harness>(h: 
 pub(super) async fn an_abort_takes_the_settlements_with_it_that_it_was_merged_with<H: Harness>(
     h: &H,
 ) {
-    let sent = h.send(messages("a", 0..30)).await;
-    let mut transport = h.connect().await;
-    let mut deliveries = receive(h, &mut transport, 30).await.into_iter().map(publish);
+    let (sent, mut transport, received) = given(h, 30).await;
+    let mut deliveries = received.into_iter().map(publish);
     h.abort_settlements(&mut transport, 1).await;
     let mut settlements = Vec::new();
     for _ in 0..10 {
@@ -154,9 +152,7 @@ pub(super) async fn a_crash_shows_no_id_twice<H: Harness>(h: &H) {
 }
 
 pub(super) async fn nothing_is_published_past_a_message_without_an_outcome<H: Harness>(h: &H) {
-    let sent = h.send(messages("a", 0..3)).await;
-    let mut transport = h.connect().await;
-    let mut deliveries = receive(h, &mut transport, 3).await;
+    let (sent, mut transport, mut deliveries) = given(h, 3).await;
     let (third, second) = (deliveries.pop(), deliveries.pop());
     let later = [second, third].into_iter().flatten().map(publish).collect();
     let settlement = settle::<H>(&mut transport, later).await;

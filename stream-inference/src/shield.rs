@@ -1,4 +1,5 @@
-//! What is asked of a codec, shielded: a panic refuses its message, and no other.
+//! Code that is not this crate's (models, codecs, measures), asked so that its panic costs what was asked
+//! alone: one message or one batch, never the thread.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,7 +16,7 @@ use crate::{
 /// Reads a message.
 pub(crate) fn read<C: Codec>(codec: &C, message: Message<'_>) -> Result<Request<C>, Rejection> {
     // With the count of its inputs: an iterator that is wrong about that panics, too.
-    shielded(Stage::Decode, "the decoder panicked", || match codec.decode(message)? {
+    asked(Stage::Decode, "the decoder panicked", || match codec.decode(message)? {
         request if request.inputs.len() == 0 => {
             Err(Rejection::new(Stage::Validate, "the message has no inputs"))
         }
@@ -31,12 +32,12 @@ pub(crate) fn failed<C: Codec>(
     reason: &str,
 ) -> Rejection {
     let why = || Ok(codec.failed(context, position, reason));
-    shielded(Stage::Infer, reason, why).unwrap_or_else(|rejection| rejection)
+    asked(Stage::Infer, reason, why).unwrap_or_else(|rejection| rejection)
 }
 
 /// Makes a record of a message's outputs.
 pub(crate) fn record<C: Codec>(codec: &C, answer: Answer<'_, C>) -> Result<C::Record, Rejection> {
-    shielded(Stage::Encode, ENCODER_PANICKED, || codec.record(answer))
+    asked(Stage::Encode, ENCODER_PANICKED, || codec.record(answer))
 }
 
 /// What is published for a record, none of it on a topic that is not among the declared ones.
@@ -48,7 +49,7 @@ pub(crate) fn encode<C: Codec>(
 ) -> Result<Vec<Outbound>, Rejection> {
     let is_declared =
         |part: &Outbound| part.topic.as_ref().is_none_or(|topic| topics.contains(topic));
-    shielded(Stage::Encode, ENCODER_PANICKED, || match codec.encode(record, key)? {
+    asked(Stage::Encode, ENCODER_PANICKED, || match codec.encode(record, key)? {
         parts if parts.is_empty() && !codec.filters() => {
             Err(Rejection::new(Stage::Encode, "the codec made no message of the result"))
         }
@@ -65,10 +66,20 @@ pub(crate) fn encode<C: Codec>(
 
 const ENCODER_PANICKED: &str = "the encoder panicked";
 
-fn shielded<T>(
+/// What a codec says, or the rejection that a panic of it is.
+fn asked<T>(
     stage: Stage,
     panicked: &str,
     f: impl FnOnce() -> Result<T, Rejection>,
 ) -> Result<T, Rejection> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err(Rejection::new(stage, panicked)))
+    shielded(f).unwrap_or_else(|_| Err(Rejection::new(stage, panicked)))
+}
+
+/// What `f` returns, or what its panic says.
+pub(crate) fn shielded<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| {
+        let said = panic.downcast_ref::<&str>().copied();
+        let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        format!("the model panicked: {}", said.unwrap_or("without words"))
+    })
 }

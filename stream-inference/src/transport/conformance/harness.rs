@@ -1,11 +1,61 @@
+//! What cases are run on, and the steps that they share.
+
 use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Harness;
 use crate::transport::{
     Delivery, Limits, Outbound, Outcome, Settlement, Transport, TransportError,
 };
+
+/// One isolated set of topics on a broker, with everything around the transport under test.
+pub trait Harness: Send + Sync {
+    /// The transport under test.
+    type Transport: Transport;
+
+    /// A new consumer of the same group or subscription, ready to receive. An earlier one may have
+    /// been dropped without a word, as in a crash.
+    fn connect(&self) -> impl Future<Output = Self::Transport> + Send;
+
+    /// Sends messages, confirmed, in order; returns their ids. The same key means the same lane.
+    /// All have a key and an attribute, one payload is not UTF-8, and the largest has 1,000 bytes.
+    fn send(&self, messages: Vec<Outbound>) -> impl Future<Output = Vec<String>> + Send;
+
+    /// Everything on the results topic so far, in order within a key, as a `read_committed` reader.
+    fn results(&self) -> impl Future<Output = Vec<Outbound>> + Send;
+
+    /// Everything on the dead-letter topic so far.
+    fn dead_letters(&self) -> impl Future<Output = Vec<Outbound>> + Send;
+
+    /// Makes the next `count` settlements of `transport` abort after their results were sent. Called
+    /// where the transport claims [`Guarantee::ExactlyOnce`](crate::transport::Guarantee::ExactlyOnce).
+    fn abort_settlements(
+        &self,
+        _transport: &mut Self::Transport,
+        _count: usize,
+    ) -> impl Future<Output = ()> + Send {
+        async { panic!("a transport that claims exactly once has a way to inject aborts") }
+    }
+
+    /// The most that the broker takes of a result, in bytes with key and attributes: at least 1,000
+    /// more than what [`Harness::send`] is given. `None` skips the case of a larger one.
+    fn max_message_bytes(&self) -> Option<usize> {
+        None
+    }
+
+    /// A topic that the transport under test has a route to. `None` skips the cases of routes.
+    fn route(&self) -> Option<&str> {
+        None
+    }
+
+    /// Everything on that topic so far, as [`Harness::results`]. Called where there is a route.
+    fn routed(&self) -> impl Future<Output = Vec<Outbound>> + Send {
+        async { panic!("a harness with a route can read it") }
+    }
+
+    /// How long the broker may take to deliver an unsettled message again.
+    fn patience(&self) -> Duration;
+}
 
 pub(super) type Claim<H> = <<H as Harness>::Transport as Transport>::Token;
 
@@ -75,7 +125,18 @@ pub(super) async fn receive<H: Harness>(
     deliveries
 }
 
-/// Receives and answers messages until each of `expected` was there; answers every id received.
+/// Sends so many messages of one lane, and has a new consumer receive all of them.
+pub(super) async fn given<H: Harness>(
+    harness: &H,
+    count: usize,
+) -> (Vec<String>, H::Transport, Vec<Delivery<Claim<H>>>) {
+    let sent = harness.send(messages("a", 0..count)).await;
+    let mut transport = harness.connect().await;
+    let deliveries = receive(harness, &mut transport, count).await;
+    (sent, transport, deliveries)
+}
+
+/// Receives and answers messages until each of `expected` was there; returns every id received.
 pub(super) async fn answer_until<H: Harness>(
     harness: &H,
     transport: &mut H::Transport,

@@ -32,6 +32,3 @@ pub use isa::{Isa as Kernel, UnknownIsa as UnknownKernel};
 pub use plan::Plan;
 pub use threads::Threads;
 pub use train::Tape;
-
-/// What Burn's batch normalisation adds to a variance.
-const NORM_EPSILON: f64 = 1e-5;

@@ -37,6 +37,8 @@
 //! - `notebook`: the weights of the old notebook's network, for `Classifier::open("notebook")`
 //! - `tiny`: the weights of the smallest network, for `Classifier::open("tiny")`
 //! - `ndarray`: Burn's NdArray engine, see [`Engine`]
+//! - `schema`: JSON Schemas of what is configured or travels
+//! - `traces`: a span for each message that comes with a trace context
 //! - `conformance`: the suite that every transport passes
 //! - `testing`: a model and results that a test makes up
 //! - `fail-points`: places where tests end the process

@@ -16,8 +16,8 @@
 
 mod cloud_event;
 mod codec;
+mod decode;
 mod document;
-mod few;
 mod inference;
 mod range;
 mod request;
@@ -29,9 +29,10 @@ mod tensor;
 mod tests;
 
 pub use codec::{Asked, Images, Requests, ResultsConfig};
+pub use decode::decode;
 pub use inference::{AskedOutput, InferenceBody, InferenceRequest, OUTPUTS, Output, OutputData};
-pub use request::{MAX_IMAGES, Request, decode};
+pub use request::{MAX_IMAGES, Request};
 pub use result::{PredictionRecord, ResultRecord, TopClass};
 pub use tensor::{InputTensor, TensorData};
 
-pub use crate::codec::rfc3339;
+pub use stream_inference::codec::rfc3339;

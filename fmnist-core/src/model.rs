@@ -6,6 +6,8 @@
 mod architecture;
 #[cfg(feature = "burn")]
 mod conv_net;
+#[cfg(feature = "burn")]
+mod network;
 pub(crate) mod notebook;
 
 #[cfg(feature = "burn")]
@@ -14,11 +16,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::image::Image;
 
 pub use architecture::{Architecture, UnknownArchitecture};
-pub(crate) use architecture::{Kind, Unit};
+pub(crate) use architecture::{Kind, NORM_EPSILON, Unit};
 #[cfg(feature = "burn")]
 pub use {
-    architecture::{Base, Large, Network, Tiny},
     conv_net::ConvNet,
+    network::{Base, Large, Network, Tiny},
     notebook::Notebook,
 };
 

@@ -132,6 +132,20 @@ impl Weights {
             found: self.metadata.architecture.clone(),
         })
     }
+
+    /// Builds the network on a device without autodiff.
+    ///
+    /// # Errors
+    /// [`WeightsError::Architecture`], or where tensors and network disagree.
+    #[cfg(feature = "burn")]
+    pub fn network(
+        &self,
+        device: &burn::tensor::Device,
+    ) -> Result<crate::model::Network, WeightsError> {
+        let architecture = self.architecture()?;
+        let network = crate::model::Network::new(architecture, self.metadata.classes.len(), device);
+        with_tensors(network, self.tensors.clone())
+    }
 }
 
 fn read_metadata(bytes: &[u8]) -> Result<Metadata, WeightsError> {

@@ -1,3 +1,5 @@
+//! What a model says of one image: a class, and a probability for each.
+
 use std::sync::Arc;
 
 pub use stream_inference::predict::ModelIdentity;

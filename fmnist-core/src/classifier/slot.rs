@@ -1,12 +1,15 @@
+//! A classifier that is exchanged for another of the same classes.
+
 use std::{ops::Deref, sync::Arc};
 
-use super::{Classifier, Infer, ModelIdentity, Prediction};
-use crate::{
+use stream_inference::{
     drift::{Baseline, Drift, Expected, Measures},
-    image::Image,
     predict::{PredictError, Predictor, Served},
     slot::ModelSlot,
 };
+
+use super::{Classifier, Infer, ModelIdentity, Prediction};
+use crate::image::Image;
 
 /// A [`Classifier`] that is exchanged while messages run, for one of the same classes: a [`ModelSlot`] that
 /// looks at drift, too. Clones are the same slot.

@@ -1,10 +1,12 @@
-use std::thread;
+use std::{fs, num::NonZeroUsize, thread};
 
-use super::*;
+use super::{trained::MAX_BATCH, *};
 use crate::{
+    Image,
     dataset::{self, Split},
+    engine::Isa,
     model::Architecture,
-    weights::tests::untrained,
+    weights::{Weights, WeightsError, sha256, tests::untrained},
 };
 
 fn classifier(architecture: Architecture, classes: usize) -> Classifier {

@@ -1,10 +1,6 @@
 //! The names of the classes of a folder of IDX files: `labels.txt`, one name a line.
 
-use std::{
-    fs,
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::ErrorKind, path::Path};
 
 use super::DatasetError;
 use crate::{
@@ -21,13 +17,12 @@ pub(super) fn of_folder(folder: &Path) -> Result<Vec<String>, DatasetError> {
     let path = folder.join(FILE);
     match fs::read(&path) {
         Ok(bytes) => {
-            let text = text::read(&bytes).map_err(|error| DatasetError::Content {
-                path: path.clone(),
-                expected: "text in UTF-8".to_owned(),
-                found: match error {
+            let text = text::read(&bytes).map_err(|error| {
+                let found = match error {
                     TextError::Encoding { encoding } => format!("{encoding}, by its mark"),
                     TextError::Bytes { position } => format!("other bytes from {position} on"),
-                },
+                };
+                DatasetError::content(&path, "text in UTF-8", found)
             })?;
             let names: Vec<String> = text.lines().map(text::name).collect();
             check(&names, &path)?;
@@ -40,10 +35,7 @@ pub(super) fn of_folder(folder: &Path) -> Result<Vec<String>, DatasetError> {
 
 /// Refuses names that no model could have: fewer than 2 or more than 256, empty ones, twins.
 pub(super) fn check(names: &[String], path: &Path) -> Result<(), DatasetError> {
-    let refuse = |expected: &str, found: String| {
-        let (path, expected): (PathBuf, String) = (path.to_owned(), expected.to_owned());
-        Err(DatasetError::Content { path, expected, found })
-    };
+    let refuse = |expected: &str, found| Err(DatasetError::content(path, expected, found));
     if !(2..=MOST).contains(&names.len()) {
         return refuse("2 to 256 classes", names.len().to_string());
     }

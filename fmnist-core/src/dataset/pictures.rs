@@ -1,8 +1,8 @@
 //! Pictures in folders: `train/CLASS/…` and, if there is one, `test/CLASS/…`.
 //!
 //! The classes are the folders of `train` in the order of their names, which are compared in one Unicode
-//! form. Without `test`, every fifth
-//! picture of each class, from the second on in the order of their names, is for the test.
+//! form. Without `test`, every fifth picture of each class, from the second on in the order of their names, is
+//! for the test.
 
 use std::{
     fs::{self, File},
@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use super::{Dataset, DatasetError, MAX_COUNT, Origin, Split, classes};
+use super::{Dataset, DatasetError, Origin, Split, classes, labelled::MAX_COUNT};
 use crate::{
     image::{Image, UploadLimits, decode_upload},
     text,
@@ -47,7 +47,7 @@ pub(super) fn open(folder: &Path, split: Split) -> Result<Dataset, DatasetError>
         let least = if own_test { 1 } else { 2 };
         if all.len() < least {
             let (expected, found) = (format!("{least} pictures or more"), all.len().to_string());
-            return Err(DatasetError::Content { path: folder, expected, found });
+            return Err(DatasetError::content(&folder, expected, found));
         }
         let chosen = all.into_iter().enumerate().filter(|(position, _)| {
             own_test || (position % TEST_ONE_IN == 1) == (split == Split::Test)
@@ -56,7 +56,7 @@ pub(super) fn open(folder: &Path, split: Split) -> Result<Dataset, DatasetError>
     }
     if files.len() > MAX_COUNT {
         let (expected, found) = (format!("at most {MAX_COUNT} pictures"), files.len().to_string());
-        return Err(DatasetError::Content { path: place.clone(), expected, found });
+        return Err(DatasetError::content(place, expected, found));
     }
     Ok(Dataset {
         images: read_all(&files)?.into(),
@@ -92,11 +92,7 @@ fn class_folders(place: &Path) -> Result<(Vec<String>, Vec<PathBuf>), DatasetErr
 fn name(path: &Path) -> Result<String, DatasetError> {
     match path.file_name().and_then(|name| name.to_str()) {
         Some(name) => Ok(text::name(name)),
-        None => Err(DatasetError::Content {
-            path: path.to_owned(),
-            expected: "a class name in UTF-8".to_owned(),
-            found: "other bytes".to_owned(),
-        }),
+        None => Err(DatasetError::content(path, "a class name in UTF-8", "other bytes")),
     }
 }
 
@@ -111,7 +107,7 @@ fn expect_same_classes(
     let expected = format!("the classes of `train`, {}", names.join(", "));
     let differences = text::differences(names, found);
     let found = format!("{}: {differences}", found.join(", "));
-    Err(DatasetError::Content { path: test.to_owned(), expected, found })
+    Err(DatasetError::content(test, expected, found))
 }
 
 /// Reads on all cores, because photos take a tenth of a second each.
@@ -132,12 +128,9 @@ fn read_all(files: &[(u8, PathBuf)]) -> Result<Vec<Image>, DatasetError> {
 
 fn read(path: &Path) -> Result<Image, DatasetError> {
     let unreadable = |source| DatasetError::File { path: path.to_owned(), source };
-    let other = |expected: &str, found: &str| {
-        let (expected, found) = (expected.to_owned(), found.to_owned());
-        DatasetError::Content { path: path.to_owned(), expected, found }
-    };
+    let other = |expected, found| Err(DatasetError::content(path, expected, found));
     if path.is_dir() {
-        return Err(other("a picture", "a folder"));
+        return other("a picture", "a folder");
     }
     // One byte above the limit is enough for the decoder to refuse the file.
     let most = UploadLimits::default().max_bytes as u64 + 1;
@@ -147,7 +140,7 @@ fn read(path: &Path) -> Result<Image, DatasetError> {
     let image = decode_upload(&bytes)
         .map_err(|source| DatasetError::Picture { path: path.to_owned(), source })?;
     if image.is_blank() {
-        return Err(other("something that stands out from its ground", "a plain picture"));
+        return other("something that stands out from its ground", "a plain picture");
     }
     Ok(image)
 }

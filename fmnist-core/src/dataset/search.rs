@@ -1,4 +1,4 @@
-//! Where the files may lie.
+//! Where the files may lie. A folder that somebody named is the only one looked into.
 
 use std::{
     env,
@@ -56,14 +56,12 @@ impl SearchPath {
         }
         let [images_path, labels_path] = names.map(|name| plain_or_gzip(folder, name));
         let classes = classes::of_folder(folder)?;
-        let images = idx::images(&images_path)?;
-        let labels = idx::labels(&labels_path, classes.len())?;
+        let images = idx::open(&images_path)?.images()?;
+        let labels = idx::open(&labels_path)?.labels(classes.len())?;
         if labels.len() != images.len() {
-            return Err(DatasetError::Corrupt {
-                path: labels_path,
-                expected: format!("one label for each of {} images", images.len()),
-                found: format!("{} labels", labels.len()),
-            });
+            let expected = format!("one label for each of {} images", images.len());
+            let found = format!("{} labels", labels.len());
+            return Err(DatasetError::corrupt(&labels_path, expected, found));
         }
         Ok(Dataset {
             images: images.into(),

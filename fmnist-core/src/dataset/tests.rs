@@ -9,9 +9,15 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::image::Image;
 
 mod learnability;
 mod own;
+
+/// What a file of these bytes is read as.
+fn idx(file: &[u8]) -> idx::Idx<'static, &[u8]> {
+    idx::Idx { file, path: Path::new("a file") }
+}
 
 fn header(magic: u32, sizes: &[u32]) -> Vec<u8> {
     [magic].iter().chain(sizes).flat_map(|word| word.to_be_bytes()).collect()
@@ -203,8 +209,8 @@ proptest! {
     fn arbitrary_bytes_are_an_error_and_never_a_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
     ) {
-        prop_assert!(idx::parse_images(&*bytes).is_err());
-        prop_assert!(idx::parse_labels(&*bytes, 10).is_err());
+        prop_assert!(idx(&bytes).images().is_err());
+        prop_assert!(idx(&bytes).labels(10).is_err());
     }
 
     #[test]
@@ -212,9 +218,9 @@ proptest! {
         sizes: [u32; 3], body in prop::collection::vec(any::<u8>(), 0..64),
     ) {
         let images = [header(0x803, &sizes), body.clone()].concat();
-        prop_assert!(idx::parse_images(&*images).is_err());
+        prop_assert!(idx(&images).images().is_err());
         let labels = [header(0x801, &sizes[..1]), body.clone()].concat();
-        if let Ok(labels) = idx::parse_labels(&*labels, 256) {
+        if let Ok(labels) = idx(&labels).labels(256) {
             prop_assert_eq!(labels, body);
         }
     }

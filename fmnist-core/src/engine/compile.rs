@@ -1,4 +1,5 @@
-//! From a weights file to the steps of a plan: folding and packing, in `f64`.
+//! From a weights file to the steps of a plan: folding and packing, in `f64`. Runs once for a model; what it
+//! makes computes what the network's module computes, within rounding.
 
 mod folded;
 mod networks;

@@ -1,5 +1,7 @@
-//! Instruction sets, a file each: what is there called a vector and sums of bytes' products, and work that
-//! is compiled for them. All else in the engine is written once, over the traits [`Vector`] and [`Sums`].
+//! Instruction sets, a file each: what is there called a vector and sums of bytes' products, and work that is
+//! compiled for them. All else in the engine is written once, in safe code, over the traits [`Vector`] and
+//! [`Sums`]. `pulp` would have served for `f32`, but has neither byte products nor a compressed list of
+//! lanes.
 
 use std::{env, fmt, str::FromStr};
 
@@ -156,7 +158,7 @@ pub(super) trait Vector: Copy {
     /// To bytes: limited to 0–255, and rounded to the nearest, halves to the even one.
     fn store_bytes(self, bytes: &mut [u8; Block::LANES]);
     /// Writes the positions of the lanes that are not zero, plus `first`, to the front of
-    /// `positions` and answers how many; what lies behind them is overwritten, too.
+    /// `positions` and returns how many; what lies behind them is overwritten, too.
     fn nonzero(self, first: u16, positions: &mut [u16; Block::LANES]) -> usize;
 }
 

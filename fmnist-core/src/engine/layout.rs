@@ -1,6 +1,10 @@
-//! Where the activations of one image lie between two steps of a plan.
+//! Where the activations of one image lie between two steps of a plan. Compiler and operations agree by it on
+//! where a map's border is, which stays zero.
 
-use super::ops::{PATCH, TILE};
+/// Outputs along a side of a tile of a 3×3 convolution.
+pub(super) const TILE: usize = 4;
+/// Inputs along a side of a tile.
+pub(super) const PATCH: usize = TILE + 2;
 
 /// Rows, columns and channels of a feature map in memory: `[rows, columns, blocks]`, in blocks of
 /// sixteen channels, which are numbers or bytes.

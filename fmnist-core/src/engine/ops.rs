@@ -1,15 +1,17 @@
 //! What the steps of a plan compute with.
 
+mod byte_layer;
+mod byte_stem;
 mod bytes;
 mod matrix;
 mod sparse;
 mod stem;
 mod winograd;
 
-pub(super) use bytes::{
-    ByteLayer, ByteStem, Numbers, Quanta, Real, byte_layer, byte_pool, byte_stem,
-};
+pub(super) use byte_layer::{ByteLayer, Numbers, Quanta, byte_layer};
+pub(super) use byte_stem::{ByteStem, byte_stem};
+pub(super) use bytes::{Real, byte_pool};
 pub(super) use matrix::{Matrix, multiply};
 pub(super) use sparse::{Nonzero, SparseDense, sparse_dense};
 pub(super) use stem::{Stem, stem};
-pub(super) use winograd::{PATCH, TILE, Tiles, Winograd, winograd};
+pub(super) use winograd::{Tiles, Winograd, winograd};

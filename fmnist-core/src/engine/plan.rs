@@ -1,3 +1,6 @@
+//! A network as steps over feature maps, compiled once, computed by any thread. Each step writes one slot and
+//! reads others; the last slot holds the logits.
+
 use std::{mem, sync::Mutex};
 
 use super::{

@@ -1,3 +1,5 @@
+//! Who computes a batch: the caller alone, or with helpers where that pays.
+
 mod helpers;
 
 use std::{

@@ -12,7 +12,7 @@ mod convolve;
 mod normalise;
 mod stage;
 
-use branch::Branch;
+use branch::{Branch, Input};
 use stage::Stage;
 
 use super::isa::Isa;
@@ -30,21 +30,6 @@ pub struct Tape {
     channels: usize,
     /// Normalised images, each in a frame of zeros.
     pixels: Vec<f32>,
-}
-
-/// What a branch reads.
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    Pixels,
-    /// What the stage of this index gave.
-    Stage(usize),
-}
-
-/// Mean and biased variance of a batch, `[channels]`.
-#[derive(Default)]
-struct Statistics {
-    mean: Vec<f64>,
-    variance: Vec<f64>,
 }
 
 impl Tape {
@@ -117,14 +102,14 @@ impl Tape {
 fn stages(units: &[Unit]) -> Vec<Stage> {
     let mut stages = Vec::new();
     for &Unit { ref name, kind, channels: [inputs, outputs], side, pooled } in units {
-        let input = stages.len().checked_sub(1).map_or(Source::Pixels, Source::Stage);
+        let input = stages.len().checked_sub(1).map_or(Input::Pixels, Input::Stage);
         let branch = |part: &str, source, inputs, size| {
             Branch::new(format!("{name}{part}"), source, [inputs, outputs], size, side)
         };
         let last = match kind {
             Kind::Plain => vec![branch("", input, inputs, 3)],
             Kind::Residual => {
-                let middle = Source::Stage(stages.len());
+                let middle = Input::Stage(stages.len());
                 stages.push(Stage::new(vec![branch(".first", input, inputs, 3)], side, false));
                 vec![branch(".second", middle, outputs, 3), branch(".skip", input, inputs, 1)]
             }

@@ -1,4 +1,5 @@
-//! Files that people send.
+//! Files that people send, decoded within bounds of bytes, pixels and memory; a damaged one is refused, and
+//! not guessed at.
 
 use std::{
     io::Cursor,
@@ -15,64 +16,11 @@ use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOpt
 use zune_jpeg::JpegDecoder;
 
 use super::{
-    Image,
+    Image, ImageError,
     format::{self, JpegFrame},
     prepare::prepare_small,
     reduction::{Reduction, reduced},
 };
-
-/// Why a picture was refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ImageError {
-    /// The file is longer than allowed; it was not opened.
-    #[error("the file has {found} bytes and at most {max_bytes} are taken: send a smaller picture")]
-    TooManyBytes {
-        /// Its length.
-        found: usize,
-        /// The limit.
-        max_bytes: usize,
-    },
-    /// The picture is larger than allowed, or than [`DECODED_BYTES`] has room for in its format; it
-    /// was not decoded.
-    #[error(
-        "the picture has {width}×{height} pixels and at most {max_pixels} are taken: \
-         scale it down"
-    )]
-    TooManyPixels {
-        /// Columns.
-        width: u32,
-        /// Rows.
-        height: u32,
-        /// The limit of columns times rows.
-        max_pixels: u64,
-    },
-    /// The first bytes are of no known format.
-    #[error("the file is not a picture: send PNG, JPEG, WebP, BMP or GIF")]
-    UnknownFormat,
-    /// The first bytes are of a format that is not taken.
-    #[error("the file is {name}, which is not taken: send PNG, JPEG, WebP, BMP or GIF")]
-    ForeignFormat {
-        /// HEIC, AVIF or TIFF.
-        name: &'static str,
-    },
-    /// The format is known and the content is damaged, or ends too early.
-    #[error("the {} is damaged: open and save it again", format.to_mime_type())]
-    Undecodable {
-        /// What the first bytes say.
-        format: ImageFormat,
-        /// What the decoder says.
-        source: ::image::ImageError,
-    },
-    /// Raw pixels of another number.
-    #[error("a raw image has {expected} bytes (28×28 grey), found {found}")]
-    Length {
-        /// Bytes of an image.
-        expected: usize,
-        /// Bytes given.
-        found: usize,
-    },
-}
 
 /// What an upload may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,6 @@ type Ends = [[f32; 3]; 2];
 
 impl Lines {
     /// Finds them in a photo that was smoothed.
-    ///
     pub(super) fn of(residue: &Residue) -> Self {
         let (width, height) = (residue.width, residue.height);
         let columns = (0..width).map(|column| [column, (height - 1) * width + column]);

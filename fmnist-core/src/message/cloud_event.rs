@@ -6,15 +6,13 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
+use stream_inference::transport::{Attributes, Rejection};
 
 use super::{
     document::Document,
     request::{malformed, media_type},
 };
-use crate::{
-    text,
-    transport::{Attributes, Rejection},
-};
+use crate::text;
 
 /// What a structured event carries.
 pub(super) enum Content {
@@ -114,10 +112,6 @@ impl<'de> Deserialize<'de> for Data {
 
             fn visit_str<E>(self, text: &str) -> Result<Data, E> {
                 Ok(Data::Text(text.to_owned()))
-            }
-
-            fn visit_string<E>(self, text: String) -> Result<Data, E> {
-                Ok(Data::Text(text))
             }
         }
 

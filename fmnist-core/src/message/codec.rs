@@ -1,15 +1,19 @@
+//! Requests and results as a codec: what pipelines are given to answer pictures and ranges of a test set.
+
 use std::{ops::Range, sync::Arc, vec};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-
-use super::{PredictionRecord, Request, ResultRecord, decode, rfc3339};
-use crate::{
-    classifier::{Infer, Prediction},
-    codec::{self, Answer, Codec, Message},
-    image::Image,
+use stream_inference::{
+    codec::{self, Answer, Codec, Message, rfc3339},
     settings::Whole,
     transport::{Outbound, Rejection, Stage},
+};
+
+use super::{PredictionRecord, Request, ResultRecord, decode};
+use crate::{
+    classifier::{Infer, Prediction},
+    image::Image,
 };
 
 /// A prediction: about 110 bytes as a record with its label, 95 as JSON, and the client's copy of that.

@@ -4,17 +4,14 @@ use serde::{
     Deserialize,
     de::{Error, IgnoredAny},
 };
+use stream_inference::transport::Rejection;
 
 use super::{
-    few::Few,
     range::{self, Index},
-    request::{Request, malformed},
+    request::{Few, Request, invalid, malformed},
     tensor::{self, Tensor},
 };
-use crate::{
-    text,
-    transport::{Rejection, Stage},
-};
+use crate::text;
 
 /// A range, or an Open Inference Protocol request; members that neither needs are ignored, but for
 /// those that tell a result.
@@ -84,5 +81,5 @@ impl Document {
 pub(super) fn is_result() -> Rejection {
     let reason = "expected a request, found a result, with schema, model and predictions: is the \
                   source the results topic?";
-    Rejection::new(Stage::Validate, reason)
+    invalid(reason)
 }

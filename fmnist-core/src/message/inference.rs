@@ -5,17 +5,16 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
+use stream_inference::transport::Rejection;
 
 use super::{
-    few::Few,
-    request::malformed,
+    request::{Few, invalid, malformed},
     tensor::{self, InputTensor, Tensor},
 };
 use crate::{
     classifier::{ModelIdentity, Prediction},
     image::Image,
     text,
-    transport::{Rejection, Stage},
 };
 
 /// One of the three outputs of every model, or a form of one.
@@ -287,10 +286,6 @@ fn known(
         return Ok(OUTPUTS.map(|output| (output, binary_by_default)).into());
     }
     Ok(outputs)
-}
-
-fn invalid(reason: String) -> Rejection {
-    Rejection::new(Stage::Validate, reason)
 }
 
 impl From<OutputDocument> for AskedOutput {

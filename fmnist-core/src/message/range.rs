@@ -7,9 +7,9 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::Value;
+use stream_inference::transport::{Attributes, Rejection};
 
-use super::request::{Request, malformed};
-use crate::transport::{Attributes, Rejection, Stage};
+use super::request::{Request, invalid, malformed};
 
 /// A half-open range as it was asked for; any integers.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,13 +113,10 @@ impl Bounds {
             (Ok(start), Ok(end)) if start < end && end <= test_images => {
                 Ok(Request::Range { start, end })
             }
-            _ => Err(Rejection::new(
-                Stage::Validate,
-                format!(
-                    "expected 0 <= start_idx < end_idx <= {test_images}, found start_idx {start} \
-                     and end_idx {end}"
-                ),
-            )),
+            _ => Err(invalid(format!(
+                "expected 0 <= start_idx < end_idx <= {test_images}, found start_idx {start} and \
+                 end_idx {end}"
+            ))),
         }
     }
 }
@@ -135,6 +132,8 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use stream_inference::transport::Stage;
+
     use super::*;
 
     fn from_texts(start: &str, end: &str) -> Result<Option<Bounds>, Rejection> {

@@ -1,15 +1,16 @@
+//! The result on the results topic, schema 1: made by the codec, read by page and sinks.
+
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-#[cfg(any(doc, test))]
-use crate::codec::rfc3339;
-use crate::{
-    classifier::{ModelIdentity, Prediction},
+use stream_inference::{
     codec::{payload_bytes, split},
     transport::{Attributes, Outbound, Source},
 };
+
+use crate::classifier::{ModelIdentity, Prediction};
 
 /// The answer to one message, as JSON schema 1 on the results topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,10 +33,10 @@ pub struct ResultRecord {
     pub end_idx: Option<usize>,
     /// One entry an image, in the message's order.
     pub predictions: Vec<PredictionRecord>,
-    /// When the message was received, as [`rfc3339`] writes it.
+    /// When the message was received, as [`rfc3339`](super::rfc3339) writes it.
     #[cfg_attr(feature = "schema", schemars(extend("format" = "date-time")))]
     pub received_at: String,
-    /// When the last of its images was classified, as [`rfc3339`] writes it.
+    /// When the last of its images was classified, as [`rfc3339`](super::rfc3339) writes it.
     #[cfg_attr(feature = "schema", schemars(extend("format" = "date-time")))]
     pub inferred_at: String,
 }
@@ -177,6 +178,8 @@ struct Part<'a> {
 
 #[cfg(test)]
 mod tests {
+    use stream_inference::codec::rfc3339;
+
     use super::*;
 
     fn record(images: usize) -> ResultRecord {

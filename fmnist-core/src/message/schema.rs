@@ -146,7 +146,9 @@ pub fn inference_request() -> Value {
 /// The schema of the headers that a dead letter has beside those of its message.
 pub fn dead_letter_headers() -> Value {
     let header = |description: &str| json!({ "type": "string", "description": description });
-    let number = |description: &str| json!({ "type": "string", "pattern": "^[0-9]+$", "description": description });
+    let matching = |pattern: &str, description: &str| json!({ "type": "string", "pattern": pattern, "description": description });
+    let number = |description: &str| matching("^[0-9]+$", description);
+    let digest = |description: &str| matching("^[0-9a-f]{64}$", description);
     document(
         "DeadLetterHeaders",
         "What is added to the message's own headers; the names are Kafka Connect's (KIP-298).",
@@ -171,23 +173,11 @@ pub fn dead_letter_headers() -> Value {
                 "__connect.errors.exception.message": header("What was expected and found."),
                 "fmnist.id": header("The message's id."),
                 "fmnist.attempt": number("The delivery attempt, where the broker counts them."),
-                "fmnist.payload.sha256": {
-                    "type": "string",
-                    "pattern": "^[0-9a-f]{64}$",
-                    "description": "Only where the payload was too large and was left out.",
-                },
+                "fmnist.payload.sha256": digest("Only where the payload was too large and was left out."),
                 "fmnist.payload.bytes": number("Only where the payload was left out: its size."),
-                "fmnist.key.sha256": {
-                    "type": "string",
-                    "pattern": "^[0-9a-f]{64}$",
-                    "description": "Only where the key did not fit and was left out.",
-                },
+                "fmnist.key.sha256": digest("Only where the key did not fit and was left out."),
                 "fmnist.key.bytes": number("Only where the key was left out: its size."),
-                "fmnist.attributes.sha256": {
-                    "type": "string",
-                    "pattern": "^[0-9a-f]{64}$",
-                    "description": "Only on Pub/Sub, where not all attributes fitted.",
-                },
+                "fmnist.attributes.sha256": digest("Only on Pub/Sub, where not all attributes fitted."),
                 "fmnist.attributes.bytes": number("Only where not all attributes fitted: their size."),
             },
         }),

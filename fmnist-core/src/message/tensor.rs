@@ -6,15 +6,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error, SeqAccess, Visitor},
 };
+use stream_inference::transport::Rejection;
 
-use super::{
-    few::Few,
-    request::{MAX_IMAGES, check_count, malformed},
-};
-use crate::{
-    image::Image,
-    transport::{Rejection, Stage},
-};
+use super::request::{Few, MAX_IMAGES, check_count, invalid, malformed};
+use crate::image::Image;
 
 /// An input of a request in any encoding of the protocol.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,10 +164,6 @@ fn outside(datatype: &str, value: f32) -> Rejection {
         "FP32" => format!("expected FP32 pixels in 0.0–1.0 (pixel / 255), found {value}"),
         _ => format!("expected UINT8 pixels in 0–255, found {value}"),
     })
-}
-
-fn invalid(reason: String) -> Rejection {
-    Rejection::new(Stage::Validate, reason)
 }
 
 impl From<Vec<f32>> for Numbers {

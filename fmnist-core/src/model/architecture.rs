@@ -3,21 +3,11 @@
 
 use std::{fmt, str::FromStr};
 
-#[cfg(feature = "burn")]
-use burn::{
-    module::Module,
-    nn::Linear,
-    tensor::{Device, Tensor},
-};
-
 use super::notebook;
-#[cfg(feature = "burn")]
-use super::{ConvNet, Notebook};
 use crate::{image::Image, text::list};
 
-/// Declares the networks: a row is the name of the variant and of the type of its module, the name for
-/// people, and the units in order, of which the first is the stem. The notebook's network has none.
-macro_rules! networks {
+/// What is declared of the networks without Burn.
+macro_rules! architectures {
     ($($(#[$doc:meta])+ $Network:ident = $name:literal [$($row:expr),*];)+) => {
         /// Which network.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -45,86 +35,42 @@ macro_rules! networks {
             }
         }
 
-        /// A network of any architecture.
-        #[cfg(feature = "burn")]
-        #[derive(Module, Debug)]
-        pub enum Network {
-            $($(#[$doc])+ $Network($Network),)+
-        }
-
-        #[cfg(feature = "burn")]
-        impl Network {
-            /// Initialises the weights at random, from the device's seed.
-            ///
-            /// On a device with autodiff the network trains: batch statistics are used and gathered.
-            pub fn new(architecture: Architecture, classes: usize, device: &Device) -> Self {
-                match architecture {
-                    $(Architecture::$Network => Self::$Network($Network::new(classes, device)),)+
-                }
-            }
-
-            /// Computes what the last layer sees, which is where training drops out.
-            ///
-            /// # Shapes
-            /// - `images`: `[batch, 1, 28, 28]` `f32`, normalised
-            /// - output: `[batch, features]` `f32`, at least 0
-            pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-                match self {
-                    $(Self::$Network(network) => network.features(images),)+
-                }
-            }
-
-            /// The last layer, from features to logits.
-            pub const fn head(&self) -> &Linear {
-                match self {
-                    $(Self::$Network(network) => network.head(),)+
-                }
-            }
-        }
     };
 }
 
-networks! {
-    /// The old notebook's network: see [`Notebook`](super::Notebook).
-    Notebook = "notebook" [];
-    /// A small residual network that pools instead of striding and ends on a flattened 3×3 map:
-    /// 79 k parameters for ten classes, 4.9 million multiply-adds an image.
-    Base = "base" [plain(16).pooled(), residual(32).pooled(), residual(48).pooled(), residual(32)];
-    /// Plain convolutions between pools, for the smallest processors: 16 k parameters for ten classes,
-    /// 0.8 million multiply-adds an image.
-    Tiny = "tiny" [plain(16).pooled(), plain(16).pooled(), plain(24).pooled(), plain(32)];
-    /// `base` four times as wide in parameters and one block deeper: 298 k parameters for ten classes,
-    /// 31 million multiply-adds an image.
-    Large = "large" [
-        plain(32).pooled(),
-        residual(64),
-        residual(64).pooled(),
-        residual(64).pooled(),
-        residual(64)
-    ];
+/// The networks, for a macro that declares something of each: a row is the name of the variant and of the type
+/// of its module, the name for people, and the units in order, of which the first is the stem. The notebook's
+/// network has none.
+macro_rules! networks {
+    ($declare:ident) => {
+        $declare! {
+            /// The old notebook's network: see [`Notebook`](super::Notebook).
+            Notebook = "notebook" [];
+            /// A small residual network that pools instead of striding and ends on a flattened 3×3 map:
+            /// 79 k parameters for ten classes, 4.9 million multiply-adds an image.
+            Base = "base" [plain(16).pooled(), residual(32).pooled(), residual(48).pooled(), residual(32)];
+            /// Plain convolutions between pools, for the smallest processors: 16 k parameters for ten classes,
+            /// 0.8 million multiply-adds an image.
+            Tiny = "tiny" [plain(16).pooled(), plain(16).pooled(), plain(24).pooled(), plain(32)];
+            /// `base` four times as wide in parameters and one block deeper: 298 k parameters for ten classes,
+            /// 31 million multiply-adds an image.
+            Large = "large" [
+                plain(32).pooled(),
+                residual(64),
+                residual(64).pooled(),
+                residual(64).pooled(),
+                residual(64)
+            ];
+        }
+    };
 }
+#[cfg(feature = "burn")]
+pub(super) use networks;
 
-#[cfg(feature = "burn")]
-impl Network {
-    /// Computes the logits.
-    ///
-    /// # Shapes
-    /// - `images`: `[batch, 1, 28, 28]` `f32`, normalised
-    /// - output: `[batch, classes]` `f32`, any range
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.head().forward(self.features(images))
-    }
-}
+networks!(architectures);
 
-/// The module of [`Architecture::Base`].
-#[cfg(feature = "burn")]
-pub type Base = ConvNet<{ Architecture::Base as usize }>;
-/// The module of [`Architecture::Tiny`].
-#[cfg(feature = "burn")]
-pub type Tiny = ConvNet<{ Architecture::Tiny as usize }>;
-/// The module of [`Architecture::Large`].
-#[cfg(feature = "burn")]
-pub type Large = ConvNet<{ Architecture::Large as usize }>;
+/// What Burn's batch normalisation adds to a variance.
+pub(crate) const NORM_EPSILON: f64 = 1e-5;
 
 /// What a unit computes; ReLU and, if it is pooled, 2×2 maxima follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+//! The module of a network of units, built and run row by row.
+
 use burn::{
     module::Module,
     nn::{

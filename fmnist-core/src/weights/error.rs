@@ -1,3 +1,5 @@
+//! Why weights can't be used: what was expected, and what was found.
+
 use std::path::PathBuf;
 
 /// Why a weights file cannot be used; nothing was loaded.

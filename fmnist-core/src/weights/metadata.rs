@@ -1,3 +1,5 @@
+//! What a weights file says of itself. Members are added, never changed: files of before stay readable.
+
 use std::{collections::BTreeMap, path::Path};
 
 use crate::{classifier::Prediction, model::Normalisation, text};

@@ -4,23 +4,11 @@ use std::collections::BTreeMap;
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Tensor, TensorData},
 };
 
-use super::{NamedTensor, Tensors, Weights, WeightsError};
+use super::{NamedTensor, Tensors, WeightsError};
 use crate::model::Network;
-
-impl Weights {
-    /// Builds the network on a device without autodiff.
-    ///
-    /// # Errors
-    /// [`WeightsError::Architecture`], or where tensors and network disagree.
-    pub fn network(&self, device: &Device) -> Result<Network, WeightsError> {
-        let architecture = self.architecture()?;
-        let network = Network::new(architecture, self.metadata.classes.len(), device);
-        with_tensors(network, self.tensors.clone())
-    }
-}
 
 /// Copies every tensor out of `network`, running statistics included.
 pub fn tensors_of(network: &Network) -> Tensors {
@@ -31,7 +19,7 @@ pub fn tensors_of(network: &Network) -> Tensors {
 
 /// The identity of every tensor of a network, by its path in the modules.
 pub fn ids_of(network: &Network) -> BTreeMap<String, ParamId> {
-    let mut reader = IdReader::default();
+    let mut reader = Reader::default();
     network.visit(&mut reader);
     reader.ids
 }
@@ -77,6 +65,7 @@ impl Path {
 struct Reader {
     path: Path,
     tensors: Tensors,
+    ids: BTreeMap<String, ParamId>,
 }
 
 impl ModuleVisitor for Reader {
@@ -93,25 +82,6 @@ impl ModuleVisitor for Reader {
         let shape = tensor.dims().to_vec();
         let values = tensor.into_data().iter::<f32>().collect();
         self.tensors.insert(self.path.name(), NamedTensor { shape, values });
-    }
-}
-
-#[derive(Default)]
-struct IdReader {
-    path: Path,
-    ids: BTreeMap<String, ParamId>,
-}
-
-impl ModuleVisitor for IdReader {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         self.ids.insert(self.path.name(), param.id);
     }
 }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use tempfile::TempDir;
 
 use super::super::*;
-use super::{folder, images_file, labels_file};
+use super::{Image, folder, images_file, labels_file};
 
 /// A bright square of this side in the upper left, 28×28 as the model sees it.
 fn square(side: usize) -> Image {

@@ -1,4 +1,5 @@
-//! The layers of a network, in the order in which a plan computes them.
+//! The layers of a network, in the order in which a plan computes them. Every tensor of the file is taken,
+//! and each once.
 
 use super::{
     Compiler,
@@ -6,7 +7,7 @@ use super::{
 };
 use crate::{
     engine::{isa::Block, layout::Layout, plan::Slot},
-    model::{Kind, Unit, notebook},
+    model::{Kind, NORM_EPSILON, Unit, notebook},
     weights::WeightsError,
 };
 
@@ -75,6 +76,62 @@ impl Compiler<'_> {
         let name = format!("{name}.second");
         let residual = self.pointwise(&name, &skip, input)?;
         self.convolution(&name, &second, middle, Some(residual), layout)
+    }
+}
+
+impl<'a> Compiler<'a> {
+    /// A dense layer, `row` telling which row of its weights belongs to an input of the plan's.
+    fn dense(
+        &mut self,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        row: impl Fn(usize) -> usize,
+    ) -> Result<Folded, WeightsError> {
+        let weight = self.take(&format!("{name}.weight"), &[inputs, outputs])?;
+        let bias = widen(self.take(&format!("{name}.bias"), &[outputs])?);
+        let mut weights = Vec::with_capacity(weight.len());
+        for input in 0..inputs {
+            let row = &weight[row(input) * outputs..][..outputs];
+            weights.extend(row.iter().copied().map(f64::from));
+        }
+        Ok(Folded { weights, bias, inputs, side: 1, dense: true })
+    }
+
+    /// A convolution without bias and the batch normalisation behind it.
+    fn conv_norm(
+        &mut self,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        side: usize,
+    ) -> Result<Folded, WeightsError> {
+        let weights = format!("{name}.conv.weight");
+        let mut weights = widen(self.take(&weights, &[outputs, inputs, side, side])?);
+        let mut norm =
+            |part: &str| self.take(&format!("{name}.norm.{part}"), &[outputs]).map(widen);
+        let (gamma, beta) = (norm("gamma")?, norm("beta")?);
+        let (mean, variance) = (norm("running_mean")?, norm("running_var")?);
+        let scale: Vec<f64> = gamma
+            .iter()
+            .zip(&variance)
+            .map(|(gamma, var)| gamma / (var + NORM_EPSILON).sqrt())
+            .collect();
+        if let Some(position) = scale.iter().position(|scale| !scale.is_finite()) {
+            let (name, found) = (format!("{name}.norm.running_var"), variance[position] as f32);
+            return Err(WeightsError::NotFinite { name, position, found });
+        }
+        for (weights, scale) in weights.chunks_mut(inputs * side * side).zip(&scale) {
+            weights.iter_mut().for_each(|weight| *weight *= scale);
+        }
+        let bias = (0..outputs).map(|output| beta[output] - mean[output] * scale[output]);
+        Ok(Folded { weights, bias: bias.collect(), inputs, side, dense: false })
+    }
+
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<&'a [f32], WeightsError> {
+        let tensor = self
+            .tensors
+            .remove(name)
+            .ok_or_else(|| WeightsError::MissingTensor { name: name.to_owned() })?;
+        tensor.of_shape(name, shape)
     }
 }
 

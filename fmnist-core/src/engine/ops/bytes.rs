@@ -1,24 +1,18 @@
 //! Layers over bytes: inputs are 0–255 quanta, weights ±127 quanta, sums are exact, and the result of a
 //! layer does not depend on the instruction set in a single bit.
 
-mod layer;
-mod stem;
-
 use crate::engine::{
     isa::{Block, Bytes, Weights},
     layout::{Maps, MapsMut},
 };
 
-pub(crate) use layer::{ByteLayer, Numbers, Quanta, byte_layer};
-pub(crate) use stem::{ByteStem, byte_stem};
-
 /// How sums become the numbers, or quanta, of a layer's output.
 #[derive(Clone, Debug)]
-struct Ending {
+pub(super) struct Ending {
     /// `[blocks]`, what a sum of one is worth.
-    scale: Box<[Block]>,
+    pub(super) scale: Box<[Block]>,
     /// `[blocks]`
-    bias: Box<[Block]>,
+    pub(super) bias: Box<[Block]>,
 }
 
 /// What a layer is made of, in real units.
@@ -38,7 +32,7 @@ pub(crate) struct Real<W> {
 
 impl<W: Fn(usize, usize, usize) -> f64> Real<W> {
     /// What a quantum of the weights of each output is worth, so that 127 are its largest weight.
-    fn weight_quanta(&self) -> Vec<f64> {
+    pub(super) fn weight_quanta(&self) -> Vec<f64> {
         let mut largest = vec![0.0_f64; self.outputs];
         for input in 0..self.inputs {
             for tap in 0..self.taps * self.taps {
@@ -55,7 +49,7 @@ impl<W: Fn(usize, usize, usize) -> f64> Real<W> {
 
     /// A block of outputs' weights of one group, in quanta; `at` gives the input and the tap of each
     /// of the group's members, and where the layer does not have that input, the weight is 0.
-    fn pack(
+    pub(super) fn pack(
         &self,
         weight_quanta: &[f64],
         block: usize,
@@ -72,7 +66,7 @@ impl<W: Fn(usize, usize, usize) -> f64> Real<W> {
         }))
     }
 
-    fn ending(&self, weight_quanta: &[f64]) -> Ending {
+    pub(super) fn ending(&self, weight_quanta: &[f64]) -> Ending {
         let scale =
             |output: usize| self.input_quantum * weight_quanta[output] / self.output_quantum;
         let bias = |output: usize| self.bias[output] / self.output_quantum;

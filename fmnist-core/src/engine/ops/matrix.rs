@@ -97,7 +97,7 @@ fn columns<V: Vector, const ROWS: usize, const WIDTH: usize>(
     }
 }
 
-/// `ROWS` × `WIDTH` sums in registers; answers `ROWS`.
+/// `ROWS` × `WIDTH` sums in registers; returns `ROWS`.
 #[inline(always)]
 fn tile<V: Vector, const ROWS: usize, const WIDTH: usize>(
     input: &[f32],

@@ -7,13 +7,9 @@
 use super::matrix::{Matrix, multiply};
 use crate::engine::{
     isa::{Block, Vector},
-    layout::{Maps, MapsMut},
+    layout::{Maps, MapsMut, PATCH, TILE},
 };
 
-/// Outputs along a side of a tile.
-pub(crate) const TILE: usize = 4;
-/// Inputs along a side of a tile.
-pub(crate) const PATCH: usize = TILE + 2;
 /// Products of a tile.
 const PRODUCTS: usize = PATCH * PATCH;
 /// Blocks between the tiles of one product and of the next: without them, those of one tile fall

@@ -1,4 +1,7 @@
-//! The threads beside the caller's, and the batches that they help with.
+//! The threads beside the caller's, and the batches that they help with, piece by piece. To wake one takes 50
+//! µs, and its caches are cold, so that a helper looks for the next batch for a while before it sleeps;
+//! rayon's pool, which sleeps sooner and waits for helpers that come late, took 1.2 times as long as one
+//! thread where batches come alone.
 
 use std::{
     collections::VecDeque,
@@ -12,8 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::Plan;
-use crate::image::Image;
+use crate::{engine::Plan, image::Image};
 
 /// Threads that wait for batches, until this is dropped.
 pub(super) struct Helpers(Arc<Queue>);

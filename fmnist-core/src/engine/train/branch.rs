@@ -1,22 +1,35 @@
-//! A convolution with its batch normalisation.
+//! A convolution with its batch normalisation: forward with the batch's own statistics, and back to the
+//! gradient of its parameters and inputs.
 
 use super::{
-    Source, Statistics,
     convolve::{Convolve, Correlate, Taps},
     normalise::{Moments, Normalised, Shape, Unscale},
 };
 use crate::{
-    engine::{
-        NORM_EPSILON,
-        isa::{Block, Isa, flat},
-    },
+    engine::isa::{Block, Isa, flat},
+    model::NORM_EPSILON,
     weights::{NamedTensor, Tensors, WeightsError},
 };
+
+/// What a branch reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Input {
+    Pixels,
+    /// What the stage of this index gave.
+    Stage(usize),
+}
+
+/// Mean and biased variance of a batch, `[channels]`.
+#[derive(Default)]
+struct Statistics {
+    mean: Vec<f64>,
+    variance: Vec<f64>,
+}
 
 /// A convolution that keeps rows and columns, and the normalisation behind it.
 pub(super) struct Branch {
     name: String,
-    pub(super) source: Source,
+    pub(super) source: Input,
     channels: [usize; 2],
     /// From the input to the map.
     taps: Taps,
@@ -37,15 +50,15 @@ pub(super) struct Branch {
 impl Branch {
     pub(super) fn new(
         name: String,
-        source: Source,
+        source: Input,
         channels: [usize; 2],
         size: usize,
         side: usize,
     ) -> Self {
         let [inputs, outputs] = channels.map(|channels| channels.div_ceil(Block::LANES));
         let stored = match source {
-            Source::Pixels => 1,
-            Source::Stage(_) => inputs * Block::LANES,
+            Input::Pixels => 1,
+            Input::Stage(_) => inputs * Block::LANES,
         };
         Self {
             name,
@@ -73,7 +86,7 @@ impl Branch {
         self.map.len() / self.taps.output()
     }
 
-    /// Takes this step's weights, and answers what the normalisation adds, `[channels]`.
+    /// Takes this step's weights, and returns what the normalisation adds, `[channels]`.
     pub(super) fn take(&mut self, tensors: &Tensors) -> Result<Vec<f32>, WeightsError> {
         let ([inputs, outputs], count) = (self.channels, self.taps.count());
         let shape = [outputs, inputs, self.taps.size, self.taps.size];
@@ -83,7 +96,7 @@ impl Branch {
             if given { weights[(output * inputs + input) * count + tap] } else { 0.0 }
         };
         self.weights = self.taps.pack(outputs, weight);
-        if let Source::Stage(_) = self.source {
+        if let Input::Stage(_) = self.source {
             let flipped = |tap, output, input| weight(count - 1 - tap, input, output);
             self.back_weights = self.back.pack(inputs, flipped);
         }
@@ -144,7 +157,7 @@ impl Branch {
     }
 
     /// Goes back from the gradients by the normalised map, `[images, side, side, blocks]`, and
-    /// answers those of the parameters.
+    /// returns those of the parameters.
     ///
     /// `sums` are, over the batch, the gradients' and the gradients' × (number - mean). The
     /// gradients by the inputs, `[images, side, side, channels]`, are written to `outer`, or added.

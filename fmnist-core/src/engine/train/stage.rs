@@ -1,8 +1,7 @@
 //! Branches that are summed, ReLU, and perhaps a pool.
 
 use super::{
-    Source,
-    branch::{Branch, Totals},
+    branch::{Branch, Input, Totals},
     normalise::{Activate, Route, Shape},
 };
 use crate::{
@@ -94,8 +93,8 @@ impl Stage {
             branch.forward(
                 isa,
                 match branch.source {
-                    Source::Pixels => pixels,
-                    Source::Stage(stage) => flat(&earlier[stage].output),
+                    Input::Pixels => pixels,
+                    Input::Stage(stage) => flat(&earlier[stage].output),
                 },
             );
             shift.iter_mut().zip(branch.shift(&beta)).for_each(|(sum, shift)| *sum += shift);
@@ -112,7 +111,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Goes back from `gradient` to the gradients of the sources, and answers those of the
+    /// Goes back from `gradient` to the gradients of the sources, and returns those of the
     /// parameters.
     pub(super) fn backward(&mut self, isa: Isa, earlier: &mut [Self], pixels: &[f32]) -> Tensors {
         let (shape, size, images) = (self.shape, self.size(), self.branches[0].images());
@@ -132,8 +131,8 @@ impl Stage {
         let mut gradients = Tensors::new();
         for (branch, products) in self.branches.iter_mut().zip(products) {
             let (inputs, outer) = match branch.source {
-                Source::Pixels => (pixels, None),
-                Source::Stage(stage) => {
+                Input::Pixels => (pixels, None),
+                Input::Stage(stage) => {
                     let source = &mut earlier[stage];
                     source.gradient.resize(images * source.size(), Block::ZERO);
                     let add = std::mem::replace(&mut source.begun, true);

@@ -1,6 +1,6 @@
 //! The first layer, from pixels to bytes.
 
-use super::{Ending, Real};
+use super::bytes::{Ending, Real};
 use crate::{
     engine::{
         isa::{Block, Bytes, Sums, Vector, Weights},

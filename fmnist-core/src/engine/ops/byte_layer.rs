@@ -1,6 +1,7 @@
-//! Convolutions and dense layers from bytes, to bytes or numbers.
+//! Convolutions and dense layers from bytes, to bytes or numbers. They convolve directly: a byte instruction
+//! does four times a float's work, and sums of bytes are exact.
 
-use super::{Ending, Real};
+use super::bytes::{Ending, Real};
 use crate::engine::{
     isa::{Block, Bytes, Sums, Vector, Weights, groups},
     layout::{Layout, Maps, MapsMut},
@@ -167,7 +168,7 @@ fn columns<S: Sums, const ROWS: usize, const WIDTH: usize>(
 }
 
 /// `ROWS` × `WIDTH` sums in registers, each in `SPLIT` parts, so that enough of them are under way;
-/// moves the place on and answers `ROWS`.
+/// moves the place on and returns `ROWS`.
 #[inline(always)]
 fn tile<S: Sums, const ROWS: usize, const WIDTH: usize, const SPLIT: usize>(
     layer: &ByteLayer,

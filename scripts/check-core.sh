@@ -66,7 +66,8 @@ if [ -n "$unsafe" ]; then
 fi
 
 # Files that need each other can't be read one by one.
-python3 scripts/check_circles.py sink-sql frontend-actix frontend-grpc training transport-kafka transport-pubsub examples benches pubsub-fake
+python3 scripts/check_circles.py stream-inference fmnist-core sink-sql transport-kafka transport-pubsub \
+    frontend-actix frontend-grpc training examples benches pubsub-fake
 
 echo "fmnist-core: $(wc -l <<<"$crates") crates, none of them network, broker, C or autodiff"
 echo "stream-inference: $(wc -l <<<"$inference") crates, and no model either; no Unix-only code"

@@ -9,7 +9,9 @@ import re
 import sys
 from pathlib import Path
 
-NOISE = re.compile(r"""//[^\n]*|'\\?"'|"(?:\\.|[^"\\])*"|\n#\[cfg\(test\)\]\nmod tests \{.*""", re.S)
+NOISE = re.compile(
+    r"""//[^\n]*|'\\?"'|"(?:\\.|[^"\\])*"|\n#\[cfg\([^\n]*\btest\b[^\n]*\)\]\n(?:mod tests \{.*|use [^;]+;)""", re.S
+)
 USE = re.compile(r"^ *(?:pub(?:\([^)]*\))? )?use ([^;]+);", re.M)
 INLINE = re.compile(r"(?<![\w:])[a-z_]\w*(?:::\w+)+")
 TESTS = re.compile(r"#\[cfg\([^\n]*\btest\b[^\n]*\)\]\n(?:pub.*)?mod (\w+);")

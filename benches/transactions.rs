@@ -105,7 +105,7 @@ impl Clock {
         Self { done: 0, start: None }
     }
 
-    /// Counts messages that were committed; gives the speed once all are.
+    /// Counts messages that were committed; returns the speed once all are.
     fn count(&mut self, messages: usize) -> Option<f64> {
         self.done += messages;
         if self.done >= MESSAGES / 10 {

@@ -111,12 +111,12 @@ impl Broker {
         Ok(ids)
     }
 
-    /// Acknowledges; answers the ids whose lease had ended.
+    /// Acknowledges; returns the ids whose lease had ended.
     pub(super) fn acknowledge(&self, name: &str, ids: Vec<String>) -> Result<Vec<String>, Status> {
         self.with_leases(name, ids, |subscription, id, _| subscription.acknowledge(id))
     }
 
-    /// Moves deadlines, 0 gives back; answers the ids whose lease had ended.
+    /// Moves deadlines, 0 gives back; returns the ids whose lease had ended.
     pub(super) fn modify(
         &self,
         name: &str,
@@ -163,7 +163,7 @@ impl Broker {
         self.changed.notify_waiters();
     }
 
-    /// Opens a stream; answers its number.
+    /// Opens a stream; returns its number.
     pub(super) fn open(&self, name: &str) -> Result<StreamId, Status> {
         let mut state = self.state();
         state.subscription(name)?;

@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 
 use crate::{failed, log_from_env};
 
-/// Runs a program on a runtime of its own, with its logs set up, and answers its exit code.
+/// Runs a program on a runtime of its own, with its logs set up, and returns its exit code.
 ///
 /// It ends with `program`: no thread is waited for that asks a broker which does not answer. `program`
 /// hands its parts out and stops once one of them has ended, see [`Supervisor::ended`]; the error that

@@ -76,7 +76,7 @@ struct Streams {
 }
 
 impl Streams {
-    /// Takes the whole frames out of `buffer`; answers what is to be sent instead.
+    /// Takes the whole frames out of `buffer`; returns what is to be sent instead.
     fn translate(&mut self, buffer: &mut Vec<u8>) -> Vec<u8> {
         if !self.is_http2 {
             if buffer.len() < PREFACE.len() && PREFACE.starts_with(buffer) {

@@ -65,7 +65,7 @@ impl Standing {
 }
 
 impl Claims {
-    /// Registers a message; gives its claim and which attempt at it this is, from 1.
+    /// Registers a message; returns its claim and which attempt at it this is, from 1.
     pub(crate) fn receive(&mut self, partition: i32, offset: i64) -> (Claim, u32) {
         let last_epoch = &mut self.last_epoch;
         let lane = self.partitions.entry(partition).or_insert_with(|| {
@@ -134,7 +134,7 @@ impl Claims {
         low_water
     }
 
-    /// Hands a message back, and with it every later one of its lane; answers whether it counted.
+    /// Hands a message back, and with it every later one of its lane; returns whether it counted.
     pub(crate) fn pull_back(&mut self, claim: Claim) -> bool {
         if self.standing(claim) != Standing::Valid {
             return false;

@@ -105,7 +105,7 @@ impl Shared {
         self.state().group.is_closing
     }
 
-    /// Blocks for so long, or until the transport closes; answers whether it does not.
+    /// Blocks for so long, or until the transport closes; returns whether it does not.
     pub(crate) fn pause(&self, pause: Duration) -> bool {
         let is_open = |state: &mut State| !state.group.is_closing;
         let waited = self.moved.wait_timeout_while(self.state(), pause, is_open);

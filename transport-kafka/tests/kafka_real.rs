@@ -110,7 +110,7 @@ async fn fresh(servers: &str) -> KafkaConfig {
     config
 }
 
-/// Sends `count` messages of `payload`; answers their ids.
+/// Sends `count` messages of `payload`; returns their ids.
 async fn send(config: &KafkaConfig, count: usize, payload: &'static [u8]) -> Vec<String> {
     let publisher = KafkaPublisher::connect(config).await.expect("a producer");
     let mut ids = Vec::with_capacity(count);
@@ -140,7 +140,7 @@ async fn account(config: &KafkaConfig, ids: &[String]) -> Account {
     ledger.account()
 }
 
-/// Waits until each of `ids` has an end; answers how many ends were doubles.
+/// Waits until each of `ids` has an end; returns how many ends were doubles.
 async fn assert_ended(config: &KafkaConfig, ids: &[String]) -> usize {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {

@@ -97,7 +97,7 @@ impl Intake {
         self.messages.recv().await
     }
 
-    /// Sends the acknowledgements given so far and gives back everything else; answers whether the
+    /// Sends the acknowledgements given so far and gives back everything else; returns whether the
     /// server took them within `grace`.
     pub(crate) async fn close(mut self, grace: Duration) -> bool {
         // In the order of arrival. Left to the client, they would go back in that of a hash map.

@@ -102,7 +102,7 @@ impl Settler {
         }
     }
 
-    /// Runs until no more jobs can come and those that came are done; answers how many of their
+    /// Runs until no more jobs can come and those that came are done; returns how many of their
     /// messages were given back.
     pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>, part: Part) -> usize {
         let mut accepted = Vec::new();

@@ -221,7 +221,7 @@ impl Reader {
         self.answers.lock().expect("the reader does not panic")
     }
 
-    /// Until `messages` are answered in all, or nothing new has come for `patience`; answers whether they
+    /// Until `messages` are answered in all, or nothing new has come for `patience`; returns whether they
     /// are. Calls `meanwhile` some hundred times a second.
     pub(crate) fn wait(
         &self,

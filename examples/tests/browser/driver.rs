@@ -22,7 +22,7 @@ pub(crate) const RIGHT: char = '\u{E014}';
 
 const ATTEMPTS: usize = 5;
 
-/// Starts chromedriver; answers its port, too.
+/// Starts chromedriver; returns its port, too.
 fn start() -> Option<(Child, String)> {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
@@ -82,7 +82,7 @@ impl Browser {
         self.post("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// Waits until a JavaScript expression is true, or at least truthy, and gives its value.
+    /// Waits until a JavaScript expression is true, or at least truthy, and returns its value.
     pub(crate) fn wait(&self, condition: &str) -> Value {
         let script = format!(
             "const done = arguments[0];

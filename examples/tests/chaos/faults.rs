@@ -152,7 +152,7 @@ fn pause_broker(broker: &str, pause: Duration) -> anyhow::Result<()> {
 }
 
 /// Does `harm` to the broker's process in the midst of the work, and waits each time until all is
-/// answered; gives how often the consumer had to be started again.
+/// answered; returns how often the consumer had to be started again.
 fn harm_broker(
     cell: &mut Kafka,
     rounds: usize,

@@ -144,7 +144,7 @@ impl Kafka {
         self.read(&self.config.dead_letter_topic)
     }
 
-    /// Sends, all at once; answers the ids.
+    /// Sends, all at once; returns the ids.
     pub(crate) fn publish(&self, messages: Vec<Outbound>) -> anyhow::Result<Vec<String>> {
         self.runtime.block_on(async {
             let mut sending = JoinSet::new();

@@ -124,7 +124,7 @@ async fn answers(
     }
 }
 
-/// Waits for as long as the weather holds a piece up; answers what it was.
+/// Waits for as long as the weather holds a piece up; returns what it was.
 async fn endure(weather: &mut watch::Receiver<Weather>) -> Weather {
     let now = weather.borrow_and_update().clone();
     match now {

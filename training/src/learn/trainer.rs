@@ -143,7 +143,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Does one step and answers its mean loss.
+    /// Does one step and returns its mean loss.
     pub(crate) fn step(&mut self) -> Result<f64> {
         let begun = Instant::now();
         let parts = self.next_batch()?;

@@ -31,7 +31,7 @@ impl Ends {
         Self(ends.map(begin).collect())
     }
 
-    /// Takes note of a message that came; answers whether it lies before its partition's end.
+    /// Takes note of a message that came; returns whether it lies before its partition's end.
     pub(crate) fn admits(&mut self, partition: i32, offset: i64) -> bool {
         let Some(end) = self.0.get_mut(&partition) else { return false };
         let is_before = offset < end.offset;

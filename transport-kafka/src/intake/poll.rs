@@ -145,7 +145,7 @@ async fn go_back(membership: &Arc<Membership>, shared: &Arc<Shared>) {
 }
 
 impl Shared {
-    /// Puts a message into the buffer; answers whether that takes no more.
+    /// Puts a message into the buffer; returns whether that takes no more.
     fn push(&self, fetched: Fetched) -> bool {
         let mut state = self.state();
         state.intake.push(fetched);

@@ -117,7 +117,7 @@ impl Settler {
         }
     }
 
-    /// Keeps what an aborted transaction held, for a while; answers whether it is to be tried again.
+    /// Keeps what an aborted transaction held, for a while; returns whether it is to be tried again.
     fn holds(&mut self, failure: &Failure, pause: Duration) -> bool {
         // What is too large is tried as something smaller.
         if !matches!(failure, Failure::Aborted(error) if is_too_large(error)) {
@@ -142,7 +142,7 @@ impl Settler {
         }
     }
 
-    /// Leaves the outcomes that count, in call order; gives the member of the group that they count
+    /// Leaves the outcomes that count, in call order; returns the member of the group that they count
     /// for.
     fn stage(
         &self,

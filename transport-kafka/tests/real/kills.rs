@@ -74,7 +74,7 @@ pub(crate) async fn twenty_kills_lose_and_double_nothing_in_transactions(servers
     assert_eq!(doubled, 0, "results that a reader of committed messages sees twice");
 }
 
-/// Waits until a reader of committed messages sees the same of both topics; answers the ids. What was
+/// Waits until a reader of committed messages sees the same of both topics; returns the ids. What was
 /// committed is there at once, its marks a moment later, on one partition after the other.
 async fn seen_on_both(kafka: &Kafka) -> Vec<String> {
     let deadline = Instant::now() + Duration::from_secs(30);

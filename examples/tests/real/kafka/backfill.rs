@@ -8,7 +8,7 @@ use transport_kafka::KafkaGuarantee;
 
 use crate::world::{World, message};
 
-/// Runs a backfill to its end while more is written behind its end; answers its exit code.
+/// Runs a backfill to its end while more is written behind its end; returns its exit code.
 fn backfill(world: &World, from: &str) -> Option<i32> {
     let mut child = world
         .command("kafka_consumer")

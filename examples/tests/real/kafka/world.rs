@@ -75,14 +75,14 @@ impl World {
         self.kafka.results_topic().unwrap()
     }
 
-    /// Sends to `topic`, one after the other; answers the ids.
+    /// Sends to `topic`, one after the other; returns the ids.
     pub(crate) fn send_to(&self, topic: &str, messages: Vec<Outbound>) -> Vec<String> {
         let publisher = self.publisher(topic);
         let sent = messages.into_iter().map(|m| self.runtime.block_on(publisher.publish(m)));
         sent.map(Result::unwrap).collect()
     }
 
-    /// Sends `count` equal messages at once; answers the ids.
+    /// Sends `count` equal messages at once; returns the ids.
     pub(crate) fn send_many(&self, count: usize) -> Vec<String> {
         let publisher = self.publisher(&self.kafka.topic);
         self.runtime.block_on(async {
@@ -178,7 +178,7 @@ pub(crate) fn message(payload: &str) -> Outbound {
     Outbound { payload: payload.to_owned().into(), ..Outbound::default() }
 }
 
-/// Runs a program to its end; answers its exit code, stdout and stderr.
+/// Runs a program to its end; returns its exit code, stdout and stderr.
 pub(crate) fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

@@ -54,7 +54,7 @@ impl World {
         command
     }
 
-    /// Runs `redrive`; answers its exit code and its list.
+    /// Runs `redrive`; returns its exit code and its list.
     fn redrive(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let mut command = self.command("redrive");
         command.args(["--broker", "pubsub", "--subscription", DEAD_LETTERS]);

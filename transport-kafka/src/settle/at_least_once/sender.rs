@@ -36,7 +36,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts an outcome that does not count any more; answers whether it does.
+    /// Counts an outcome that does not count any more; returns whether it does.
     pub(super) fn counts(&mut self, standing: Standing) -> bool {
         match standing.fate() {
             Some(fate) => self.settlement.count(fate),

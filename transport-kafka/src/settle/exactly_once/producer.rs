@@ -126,7 +126,7 @@ impl Producer {
         }
     }
 
-    /// Waits for the reports; gives those of what was not delivered.
+    /// Waits for the reports; returns those of what was not delivered.
     pub(crate) fn failures(&self) -> Vec<Undelivered> {
         self.wait();
         std::mem::take(&mut *self.0.context().failures())

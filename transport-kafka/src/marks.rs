@@ -6,11 +6,15 @@
 //! | text | the offset | says |
 //! |---|---|---|
 //! | `open` | the first that is not handed out | a consumer works on what lies below |
+//! | `few from=X to=Y` | the end of the suspects | those from X to before Y are in flight, and nothing else |
 //! | `alone from=X crashes=N stage=S` | the end of the suspects | X alone is in flight, at stage S, and was so at N unclean ends |
 //! | nothing | any | the last consumer of the partition ended well |
 //!
 //! Who finds `open` knows that the process before it died, and of what: the messages below the mark are
-//! suspects and are taken one at a time, each marked as `alone` before it is handed out.
+//! suspects. They are taken a few at a time, with nothing else in flight, each few marked before they are
+//! handed out; who finds `few` takes those one at a time, each marked as `alone`. So a process that was killed
+//! for no message's sake costs its successor some round trips, and not one for each message that it may
+//! have had.
 
 pub(crate) mod keeper;
 mod mark;
@@ -22,10 +26,9 @@ use std::collections::HashMap;
 
 use stream_inference::transport::{Crashes, Stage};
 
-use mark::Alone;
 pub(crate) use mark::{Mark, Text};
 pub(crate) use partition::Admission;
-use partition::Partition;
+use partition::{Partition, Turn};
 
 /// What is to be done so that somebody gets on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +41,8 @@ pub(crate) enum Task {
 #[derive(Debug, Default)]
 pub(crate) struct Marks {
     partitions: HashMap<i32, Partition>,
-    /// The suspect whose turn it is; once handed out, in flight until nothing is.
-    alone: Option<(i32, Alone)>,
+    /// The suspects whose turn it is; once handed out, in flight until nothing is.
+    turn: Option<(i32, Turn)>,
     is_closing: bool,
     /// There may be suspects.
     is_suspicious: bool,
@@ -62,12 +65,20 @@ impl Marks {
         if !found.is_read || found.is_leaving || self.is_closing {
             return Admission::Wait;
         }
-        if found.is_suspect(offset) && is_idle {
-            self.alone = Some((partition, found.suspect(offset)));
-            let is_marked = found.written == found.wanted;
-            return if is_marked { Admission::Alone } else { Admission::Wait };
+        if found.is_suspect(offset) {
+            if is_idle {
+                self.turn = Some((partition, found.suspect(offset)));
+            }
+            return match self.turn {
+                Some((of, _)) if of != partition || found.written != found.wanted => {
+                    Admission::Wait
+                }
+                Some((_, Turn::Few { to })) if offset < to => Admission::Free,
+                Some((_, Turn::Alone(_))) if is_idle => Admission::Alone,
+                _ => Admission::Wait,
+            };
         }
-        if found.is_suspect(offset) || self.alone.is_some() {
+        if self.turn.is_some() {
             return Admission::Wait;
         }
         found.admit(offset)
@@ -80,21 +91,21 @@ impl Marks {
         }
     }
 
-    /// Takes note that nothing is in flight: what was so alone has come to its end.
+    /// Takes note that nothing is in flight: what was so by itself has come to its end.
     pub(crate) fn rest(&mut self) {
-        if let Some((partition, _)) = self.alone.take()
+        if let Some((partition, _)) = self.turn.take()
             && let Some(found) = self.partitions.get_mut(&partition)
         {
             found.wanted = found.resting(found.next);
         }
     }
 
-    /// Whether there are suspects, or one that was in flight alone.
+    /// Whether there are suspects, or some in flight by themselves.
     pub(crate) fn is_suspicious(&mut self) -> bool {
         if self.is_suspicious {
             let mut partitions = self.partitions.values();
             self.is_suspicious =
-                self.alone.is_some() || partitions.any(|found| found.is_suspect(found.next));
+                self.turn.is_some() || partitions.any(|found| found.is_suspect(found.next));
         }
         self.is_suspicious
     }
@@ -106,12 +117,15 @@ impl Marks {
 
     /// Of the message that is in flight alone: how often it was so at an unclean end.
     pub(crate) fn crashes(&self) -> Option<Crashes> {
-        self.alone.map(|(_, alone)| alone.crashes)
+        match self.turn {
+            Some((_, Turn::Alone(alone))) => Some(alone.crashes),
+            _ => None,
+        }
     }
 
     /// Wants to be marked that the message that is in flight alone enters `stage`.
     pub(crate) fn enter(&mut self, stage: Stage) {
-        let Some((partition, alone)) = &mut self.alone else { return };
+        let Some((partition, Turn::Alone(alone))) = &mut self.turn else { return };
         alone.crashes.stage = stage;
         if let Some(found) = self.partitions.get_mut(partition) {
             found.wanted.text = Text::Alone(*alone);
@@ -138,16 +152,7 @@ impl Marks {
         let Some(own) = self.partitions.get_mut(&partition).filter(|own| !own.is_read) else {
             return;
         };
-        own.is_read = true;
-        (own.written, own.wanted) = (found, found);
-        if found.text == Text::Closed {
-            return;
-        }
-        own.suspects_end = found.offset.min(end);
-        if let Text::Alone(mut alone) = found.text {
-            alone.crashes.count += 1;
-            own.crashed = Some(alone);
-        }
+        own.read(found, end);
         if own.is_suspect(own.next) {
             self.is_suspicious = true;
             tracing::warn!(
@@ -155,7 +160,7 @@ impl Marks {
                 from = own.next,
                 to = own.suspects_end,
                 "the consumer before this one did not end well: what it may have had in flight is \
-                 taken one message at a time"
+                 taken a few messages at a time"
             );
         }
     }
@@ -169,7 +174,10 @@ impl Marks {
 
     /// Wants a partition's mark as it is to be found by the next consumer, if this one goes now.
     pub(crate) fn farewell(&mut self, partition: i32) {
-        let unended = self.alone.filter(|(of, _)| *of == partition).map(|(_, alone)| alone.offset);
+        let unended = match self.turn {
+            Some((of, Turn::Alone(alone))) if of == partition => Some(alone.offset),
+            _ => None,
+        };
         if let Some(found) = self.partitions.get_mut(&partition).filter(|found| found.is_read) {
             found.wanted = found.resting(unended.unwrap_or(found.next));
             found.is_leaving = true;
@@ -190,7 +198,7 @@ impl Marks {
 
     pub(crate) fn revoke(&mut self, partition: i32) {
         self.partitions.remove(&partition);
-        self.alone.take_if(|(of, _)| *of == partition);
+        self.turn.take_if(|(of, _)| *of == partition);
     }
 
     /// Goes on without marks.

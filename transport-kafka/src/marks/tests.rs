@@ -1,4 +1,8 @@
-use super::{partition::WIDEST_WINDOW, *};
+use super::{
+    mark::{Alone, Few},
+    partition::{FEW, WIDEST_WINDOW},
+    *,
+};
 
 /// A consumer of one partition, whose marks are written at once.
 struct Consumer {
@@ -141,7 +145,54 @@ fn a_polite_end_in_between_neither_counts_nor_forgets() {
     assert_eq!(consumer.marks.crashes().map(|crashes| crashes.count), Some(2));
     // It came to its end: what is left are suspects without a count.
     consumer.marks.rest();
-    assert_eq!(consumer.end(5).mark, Mark { offset: 9, text: Text::Open });
+    assert_eq!(consumer.end(5).mark, Mark { offset: 9, text: Text::Few(Few { from: 3, to: 9 }) });
+}
+
+#[test]
+fn many_that_may_have_been_in_flight_come_a_few_at_a_time_and_those_of_a_second_crash_alone() {
+    let mut consumer =
+        Consumer::start(Kept { mark: Mark { offset: 300, text: Text::Open }, next: 100 });
+    for first in [100, 100 + FEW] {
+        assert_eq!(consumer.take(0), (first, Admission::Free));
+        for offset in first + 1..first + FEW {
+            assert_eq!(consumer.take(1), (offset, Admission::Free));
+            assert_eq!(consumer.marks.crashes(), None);
+        }
+        assert_eq!(consumer.take(1).1, Admission::Wait, "the few are in flight");
+        let few = Text::Few(Few { from: first, to: first + FEW });
+        assert_eq!(consumer.marks.partitions[&0].written, Mark { offset: 300, text: few });
+    }
+    // The group's own offset is behind.
+    let mut consumer = Consumer::start(consumer.crash(150));
+    for offset in 150..164 {
+        assert_eq!(consumer.take((offset - 150) as usize), (offset, Admission::Free));
+    }
+    assert_eq!(consumer.take(1).1, Admission::Wait, "the next are to be alone");
+    for offset in 164..228 {
+        assert_eq!(consumer.take(0), (offset, Admission::Alone));
+    }
+    let mut consumer = Consumer::start(consumer.end(228));
+    for offset in 228..300 {
+        let admission = consumer.take((offset - 228) as usize % FEW as usize);
+        assert_eq!(admission, (offset, Admission::Free));
+    }
+    assert_eq!(consumer.take(1).1, Admission::Wait, "suspects are in flight");
+    assert_eq!(consumer.take(0), (300, Admission::Free));
+    assert_eq!(consumer.marks.partitions[&0].written.text, Text::Open);
+    assert_eq!(consumer.end(301).mark.text, Text::Closed);
+}
+
+#[test]
+fn one_that_was_alone_is_alone_again_and_those_before_and_behind_it_come_a_few_at_a_time() {
+    let crashes = Crashes { count: 1, stage: Stage::Infer };
+    let text = Text::Alone(Alone { offset: 30, crashes });
+    let mut consumer = Consumer::start(Kept { mark: Mark { offset: 300, text }, next: 20 });
+    (0..10).for_each(|taken| assert_eq!(consumer.take(taken).1, Admission::Free));
+    assert_eq!(consumer.take(1).1, Admission::Wait);
+    assert_eq!(consumer.take(0), (30, Admission::Alone));
+    assert_eq!(consumer.marks.crashes().map(|crashes| crashes.count), Some(2));
+    assert_eq!(consumer.take(0), (31, Admission::Free));
+    assert_eq!(consumer.take(1), (32, Admission::Free));
 }
 
 #[test]

@@ -125,6 +125,38 @@ async fn after_an_unclean_end_what_was_in_flight_comes_one_at_a_time_with_its_cr
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_an_unclean_end_many_that_may_have_been_in_flight_come_a_few_at_a_time() {
+    const MESSAGES: usize = 200;
+    let cluster = cluster();
+    let kafka = fresh(&cluster);
+    for _ in 0..MESSAGES {
+        send_to(&kafka.0, 0, "x").await;
+    }
+    leave(&kafka.0, 2_048, "open").await;
+    let mut transport = kafka.connect().await;
+    let all = Limits { max_messages: 256, max_bytes: 1 << 20, max_wait: Duration::ZERO };
+    let mut offsets = 0..MESSAGES as i64;
+    while !offsets.is_empty() {
+        let received = timeout(PATIENCE, transport.recv(all)).await.expect("in time");
+        let received = received.expect("received");
+        let of_this = offsets.start..offsets.start + received.len() as i64;
+        assert!(received.iter().filter_map(|delivery| delivery.source.offset).eq(of_this.clone()));
+        assert!(received.iter().all(|delivery| transport.crashes(delivery).is_none()));
+        let to = (of_this.start + 64).min(offsets.end);
+        assert!(of_this.end <= to, "{of_this:?}");
+        let mark = format!("few from={} to={to}", of_this.start);
+        assert_eq!(found(&kafka.0).await, (Offset::Offset(offsets.end), mark));
+        let batch = received.into_iter().map(|delivery| (delivery, Outcome::Recorded)).collect();
+        transport.settle(batch).await.expect("recorded");
+        offsets.start = of_this.end;
+    }
+    send_to(&kafka.0, 0, "x").await;
+    let next = receive(&mut transport, 1).await;
+    assert_eq!(next[0].source.offset, Some(MESSAGES as i64));
+    assert_eq!(found(&kafka.0).await.1, "open");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_nobody_counts_crashes_nothing_comes_alone_and_nothing_is_marked() {
     let cluster = cluster();
     let kafka = fresh(&cluster);

@@ -49,7 +49,11 @@ impl KafkaConfig {
             // With enough fetched ahead, librdkafka would look again after a second only.
             .set("fetch.queue.backoff.ms", "10");
         if !self.has_new_group_protocol() {
-            client.set("partition.assignment.strategy", "cooperative-sticky");
+            client
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                // Members learn at a heartbeat that one came or left, and partitions that move stand still
+                // for up to two of them. The default, 3 s, made that the longest part of a rebalance.
+                .set("heartbeat.interval.ms", "500");
         }
         if let Some(id) = &self.group_instance_id {
             client.set("group.instance.id", id);

@@ -19,7 +19,7 @@ fn the_scaler_watches_the_group_and_topic_that_the_consumer_reads() {
     let path = folder.path().join("config.json");
     fs::write(&path, read("deploy/kustomize/base/config.json")).unwrap();
     let kafka = Config::load(Some(&path), []).unwrap().kafka;
-    let scaling = yaml("deploy/kustomize/base/scaling.yaml");
+    let scaling = yaml("deploy/kustomize/components/scaled/scaling.yaml");
     let trigger = &scaling["spec"]["triggers"][0]["metadata"];
     assert_eq!(trigger["bootstrapServers"], kafka.bootstrap_servers.as_str());
     assert_eq!(trigger["consumerGroup"], kafka.group_id.as_str());

@@ -17,10 +17,6 @@ const PARTITIONS: i32 = 4;
 /// The first is for these benchmarks, the second is what `scripts/kafka.sh` sets.
 const ADDRESSES: [&str; 2] = ["FMNIST_BENCH_KAFKA", "FMNIST_TEST_KAFKA"];
 
-fn address() -> Option<String> {
-    ADDRESSES.into_iter().find_map(|name| env::var(name).ok())
-}
-
 /// Fresh topics on a cluster of rdkafka's mock, or on the cluster that the variable
 /// `FMNIST_BENCH_KAFKA` or `FMNIST_TEST_KAFKA` names; there they remain afterwards.
 ///
@@ -38,7 +34,12 @@ impl Kafka {
 
     /// Whether a variable names a real cluster.
     pub fn is_real() -> bool {
-        address().is_some()
+        Self::address().is_some()
+    }
+
+    /// The real cluster that a variable names.
+    pub fn address() -> Option<String> {
+        ADDRESSES.into_iter().find_map(|name| env::var(name).ok())
     }
 
     /// The same topics, consumed with this guarantee.
@@ -68,7 +69,7 @@ impl Kafka {
             dead_letter_topic: format!("{name}-dead-letters"),
             ..KafkaConfig::default()
         };
-        if let Some(address) = address() {
+        if let Some(address) = Self::address() {
             config.bootstrap_servers = address;
             create_missing(&config, PARTITIONS).await?;
             return Ok(Self { config, _mock: None });

@@ -31,8 +31,11 @@ done
 
 version=4.1.0
 libs=$PWD/.cache/kafka/$version
+mkdir -p "$libs"
+# Two that start at once fetch it once.
+exec 9>"$libs/.lock"
+flock 9
 if [ ! -f "$libs/.complete" ]; then
-    mkdir -p "$libs"
     cat > "$libs/pom.xml" <<POM
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -46,6 +49,7 @@ POM
     mvn -q -B -f "$libs/pom.xml" dependency:copy-dependencies -DoutputDirectory="$libs"
     touch "$libs/.complete"
 fi
+exec 9>&-
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 port=$(free_port)

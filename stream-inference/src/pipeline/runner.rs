@@ -100,7 +100,7 @@ where
         self.check_destinations()?;
         let mut shutdown = pin!(shutdown);
         self.pulse.measure(T::NAME);
-        if !self.warm_up(shutdown.as_mut()).await? {
+        if !warm_up(&self.model, &self.pulse, shutdown.as_mut()).await? {
             self.transport.drain(Duration::from_secs(1)).await?;
             return Ok(PipelineReport::default());
         }
@@ -138,31 +138,6 @@ where
         Ok(report)
     }
 
-    /// Warms the model up, however long it is away; false where `shutdown` comes first.
-    async fn warm_up(
-        &self,
-        mut shutdown: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<bool, PipelineError> {
-        let mut outage = Outage::new(&self.pulse);
-        loop {
-            let warming = Arc::clone(&self.model);
-            self.pulse.enter(Place::Infer, 1);
-            let warmed = tokio::task::spawn_blocking(move || warming.warm_up()).await;
-            self.pulse.leave(Place::Infer, 1);
-            let pause = match warmed.map_err(|_| ended("inference"))? {
-                Ok(()) => return Ok(true),
-                Err(PredictError::Unavailable { reason }) => {
-                    outage.pause(&self.model.identity().name, &reason)
-                }
-                Err(error) => return Err(PipelineError::WarmUp(error)),
-            };
-            tokio::select! {
-                () = shutdown.as_mut() => return Ok(false),
-                () = tokio::time::sleep(pause) => outage.try_again(),
-            }
-        }
-    }
-
     /// Whether there is a place for every result.
     fn check_destinations(&self) -> Result<(), PipelineError> {
         if self.config.record_only {
@@ -171,6 +146,33 @@ where
         match self.codec.topics().into_iter().find(|topic| !self.transport.has_route(topic)) {
             Some(topic) => Err(PipelineError::NoRoute { topic, transport: T::NAME }),
             None => Ok(()),
+        }
+    }
+}
+
+/// Warms the model up, however long it is away; false where `shutdown` comes first. Not of `&Pipeline`, whose
+/// transport need not be shared between threads.
+async fn warm_up<P: Predictor>(
+    model: &Arc<P>,
+    pulse: &Pulse,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
+) -> Result<bool, PipelineError> {
+    let mut outage = Outage::new(pulse);
+    loop {
+        let warming = Arc::clone(model);
+        pulse.enter(Place::Infer, 1);
+        let warmed = tokio::task::spawn_blocking(move || warming.warm_up()).await;
+        pulse.leave(Place::Infer, 1);
+        let pause = match warmed.map_err(|_| ended("inference"))? {
+            Ok(()) => return Ok(true),
+            Err(PredictError::Unavailable { reason }) => {
+                outage.pause(&model.identity().name, &reason)
+            }
+            Err(error) => return Err(PipelineError::WarmUp(error)),
+        };
+        tokio::select! {
+            () = shutdown.as_mut() => return Ok(false),
+            () = tokio::time::sleep(pause) => outage.try_again(),
         }
     }
 }

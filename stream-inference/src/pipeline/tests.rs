@@ -27,7 +27,7 @@ use crate::{
     testing::Commanded,
     toy::{Echo, Record, Said, Step, Toy},
     transport::{
-        Outbound, Stage,
+        Outbound, Stage, Transport,
         memory::{MemoryBroker, MemoryTransport},
     },
 };
@@ -515,4 +515,9 @@ async fn what_the_drain_could_not_finish_is_in_the_report() {
     let report = report.await.expect("drained");
     assert_eq!((report.unfinished, report.settlement.published), (3, 0));
     assert_eq!(broker.unsettled_messages(), 3);
+}
+
+/// Compiled, and so true: a pipeline may be spawned also where its transport can't be shared between threads.
+fn _a_pipeline_runs_on_any_thread<T: Transport>(pipeline: Pipeline<T, Echo, Toy>) -> impl Send {
+    pipeline.run(std::future::pending())
 }

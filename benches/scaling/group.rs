@@ -1,7 +1,7 @@
 //! A group of consumers, and what befalls it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     process,
     sync::{
         Arc,
@@ -168,10 +168,17 @@ impl Event {
                 CONSUMERS
             }
         };
-        reader.until(PATIENCE, |seen| event.elapsed() > AFTER && is_calm(seen, then))?;
+        let calm = reader.until(PATIENCE, |seen| event.elapsed() > AFTER && is_calm(seen, then));
+        if sending.is_finished() {
+            sending.join().expect("it sends, it doesn't panic")?;
+            anyhow::bail!("the source ended");
+        }
+        calm?;
         ended.store(true, Ordering::Relaxed);
         let messages = sending.join().expect("it sends, it doesn't panic")?;
-        let seen = reader.until(PATIENCE, |seen| distinct(seen) == messages)?;
+        let seen = reader
+            .until(PATIENCE, |seen| distinct(seen).len() == messages)
+            .with_context(|| missing(&reader.so_far(), messages))?;
         let pauses = (0..PARTITIONS).map(|partition| pause(&seen, partition, event));
         let pauses: Vec<Duration> = pauses.collect();
         Ok(Paused {
@@ -197,8 +204,18 @@ fn is_calm(seen: &[Seen], consumers: usize) -> bool {
         && members.iter().all(|member| of(*member) <= most.div_ceil(consumers))
 }
 
-fn distinct(seen: &[Seen]) -> usize {
-    seen.iter().map(|seen| seen.output.n).collect::<BTreeSet<_>>().len()
+fn distinct(seen: &[Seen]) -> BTreeSet<usize> {
+    seen.iter().map(|seen| seen.output.n).collect()
+}
+
+/// What was not answered of so many messages, by partition.
+fn missing(seen: &[Seen], messages: usize) -> String {
+    let answered = distinct(seen);
+    let mut missing = BTreeMap::<usize, Vec<usize>>::new();
+    for n in (0..messages).filter(|n| !answered.contains(n)) {
+        missing.entry(n % PARTITIONS as usize).or_default().push(n);
+    }
+    format!("not answered of {messages} messages, by partition: {missing:?}")
 }
 
 /// The longest time without a result of the partition after the event.

@@ -1,7 +1,7 @@
 //! What more consumers bring and what their coming and going costs: one to eight processes of a group over
 //! 16 partitions of a real Kafka, with a model that waits instead of computing, so that a machine of two
 //! cores can hold them; and what a stream of millions takes, by a queue that these points check:
-//! `scripts/kafka.sh cargo bench -p fmnist-benches --bench scaling`.
+//! `scripts/kafka.sh cargo bench -p fmnist-benches --bench scaling`; `-- killed` has only those events.
 
 mod cost;
 mod group;
@@ -41,6 +41,12 @@ fn main() -> anyhow::Result<()> {
         eprintln!("scaling: skipped: run scripts/kafka.sh, which names a real Kafka");
         return Ok(());
     }
+    // A word chooses the events whose names have it, and nothing else.
+    let word = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    if let Some(word) = word {
+        println!("{}", pauses(&word)?);
+        return Ok(());
+    }
     let mut report = Report::new(
         "scaling",
         &format!(
@@ -56,7 +62,7 @@ fn main() -> anyhow::Result<()> {
          result is seen; median over rounds (least–greatest). `by the queue` is one consumer's measured \
          speed by the share of the fullest consumer: what it can't do, the group can't.",
     );
-    report.add(&pauses()?);
+    report.add(&pauses("")?);
     report.note(
         "Four consumers (named: `group_instance_id`) under half of the load that they can bear, messages \
          sent when they are due. `longest pause` is the longest time without a result of a partition, as a \
@@ -104,11 +110,11 @@ fn scale() -> anyhow::Result<Table> {
     Ok(table)
 }
 
-fn pauses() -> anyhow::Result<Table> {
+fn pauses(word: &str) -> anyhow::Result<Table> {
     let head = ["", "guarantee", "longest pause", "partitions paused", "seen twice", "messages"];
     let mut table = Table::new(&head, &[0, 1]);
     for (guarantee, name) in [(AtLeastOnce, "at least once"), (ExactlyOnce, "exactly once")] {
-        for event in EVENTS {
+        for event in EVENTS.into_iter().filter(|event| event.name().contains(word)) {
             let paused = event.pause(guarantee).with_context(|| event.name())?;
             eprintln!("{name}, {}: {:.2} s", event.name(), paused.longest.as_secs_f64());
             table.row(&[

@@ -9,7 +9,8 @@ use fmnist_examples::{Replay, prepare};
 use frontend_actix::Config;
 use serde_json::json;
 use service::{
-    AuditArguments, config::Document, failed, log_from_env, print_account, print_ids, print_line,
+    AuditArguments, config::Document, failed, log_from_env, named, print_account, print_ids,
+    print_line,
 };
 
 /// Proves from Kafka's topics that every message of a window came to exactly one end: a result, all
@@ -55,20 +56,20 @@ async fn main() -> ExitCode {
 
 async fn audit(Arguments { config, model, audit }: &Arguments) -> anyhow::Result<bool> {
     let config = Config::from_env(config.as_deref())?;
-    let mut replay = match audit.replay {
-        true => {
-            let others = model.iter().map(|name| config.model.open(name));
-            let others = others.collect::<Result<Vec<_>, _>>()?;
-            Some(Replay::new(prepare(&config).await?, others))
-        }
-        false => None,
-    };
+    let brokers = config.brokers();
+    let history = named(&brokers, &audit.broker)?.history()?;
+    let mut replay = None;
+    if audit.replay {
+        let others = model.iter().map(|name| config.model.open(name));
+        let others = others.collect::<Result<Vec<_>, _>>()?;
+        replay = Some(Replay::new(prepare(&config).await?, others));
+    }
     let id = |message: &fmnist_core::transport::Outbound| {
         let result: ResultRecord = serde_json::from_slice(&message.payload).ok()?;
         Some((result.id.clone(), result))
     };
     let window = tokio::task::block_in_place(|| {
-        audit.read(&config.kafka, id, |input, result| match &mut replay {
+        audit.read(history, id, |input, result| match &mut replay {
             Some(replay) => replay.compare(input, &result),
             None => Ok(()),
         })
@@ -88,6 +89,6 @@ async fn audit(Arguments { config, model, audit }: &Arguments) -> anyhow::Result
             "different": replay.different,
         })
     });
-    audit.write(&config.kafka, &account, replay)?;
+    audit.write(history, &account, replay)?;
     Ok(account.is_exact() && agrees)
 }

@@ -15,6 +15,7 @@ use fmnist_core::{
     image::{UploadLimits, decode_upload},
 };
 use serde_json::{Value, json};
+use service::UNREAD;
 
 /// Says which garment is in a picture: PNG, JPEG, WebP, BMP or GIF.
 #[derive(Parser)]
@@ -49,9 +50,6 @@ const EXAMPLES: &str = "Examples:
   cargo run --release --example classify -- --json *.png | jq -r .label
 
 A file that cannot be classified gives a line on stderr and exit code 1; the others are classified.";
-
-/// What a shell says of a program that a closed pipe ended: 128 and the number of SIGPIPE.
-const UNREAD: u8 = 128 + 13;
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();

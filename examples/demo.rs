@@ -13,26 +13,20 @@ use fmnist_core::{
     pipeline::{Pipeline, PipelineConfig, Pulse},
     transport::Transport,
 };
-use fmnist_examples::{Backlog, Bounded, Console, Prepared, prepare};
-use frontend_actix::{
-    Broker, BrokerKind, Config, Frontend, has_pubsub, kafka_broker, pubsub_broker,
-};
+use fmnist_examples::{Console, Prepared, Toys, prepare};
+use frontend_actix::{Config, Frontend, operate};
 use jiff::Timestamp;
-use pubsub_fake::FakePubSub;
-use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use service::{
-    ConfigArguments, Metrics, Traces, ended, run_program, shutdown_signal, stderr, watch,
+    Broker, ConfigArguments, Metrics, Producer, Traces, ended, run_program, shutdown_signal,
+    stderr, watch,
 };
 use tokio::{
     sync::{broadcast, watch},
     task::JoinSet,
 };
-use transport_kafka::{KafkaConfig, KafkaPublisher, KafkaTransport};
-use transport_pubsub::{Emulator, PubSubConfig, PubSubError, PubSubTransport};
+use transport_kafka::KafkaTransport;
+use transport_pubsub::PubSubTransport;
 
-const PARTITIONS: i32 = 4;
-/// The mock drops the oldest messages of a partition above 5 MB.
-const TOY_LIMIT_BYTES: usize = 4_000_000;
 const LIVE_RESULTS: usize = 1_024;
 
 const EXAMPLES: &str = "Examples:
@@ -74,24 +68,16 @@ async fn demonstrate(arguments: Arguments, parts: Supervisor) -> anyhow::Result<
     if arguments.config.print(&config) {
         return Ok(());
     }
-    // It runs as long as this function.
-    let toy_pubsub = match arguments.kafka.is_none() && !has_pubsub(&config) {
-        true => Some(start_pubsub(&mut config.pubsub).await?),
-        false => None,
-    };
-    if has_pubsub(&config) && config.pubsub.project_id.is_empty() {
-        config.pubsub.project_id = "demo".to_owned();
-    }
-    let toy = start_kafka(&mut config.kafka, arguments.kafka.is_some()).await?;
+    let toys = Toys::start(&mut config, arguments.kafka.is_some()).await?;
     let mut prepared = prepare(&config).await?;
-    if toy.is_some() || toy_pubsub.is_some() {
-        // A toy numbers its messages from 0 again.
+    if toys.is_any() {
         let run = format!("demo {}", Timestamp::now());
         prepared.database = prepared.database.map(|database| database.with_run(run));
     }
     // Requests and both streams share batches.
     let metrics = Metrics::install(&parts)?;
-    let (slot, control) = prepared.operate(&config, &parts).await?;
+    let (slot, control) =
+        operate(&config.model, prepared.model.clone(), &prepared.test_set, &parts).await?;
     let model = Arc::new(Batcher::new(slot, &config.batch));
 
     let traces = Traces::from_env();
@@ -106,18 +92,12 @@ async fn demonstrate(arguments: Arguments, parts: Supervisor) -> anyhow::Result<
     if let Some(database) = &prepared.database {
         frontend = frontend.with_database(database.clone());
     }
-    let broker = match &toy {
-        Some(_) => toy_broker(&config.kafka, results.subscribe(), &parts).await?,
-        None => kafka_broker(&config.kafka).await?,
-    };
+    let kafka = toys.producer(&config.kafka, results.subscribe(), &parts).await?;
     let (kafka_pulse, pubsub_pulse) = (Pulse::default(), Pulse::default());
-    frontend = frontend.with_broker(broker).with_pulse(kafka_pulse.clone());
-    let pubsub = match has_pubsub(&config) {
-        true => connect_pubsub(&config).await?,
-        false => None,
-    };
-    if let Some((broker, _)) = &pubsub {
-        frontend = frontend.with_broker(broker.clone()).with_pulse(pubsub_pulse.clone());
+    frontend = frontend.with_broker(kafka).with_pulse(kafka_pulse.clone());
+    let pubsub = connect_pubsub(&config).await?;
+    if let Some((producer, _)) = &pubsub {
+        frontend = frontend.with_broker(producer.clone()).with_pulse(pubsub_pulse.clone());
     }
 
     // The page comes first, because a busy port is the most likely trouble.
@@ -161,81 +141,27 @@ async fn demonstrate(arguments: Arguments, parts: Supervisor) -> anyhow::Result<
     Ok(())
 }
 
-/// Starts the toy, or finds the real cluster and creates the topics it lacks.
-async fn start_kafka(
-    config: &mut KafkaConfig,
-    is_real: bool,
-) -> anyhow::Result<Option<MockCluster<'static, DefaultProducerContext>>> {
-    if is_real {
-        transport_kafka::create_missing(config, PARTITIONS).await?;
+/// Connects both ends, where there is one. The emulator was asked for, so its trouble ends the demo; a project
+/// may just be set on this machine, so its trouble leaves Pub/Sub out.
+async fn connect_pubsub(config: &Config) -> anyhow::Result<Option<(Producer, PubSubTransport)>> {
+    let Config { pubsub: config, batch, .. } = config;
+    if !config.is_configured() {
         return Ok(None);
     }
-    let toy = MockCluster::new(1).context("the in-process Kafka does not start")?;
-    for topic in config.topics() {
-        toy.create_topic(topic, PARTITIONS, 1)?;
-    }
-    config.bootstrap_servers = toy.bootstrap_servers();
-    stderr().line(format_args!(
-        "Kafka is a toy inside this process (librdkafka's mock at {}): it keeps 5 MB a partition, \
-         in memory, and is gone with the demo. --kafka HOST:PORT takes a real one.",
-        config.bootstrap_servers
-    ));
-    Ok(Some(toy))
-}
-
-async fn start_pubsub(config: &mut PubSubConfig) -> anyhow::Result<FakePubSub> {
-    let toy = FakePubSub::start().await.context("the in-process Pub/Sub does not start")?;
-    let emulator = Emulator::from(toy.address());
-    stderr().line(format_args!(
-        "Pub/Sub is a toy inside this process, at {}: it keeps 64 MB, in memory, and is gone with the \
-         demo. PUBSUB_EMULATOR_HOST takes an emulator.",
-        emulator.endpoint()
-    ));
-    config.emulator = Some(emulator);
-    Ok(toy)
-}
-
-/// The toy's publisher, which says 503 before the toy would lose messages.
-async fn toy_broker(
-    config: &KafkaConfig,
-    mut results: broadcast::Receiver<Arc<ResultRecord>>,
-    parts: &Supervisor,
-) -> anyhow::Result<Broker> {
-    let backlog = Backlog::new(TOY_LIMIT_BYTES);
-    let publisher = Bounded::new(KafkaPublisher::connect(config).await?, Arc::clone(&backlog));
-    let part = parts.part("task that counts the toy's backlog");
-    tokio::spawn(async move {
-        let _part = part;
-        use broadcast::error::RecvError;
-        loop {
-            match results.recv().await {
-                Ok(result) => backlog.settle(&result),
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return,
-            }
-        }
-    });
-    Ok(Broker::new(BrokerKind::Kafka, publisher))
-}
-
-/// Connects both ends. The emulator was asked for, so its trouble ends the demo; a project may just
-/// be set on this machine, so its trouble leaves Pub/Sub out.
-async fn connect_pubsub(config: &Config) -> anyhow::Result<Option<(Broker, PubSubTransport)>> {
-    let Config { pubsub: config, batch, .. } = config;
     if config.emulator.is_some() {
         transport_pubsub::create_missing(config).await?;
     }
     let connected = async {
-        let broker = pubsub_broker(config).await?;
-        Ok::<_, PubSubError>((broker, PubSubTransport::connect_within(config, batch).await?))
+        let producer = config.producer().await?;
+        anyhow::Ok((producer, PubSubTransport::connect_within(config, batch).await?))
     };
     match connected.await {
         Ok(connected) => Ok(Some(connected)),
         Err(error) if config.emulator.is_none() => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "Pub/Sub is left out");
+            tracing::warn!(error = &*error as &dyn std::error::Error, "Pub/Sub is left out");
             Ok(None)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 

@@ -4,15 +4,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use fmnist_core::{
-    Supervisor,
-    pipeline::{Pipeline, PipelineConfig},
-    transport::Transport,
-};
-use fmnist_examples::{Console, prepare_consumer, wait_for};
-use frontend_actix::BrokerKind;
-use service::{Backfill, Consumer, ConsumerArguments, run_program, stderr};
-use transport_kafka::KafkaTransport;
+use fmnist_core::Supervisor;
+use fmnist_examples::Answering;
+use frontend_actix::Config;
+use service::{Backfill, ConsumerArguments, Source, run_program, stderr};
 
 const EXAMPLES: &str = "Examples:
   cargo run --release --example kafka_consumer -- --config config.json
@@ -39,34 +34,21 @@ fn main() -> ExitCode {
 }
 
 async fn consume(arguments: Arguments, parts: Supervisor) -> anyhow::Result<()> {
-    let shutdown = arguments.consumer.shutdown_signal(arguments.backfill.has_end())?;
-    let mut config = arguments.consumer.config.read()?;
-    // The model comes first: nothing is received before it can answer.
-    let Some(prepared) = prepare_consumer(&config, &arguments.consumer, BrokerKind::Kafka).await?
-    else {
+    let Arguments { consumer, backfill } = arguments;
+    let shutdown = consumer.shutdown_signal(backfill.has_end())?;
+    let config: Config = consumer.config.read()?;
+    let kafka = &config.kafka;
+    let Some(mut answering) = Answering::prepare(&config, &consumer, kafka, &parts).await? else {
         return Ok(());
     };
-    let consumer = Consumer::start(&config.server.probes(), KafkaTransport::NAME, &parts)?;
-    let requests = prepared.requests(&config);
-    let (model, control) = prepared.operate(&config, &parts).await?;
-    consumer.probes().shows(control);
-    let database = wait_for(prepared.database, &consumer).await?;
-    let end = arguments.backfill.prepare(&mut config.kafka).await?;
-    let transport = KafkaTransport::connect_until(&config.kafka, end.spans()).await?;
-    let transport = transport.with_pulse(consumer.pulse());
-    let servers = &config.kafka.bootstrap_servers;
-    stderr().line(format_args!("listening on topic {} at {servers}", config.kafka.topic));
-
+    let source = backfill.source(kafka.clone());
+    let group = source.group().to_owned();
+    let (transport, end) = source.connect(answering.pulse()).await?;
+    stderr()
+        .line(format_args!("listening on topic {} at {}", kafka.topic, kafka.bootstrap_servers));
     // What is read again is a run of its own, named as its group, unless the configuration names one.
-    let database = match arguments.backfill.is_again() && config.database.run.is_empty() {
-        true => database.map(|database| database.with_run(config.kafka.group_id.clone())),
-        false => database,
-    };
-    let record_only = config.kafka.results_topic().is_none();
-    let settings = PipelineConfig { record_only, ..config.pipeline() };
-    let is_record = record_only && database.is_none();
-    let console = Console::from_env(prepared.is_synthetic).as_record(is_record);
-    let pipeline =
-        Pipeline::new(transport, model, requests, settings).with_sink((database, console));
-    end.reached_by(consumer, pipeline, shutdown).await
+    if backfill.is_again() && config.database.run.is_empty() {
+        answering.database = answering.database.map(|database| database.with_run(group.clone()));
+    }
+    backfill.conclude(&group, answering.answer(transport, end, shutdown).await?)
 }

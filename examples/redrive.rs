@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use frontend_actix::Config;
-use service::{LettersOn, RedriveArguments, config::Document, failed, log_from_env};
+use service::{RedriveArguments, config::Document, failed, log_from_env};
 
 /// Sends dead letters to the source topic again: key, payload and headers as they first came.
 #[derive(Parser)]
@@ -42,8 +42,5 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return failed(&error.into()),
     };
-    match redrive.broker {
-        LettersOn::Kafka => redrive.kafka(&config.kafka).await,
-        LettersOn::Pubsub => redrive.pubsub(&config.pubsub).await,
-    }
+    service::redrive(&config.brokers(), &redrive).await
 }

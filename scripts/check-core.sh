@@ -67,7 +67,7 @@ fi
 
 # Files that need each other can't be read one by one.
 python3 scripts/check_circles.py stream-inference fmnist-core sink-sql transport-kafka transport-pubsub \
-    frontend-actix frontend-grpc training examples benches pubsub-fake
+    service frontend-actix frontend-grpc training examples benches pubsub-fake
 
 echo "fmnist-core: $(wc -l <<<"$crates") crates, none of them network, broker, C or autodiff"
 echo "stream-inference: $(wc -l <<<"$inference") crates, and no model either; no Unix-only code"

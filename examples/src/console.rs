@@ -73,10 +73,10 @@ impl Sink<ResultRecord, Image> for Console {
     }
 
     async fn ended(&self) -> SinkError {
-        match self.is_record {
-            true => self.output.closed().await,
-            false => std::future::pending().await,
+        if !self.is_record {
+            return std::future::pending().await;
         }
+        self.output.closed().await;
         let context = "stdout is closed, and results go nowhere else".to_owned();
         SinkError { context, source: None }
     }

@@ -48,9 +48,10 @@ impl Replay {
             Ok(request) => agrees(model, &request, test_images, result)?,
             Err(_) => false,
         };
-        match agrees {
-            true => self.agreed += 1,
-            false => self.different.push(result.id.clone()),
+        if agrees {
+            self.agreed += 1;
+        } else {
+            self.different.push(result.id.clone());
         }
         Ok(())
     }

@@ -1,14 +1,12 @@
 use std::sync::Arc;
 
 use fmnist_core::{
-    Classifier, ClassifierSlot, Supervisor,
+    Classifier,
     dataset::{Dataset, Origin},
     message::Requests,
 };
-use frontend_actix::{BrokerKind, Config, needs, operate};
-use service::{
-    Consumer, ConsumerArguments, ModelControl, Role, Survey, config::Document, stderr, stdout,
-};
+use frontend_actix::{Config, needs};
+use service::{Broker, ConsumerArguments, Role, Survey, config::Document, stderr, stdout};
 use sink_sql::Database;
 
 /// What is ready before anything is received.
@@ -29,21 +27,6 @@ impl Prepared {
         let test_images = Arc::clone(&self.test_set.images);
         Requests::new(&self.model, test_images).with_results(config.results.clone())
     }
-
-    /// Puts the model into service, see [`operate`].
-    ///
-    /// # Errors
-    /// As [`operate`].
-    ///
-    /// # Panics
-    /// Outside of a Tokio runtime.
-    pub async fn operate(
-        &self,
-        config: &Config,
-        parts: &Supervisor,
-    ) -> anyhow::Result<(ClassifierSlot, ModelControl)> {
-        operate(&config.model, self.model.clone(), &self.test_set, parts).await
-    }
 }
 
 /// Prints the effective configuration, then loads the model and the test set.
@@ -63,10 +46,10 @@ pub async fn prepare(config: &Config) -> anyhow::Result<Prepared> {
 ///
 /// # Errors
 /// With everything that is missing, and how to make it.
-pub async fn prepare_consumer(
+pub(crate) async fn prepare_consumer(
     config: &Config,
     arguments: &ConsumerArguments,
-    broker: BrokerKind,
+    broker: &dyn Broker,
 ) -> anyhow::Result<Option<Prepared>> {
     if arguments.config.print(config) {
         return Ok(None);
@@ -74,12 +57,7 @@ pub async fn prepare_consumer(
     stderr().line(format_args!("configuration: {}", config.shown()));
     let mut survey = Survey::default();
     let loaded = load(config, &mut survey, arguments.survey.check).await;
-    match broker {
-        BrokerKind::Kafka => survey.kafka(&config.kafka, Role::Consumer, &arguments.survey).await,
-        BrokerKind::PubSub => {
-            survey.pubsub(&config.pubsub, Role::Consumer, &arguments.survey).await
-        }
-    }
+    survey.look_for(broker, Role::Consumer, &arguments.survey).await;
     let found = survey.conclude()?;
     if arguments.survey.check {
         found.iter().for_each(|line| stdout().line(line));
@@ -92,10 +70,7 @@ pub async fn prepare_consumer(
 async fn load(config: &Config, survey: &mut Survey, is_check: bool) -> Option<Prepared> {
     let test_set = needs::test_set(survey, config.data.path.as_deref());
     let model = needs::model(survey, &config.model).await;
-    let database = match is_check {
-        true => needs::database(survey, &config.database).await,
-        false => needs::database_or_outage(survey, &config.database).await,
-    };
+    let database = needs::database(survey, &config.database, !is_check).await;
     let (test_set, model) = (test_set?, model?);
     let is_synthetic = test_set.origin == Origin::Synthetic;
     if is_synthetic {
@@ -106,19 +81,4 @@ async fn load(config: &Config, survey: &mut Survey, is_check: bool) -> Option<Pr
         ));
     }
     Some(Prepared { model, test_set, is_synthetic, database })
-}
-
-/// Waits for a database that is away, before anything is received: red at `/readyz`, and in the log.
-///
-/// # Errors
-/// What does not mend itself.
-pub async fn wait_for(
-    database: Option<Database>,
-    consumer: &Consumer,
-) -> anyhow::Result<Option<Database>> {
-    let Some(database) = database else { return Ok(None) };
-    consumer.probes().waits_for(&format!("database {}", database.url()));
-    let database = database.with_pulse(consumer.pulse());
-    database.wait().await?;
-    Ok(Some(database))
 }

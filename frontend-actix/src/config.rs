@@ -7,9 +7,15 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use fmnist_core::pipeline::{BatchConfig, OnError, PipelineConfig, ResultsConfig};
-use serde::{Deserialize, Serialize};
-use service::config::{Document, Origins, check_kafka, check_pubsub, emulator_from};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use service::{
+    Broker,
+    config::{Added, Document, Origins},
+    emulator_from,
+};
 use sink_sql::DatabaseConfig;
 use transport_kafka::KafkaConfig;
 use transport_pubsub::PubSubConfig;
@@ -40,6 +46,9 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// The data set.
     pub data: DataConfig,
+    /// Brokers of sections that are added to these.
+    #[serde(skip)]
+    pub added: Added,
     /// Where each of the values came from.
     #[serde(skip)]
     pub origins: Origins,
@@ -48,7 +57,6 @@ pub struct Config {
 impl Document for Config {
     type Error = ConfigError;
 
-    const NOT_AVAILABLE: &[&str] = &["results.format"];
     const WELL_KNOWN: &[(&str, &str)] = &[
         ("GOOGLE_CLOUD_PROJECT", "pubsub.project_id"),
         ("PUBSUB_PROJECT_ID", "pubsub.project_id"),
@@ -65,15 +73,22 @@ impl Document for Config {
         &mut self.origins
     }
 
+    fn added(&self) -> &Added {
+        &self.added
+    }
+
+    fn set_added(&mut self, added: Added) {
+        self.added = added;
+    }
+
     fn settle(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
-        let Self { kafka, pubsub, model, origins, .. } = self;
+        let Self { pubsub, model, origins, .. } = self;
         emulator_from(variables, pubsub, origins)?;
         if let Some((name, kernel)) = variables.iter().find(|(name, _)| name == "FMNIST_KERNEL") {
             model.kernel = Some(kernel.parse().map_err(ConfigError::Kernel)?);
             origins.record("model.kernel", name);
         }
-        check_pubsub(pubsub, origins)?;
-        check_kafka(kafka, origins)?;
+        self.brokers().iter().try_for_each(|broker| broker.check(&self.origins))?;
         self.server.check()
     }
 
@@ -86,6 +101,19 @@ impl Document for Config {
 }
 
 impl Config {
+    /// Adds a broker: its section, its button, its results, and all that is looked for, made and sent again.
+    #[must_use]
+    pub fn with_broker(self, broker: impl Broker + Serialize + DeserializeOwned) -> Self {
+        Self { added: self.added.with(broker), ..self }
+    }
+
+    /// The brokers that the programs know, as they are configured.
+    pub fn brokers(&self) -> Vec<Arc<dyn Broker>> {
+        let known: [Arc<dyn Broker>; 2] =
+            [Arc::new(self.kafka.clone()), Arc::new(self.pubsub.clone())];
+        known.into_iter().chain(self.added.brokers()).collect()
+    }
+
     /// What a pipeline takes of this.
     pub fn pipeline(&self) -> PipelineConfig {
         PipelineConfig {

@@ -21,12 +21,11 @@ pub(crate) const fn at(path: &'static str) -> Endpoint {
 
 impl Endpoint {
     /// Answers `GET`, and `HEAD` unless `GET` does something.
-    pub(crate) fn get<F, A>(self, policy: Policy, handler: F) -> Self
-    where
-        F: Handler<A>,
-        A: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+    pub(crate) fn get<A: FromRequest + 'static>(
+        self,
+        policy: Policy,
+        handler: impl Handler<A, Output: Responder + 'static>,
+    ) -> Self {
         if policy.is_safe() {
             self.on(Method::GET, policy, handler.clone()).on(Method::HEAD, policy, handler)
         } else {
@@ -35,21 +34,20 @@ impl Endpoint {
     }
 
     /// Answers `POST`.
-    pub(crate) fn post<F, A>(self, policy: Policy, handler: F) -> Self
-    where
-        F: Handler<A>,
-        A: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+    pub(crate) fn post<A: FromRequest + 'static>(
+        self,
+        policy: Policy,
+        handler: impl Handler<A, Output: Responder + 'static>,
+    ) -> Self {
         self.on(Method::POST, policy, handler)
     }
 
-    fn on<F, A>(mut self, method: Method, policy: Policy, handler: F) -> Self
-    where
-        F: Handler<A>,
-        A: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+    fn on<A: FromRequest + 'static>(
+        mut self,
+        method: Method,
+        policy: Policy,
+        handler: impl Handler<A, Output: Responder + 'static>,
+    ) -> Self {
         let route = web::method(method.clone()).to(handler);
         self.routes.push((method, policy, route));
         self

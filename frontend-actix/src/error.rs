@@ -6,9 +6,8 @@ use actix_web::{
 };
 use fmnist_core::transport::PublishError;
 use serde_json::json;
+use service::UnknownBroker;
 use sink_sql::DatabaseError;
-
-use crate::broker::{BrokerKind, UnknownBroker};
 
 /// By then a limit of a second's requests, or the work of a moment, is over.
 pub(crate) const RETRY_AFTER_SECONDS: usize = 1;
@@ -60,19 +59,19 @@ pub(crate) enum ApiError {
     ModelMissing,
     /// 503: try again later.
     #[error("{broker} did not confirm; the message may not have arrived")]
-    BrokerAway { broker: BrokerKind },
+    BrokerAway { broker: &'static str },
     /// 503: try again later.
     #[error("the database does not answer")]
     DatabaseAway,
     /// 503: not part of this process.
     #[error("{broker} is not configured here")]
-    BrokerMissing { broker: BrokerKind },
+    BrokerMissing { broker: &'static str },
 }
 
 impl ApiError {
     /// Logs the cause and keeps what the caller may know.
-    pub(crate) fn publish(broker: BrokerKind, error: PublishError) -> Self {
-        tracing::warn!(%broker, error = &error as &dyn std::error::Error, "not published");
+    pub(crate) fn publish(broker: &'static str, error: PublishError) -> Self {
+        tracing::warn!(broker, error = &error as &dyn std::error::Error, "not published");
         match error {
             PublishError::Refused { .. } => {
                 Self::Invalid(format!("{broker} refused the message; it was not stored"))

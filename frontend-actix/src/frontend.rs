@@ -6,16 +6,15 @@ use fmnist_core::{
     message::ResultRecord,
     pipeline::{BatchConfig, Pulse},
 };
-use service::{Metrics, ModelControl};
+use service::{Metrics, ModelControl, Producer};
 use sink_sql::Database;
 use tokio::sync::broadcast;
 
 use crate::{
-    broker::Broker,
-    config::ServerConfig,
+    config::{Config, ServerConfig},
     gallery::Gallery,
     server::{self, RunningFrontend},
-    site::Setup,
+    site::{Place, Setup},
     start_error::StartError,
 };
 
@@ -26,16 +25,43 @@ pub struct Frontend {
 
 impl Frontend {
     /// A front end without brokers, model or results.
-    pub const fn new(settings: ServerConfig) -> Self {
+    pub fn new(settings: ServerConfig) -> Self {
         Self { setup: Setup::new(settings) }
     }
 
-    /// Adds a broker to publish to, one of each kind at most.
+    /// Adds a broker to publish to, one of each name at most.
     #[must_use]
-    pub fn with_broker(mut self, broker: Broker) -> Self {
-        self.setup.brokers.retain(|other| other.kind() != broker.kind());
-        self.setup.brokers.push(broker);
+    pub fn with_broker(mut self, producer: Producer) -> Self {
+        let name = producer.name();
+        let brokers = &mut self.setup.brokers;
+        match brokers.iter_mut().find(|place| place.name == name) {
+            Some(place) => place.producer = Some(producer),
+            None => brokers.push(Place { name, title: name, producer: Some(producer) }),
+        }
         self
+    }
+
+    /// Names all brokers of the configuration, and adds those that there are. One that may be missing is left
+    /// out with a warning where it can't be set up.
+    ///
+    /// # Errors
+    /// When another can't be.
+    pub async fn with_brokers(mut self, config: &Config) -> anyhow::Result<Self> {
+        self.setup.brokers.clear();
+        for broker in config.brokers() {
+            let mut place = Place::new(&*broker);
+            if broker.is_configured() {
+                match broker.producer().await {
+                    Ok(producer) => place.producer = Some(producer),
+                    Err(error) if broker.is_optional() => {
+                        tracing::warn!(error = &*error, "{} is left out", broker.title());
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            self.setup.brokers.push(place);
+        }
+        Ok(self)
     }
 
     /// Adds the model of `POST /classify`.

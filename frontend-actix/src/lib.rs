@@ -5,13 +5,14 @@
 //! use std::sync::Arc;
 //!
 //! use fmnist_core::{Classifier, Supervisor, dataset, transport::memory::MemoryBroker};
-//! use frontend_actix::{Broker, BrokerKind, Frontend, ServerConfig};
+//! use frontend_actix::{Frontend, ServerConfig};
+//! use service::Producer;
 //!
 //! # #[actix_web::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let queue = MemoryBroker::new("INFERENCE");
 //! let frontend = Frontend::new(ServerConfig { port: 0, ..ServerConfig::default() })
-//!     .with_broker(Broker::new(BrokerKind::Kafka, queue.publisher()))
+//!     .with_broker(Producer::new("kafka", queue.publisher()))
 //!     .with_model(Arc::new(Classifier::pretrained()?))
 //!     .with_test_set(&dataset::open_or_synthetic(None)?);
 //!
@@ -27,9 +28,7 @@
 //! Foreign web pages can't make a visitor's browser publish: the checks are in `guard`.
 
 mod answers;
-mod broker;
 pub mod config;
-mod connect;
 mod endpoint;
 mod error;
 mod frontend;
@@ -45,17 +44,19 @@ mod metrics;
 pub mod needs;
 mod operate;
 mod parameters;
+mod program;
 mod readiness;
+mod results;
 mod routes;
 mod server;
 mod site;
 mod start_error;
 mod upload;
 
-pub use broker::{Broker, BrokerKind, UnknownBroker};
 pub use config::{Config, ConfigError, ServerConfig};
-pub use connect::{connect_brokers, has_pubsub, kafka_broker, pubsub_broker, read_results};
 pub use frontend::Frontend;
 pub use operate::operate;
+pub use program::{run, start, survey};
+pub use results::read_results;
 pub use server::RunningFrontend;
 pub use start_error::StartError;

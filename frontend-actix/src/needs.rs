@@ -36,17 +36,16 @@ pub fn test_set(survey: &mut Survey, path: Option<&Path>) -> Option<Dataset> {
     survey.add(what, test_set)
 }
 
-/// Opens the database, where one is configured, and makes its tables.
-pub async fn database(survey: &mut Survey, config: &DatabaseConfig) -> Option<Database> {
-    let url = config.shown_url()?;
-    survey.add(format!("database {url}"), Database::open(config).await)
-}
-
-/// As [`database`], and one that is away for now is taken as it is, for [`Database::wait`] to wait for.
-pub async fn database_or_outage(survey: &mut Survey, config: &DatabaseConfig) -> Option<Database> {
+/// Opens the database, where one is configured, and makes its tables; where it `may_be_away` for now, it is
+/// taken as it is then, for [`Database::wait`] to wait for.
+pub async fn database(
+    survey: &mut Survey,
+    config: &DatabaseConfig,
+    may_be_away: bool,
+) -> Option<Database> {
     let url = config.shown_url()?;
     let opened = match Database::open(config).await {
-        Err(error) if error.is_outage() => Database::new(config),
+        Err(error) if may_be_away && error.is_outage() => Database::new(config),
         opened => opened,
     };
     survey.add(format!("database {url}"), opened)

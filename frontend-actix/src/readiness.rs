@@ -8,10 +8,9 @@ use std::{
 
 use fmnist_core::Part;
 use futures_util::future::{OptionFuture, join_all};
+use service::{Producer, Trouble};
 use sink_sql::Database;
 use tokio::sync::{Notify, watch};
-
-use crate::broker::Broker;
 
 /// The word for what answers.
 pub(crate) const REACHABLE: &str = "reachable";
@@ -33,7 +32,7 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    pub(crate) fn new(brokers: Vec<Broker>, database: Option<Database>, part: Part) -> Self {
+    pub(crate) fn new(brokers: Vec<Producer>, database: Option<Database>, part: Part) -> Self {
         let (finder, found) = watch::channel(None);
         let asked = Arc::new(Notify::new());
         let asks = Arc::clone(&asked);
@@ -66,9 +65,9 @@ impl Readiness {
     }
 }
 
-async fn probe(brokers: &[Broker], database: Option<&Database>) -> Probed {
+async fn probe(brokers: &[Producer], database: Option<&Database>) -> Probed {
     let brokers = brokers.iter().map(|broker| async move {
-        let name = broker.kind().name();
+        let name = broker.name();
         (name, reachability(name, broker.probe().await))
     });
     let database = database.map(|database| async move {
@@ -80,11 +79,11 @@ async fn probe(brokers: &[Broker], database: Option<&Database>) -> Probed {
 }
 
 /// What `/readyz` says of `what` after its probe; why is in the log.
-fn reachability(what: &str, probed: Result<(), impl Error + 'static>) -> &'static str {
+fn reachability(what: &str, probed: Result<(), impl Into<Trouble>>) -> &'static str {
     match probed {
         Ok(()) => REACHABLE,
         Err(error) => {
-            tracing::debug!(what, error = &error as &dyn Error, "probe");
+            tracing::debug!(what, error = &*error.into() as &dyn Error, "probe");
             "unreachable"
         }
     }

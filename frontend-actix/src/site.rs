@@ -4,13 +4,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix_web::web;
 use fmnist_core::{Infer, ModelIdentity, Supervisor, message::ResultRecord, pipeline::Pulse, text};
-use service::{Metrics, ModelControl};
+use service::{Broker, Metrics, ModelControl, Producer, UnknownBroker};
 use sink_sql::Database;
 use tokio::sync::{broadcast, watch};
 
 use crate::{
-    broker::{Broker, BrokerKind},
-    config::ServerConfig,
+    config::{Config, ServerConfig},
     error::ApiError,
     gallery::Gallery,
     history::History,
@@ -18,11 +17,30 @@ use crate::{
     readiness::Readiness,
 };
 
+/// A broker that the page names, and how it is reached where it is configured.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) producer: Option<Producer>,
+}
+
+impl Place {
+    pub(crate) fn new(broker: &dyn Broker) -> Self {
+        Self { name: broker.name(), title: broker.title(), producer: None }
+    }
+
+    pub(crate) fn producer(&self) -> Result<&Producer, ApiError> {
+        self.producer.as_ref().ok_or(ApiError::BrokerMissing { broker: self.name })
+    }
+}
+
 /// What the program gave this front end to serve; it stays as it is.
+#[derive(Default)]
 pub(crate) struct Setup {
     pub(crate) settings: ServerConfig,
-    /// One of each kind at most.
-    pub(crate) brokers: Vec<Broker>,
+    /// One of each name.
+    pub(crate) brokers: Vec<Place>,
     pub(crate) model: Option<Arc<dyn Infer>>,
     /// What becomes of the model, and how it is exchanged.
     pub(crate) control: Option<ModelControl>,
@@ -37,20 +55,15 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    pub(crate) const fn new(settings: ServerConfig) -> Self {
-        Self {
-            settings,
-            brokers: Vec::new(),
-            model: None,
-            control: None,
-            repository: None,
-            gallery: None,
-            results: None,
-            database: None,
-            pulses: Vec::new(),
-            metrics: None,
-            latency_budget: None,
-        }
+    pub(crate) fn new(settings: ServerConfig) -> Self {
+        let known = Config::default().brokers();
+        let brokers = known.iter().map(|broker| Place::new(&**broker)).collect();
+        Self { settings, brokers, ..Self::default() }
+    }
+
+    /// The brokers that are configured.
+    pub(crate) fn producers(&self) -> impl Iterator<Item = &Producer> {
+        self.brokers.iter().filter_map(|place| place.producer.as_ref())
     }
 
     /// How many images ranges index.
@@ -82,13 +95,16 @@ impl Site {
     ) -> web::Data<Self> {
         let limits = Limits::new(&setup.settings, setup.latency_budget);
         let part = parts.part("task that probes brokers and database");
-        let readiness = Readiness::new(setup.brokers.clone(), setup.database.clone(), part);
+        let readiness =
+            Readiness::new(setup.producers().cloned().collect(), setup.database.clone(), part);
         web::Data::new(Self { setup, history: Arc::default(), limits, readiness, stopping })
     }
 
-    pub(crate) fn broker(&self, kind: BrokerKind) -> Result<&Broker, ApiError> {
-        let found = self.setup.brokers.iter().find(|broker| broker.kind() == kind);
-        found.ok_or(ApiError::BrokerMissing { broker: kind })
+    /// The broker of that name, which may not be configured.
+    pub(crate) fn broker(&self, name: &str) -> Result<&Place, UnknownBroker> {
+        let found = self.setup.brokers.iter().find(|place| place.name == name);
+        let names = self.setup.brokers.iter().map(|place| place.name);
+        found.ok_or_else(|| UnknownBroker::new(name, names))
     }
 
     /// Whether this is the name of the model in service, or of the one that this process began with:

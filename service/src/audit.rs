@@ -1,4 +1,4 @@
-//! Whether every message of a window of Kafka's topics came to exactly one end.
+//! Whether every message of a window of a topic came to exactly one end.
 
 use std::{collections::HashMap, fs, path::PathBuf};
 
@@ -9,9 +9,8 @@ use serde_json::{Value, json};
 use stream_inference::{
     audit::{Account, Ledger},
     codec::PartId,
-    transport::{DeadLetter, Outbound},
+    transport::{DeadLetter, Outbound, Source},
 };
-use transport_kafka::{KafkaConfig, KafkaHistory, KafkaPlace, KafkaSpan, KafkaStart};
 
 use crate::print_line;
 
@@ -21,6 +20,9 @@ const SHOWN: usize = 10;
 /// The window of an audit, and what becomes of its report.
 #[derive(Clone, Debug, Args)]
 pub struct AuditArguments {
+    /// Where the messages are.
+    #[arg(long, value_name = "NAME", default_value = "kafka")]
+    pub broker: String,
     /// Messages written at this time or later, RFC 3339
     #[arg(long)]
     pub from: Timestamp,
@@ -43,64 +45,90 @@ pub struct Window {
     pub inputs: HashMap<String, Outbound>,
 }
 
+/// Messages that can be read again, outside of any group. Every call blocks.
+pub trait History {
+    /// Where messages come from.
+    fn topic(&self) -> &str;
+
+    /// Tells `each` of what was written at `from` or later, and before `to`, in the order of its lanes, with
+    /// the id of the place. Returns which messages' ends are the affair of who reads so.
+    ///
+    /// # Errors
+    /// If the broker is away, a topic is missing, or `each` fails.
+    fn read(
+        &self,
+        topic: Topic,
+        from: Timestamp,
+        to: Option<Timestamp>,
+        each: &mut Each<'_>,
+    ) -> anyhow::Result<Within>;
+
+    /// The coordinates of the message of this id.
+    fn source(&self, id: &str) -> Option<Source>;
+}
+
+/// What hears of messages, each with the id of its place.
+pub type Each<'a> = dyn FnMut(String, Outbound) -> anyhow::Result<()> + 'a;
+
+/// Whether the end of the message of this id is to be counted: not that of one which lies before or behind
+/// what was read.
+pub type Within = Box<dyn Fn(&str) -> bool>;
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Messages to answer.
+    Input,
+    /// Answers, on however many topics.
+    Results,
+    /// What could not be answered.
+    DeadLetters,
+}
+
 impl AuditArguments {
     /// Reads the window's messages, and every result and dead letter since its beginning. `id` reads the
     /// id of a result, and `replay` hears of each message with one of its results. Blocks.
     ///
     /// # Errors
-    /// If the broker is away, a topic is missing, or `replay` fails.
+    /// As [`History::read`], or if `replay` fails.
     pub fn read<R>(
         &self,
-        kafka: &KafkaConfig,
+        history: &dyn History,
         id: impl Fn(&Outbound) -> Option<(String, R)>,
         mut replay: impl FnMut(&Outbound, R) -> anyhow::Result<()>,
     ) -> anyhow::Result<Window> {
         anyhow::ensure!(self.from < self.to, "--from must be before --to");
-        let (from, to) = (self.from.as_millisecond(), self.to.as_millisecond());
-        anyhow::ensure!(
-            kafka.result_topics().next().is_some(),
-            "there is no results topic to audit"
-        );
         let mut ledger = Ledger::default();
         let mut inputs = HashMap::new();
-        let mut window = KafkaHistory::open(kafka, &kafka.topic, KafkaStart::Time(from), Some(to))?;
-        let spans = window.spans().to_vec();
-        while let Some(record) = window.next_record()? {
-            let id = record.place(&kafka.topic).to_string();
-            ledger.input(&id);
-            if self.replay {
-                inputs.insert(id, record.message);
-            }
-        }
-        for results in kafka.result_topics() {
-            let mut history = KafkaHistory::open(kafka, results, KafkaStart::Time(from), None)?;
-            while let Some(record) = history.next_record()? {
-                let Some((id, result)) = id(&record.message) else {
-                    let place = record.place(results);
-                    ledger.result(&format!("unreadable result at {place}"));
-                    continue;
-                };
-                if !is_counted(&id, &kafka.topic, &spans) {
-                    continue;
+        let is_counted =
+            history.read(Topic::Input, self.from, Some(self.to), &mut |id, message| {
+                ledger.input(&id);
+                if self.replay {
+                    inputs.insert(id, message);
                 }
-                ledger.result(&id);
-                if let Some(input) = inputs.get(PartId::message(&id)) {
-                    replay(input, result)?;
+                Ok(())
+            })?;
+        let _all = history.read(Topic::Results, self.from, None, &mut |place, message| {
+            match id(&message) {
+                None => ledger.result(&format!("unreadable result at {place}")),
+                Some((id, _)) if !is_counted(&id) => {}
+                Some((id, result)) => {
+                    ledger.result(&id);
+                    if let Some(input) = inputs.get(PartId::message(&id)) {
+                        replay(input, result)?;
+                    }
                 }
             }
-        }
-        let dead_letters = &kafka.dead_letter_topic;
-        let mut history = KafkaHistory::open(kafka, dead_letters, KafkaStart::Time(from), None)?;
-        while let Some(record) = history.next_record()? {
-            let place = record.place(dead_letters);
-            match DeadLetter::read(record.message) {
+            Ok(())
+        })?;
+        let _all = history.read(Topic::DeadLetters, self.from, None, &mut |place, message| {
+            match DeadLetter::read(message) {
                 None => ledger.dead_letter(&format!("unreadable dead letter at {place}")),
-                Some(letter) if is_counted(&letter.id, &kafka.topic, &spans) => {
-                    ledger.dead_letter(&letter.id);
-                }
+                Some(letter) if is_counted(&letter.id) => ledger.dead_letter(&letter.id),
                 Some(_) => {}
             }
-        }
+            Ok(())
+        })?;
         Ok(Window { ledger, inputs })
     }
 
@@ -110,14 +138,14 @@ impl AuditArguments {
     /// When the file can't be written.
     pub fn write(
         &self,
-        kafka: &KafkaConfig,
+        history: &dyn History,
         account: &Account,
         replay: Option<Value>,
     ) -> anyhow::Result<()> {
         let Some(path) = &self.json else { return Ok(()) };
         let report = json!({
             "schema": 1,
-            "topic": kafka.topic,
+            "topic": history.topic(),
             "from": self.from.to_string(),
             "to": self.to.to_string(),
             "exact": account.is_exact(),
@@ -165,38 +193,4 @@ pub fn print_ids(what: &str, ids: &[String]) -> anyhow::Result<()> {
     let shown = ids[..ids.len().min(SHOWN)].join(", ");
     let more = if ids.len() > SHOWN { ", …" } else { "" };
     print_line(format_args!("{what}: {}: {shown}{more}", ids.len()))
-}
-
-/// Whether an end is the window's affair: not that of a message that lies before or behind it.
-///
-/// What no message of the topic can have is counted, and comes out as an orphan.
-fn is_counted(id: &str, topic: &str, spans: &[KafkaSpan]) -> bool {
-    let Some(place) = KafkaPlace::parse(PartId::message(id)) else { return true };
-    let span = spans.iter().find(|span| span.partition == place.partition);
-    match span {
-        Some(span) if place.topic == topic => {
-            let before = (0..span.start).contains(&place.offset);
-            // Also what was written after the history was opened.
-            let behind = place.offset >= span.end;
-            !before && !behind
-        }
-        _ => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ends_of_messages_outside_of_the_window_are_not_its_affair() {
-        let spans = [KafkaSpan { partition: 0, start: 10, end: 20 }];
-        let counted = |id| is_counted(id, "IN", &spans);
-        assert!(counted("IN/0/10") && counted("IN/0/19#2/3"));
-        assert!(!counted("IN/0/9") && !counted("IN/0/20") && !counted("IN/0/30#1/2"));
-        // No message has such an id.
-        for id in ["IN/1/10", "OTHER/0/10", "IN/0/-1", "IN/0/x", "nonsense"] {
-            assert!(counted(id), "{id}");
-        }
-    }
 }

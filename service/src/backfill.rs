@@ -3,17 +3,12 @@ use std::{str::FromStr, time::Duration};
 use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
-use stream_inference::{
-    codec::Codec,
-    pipeline::{Pipeline, Sink},
-    predict::Predictor,
-    transport::Transport,
-};
+use stream_inference::pipeline::Pulse;
 use transport_kafka::{
-    KafkaConfig, KafkaSpan, KafkaStart, group_lag, set_group_start, topic_spans,
+    KafkaConfig, KafkaSpan, KafkaStart, KafkaTransport, group_lag, set_group_start, topic_spans,
 };
 
-use crate::{Consumer, ended, stderr};
+use crate::{Source, stderr};
 
 /// How often the group is asked how far it has come.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -23,16 +18,16 @@ const INTERVAL: Duration = Duration::from_millis(500);
 pub struct Backfill {
     /// Begin there, in a new group: beginning, offset:N or time:RFC3339
     #[arg(long, value_name = "PLACE")]
-    from: Option<From>,
+    from: Option<Place>,
     /// Stop at the end that the topic has now, with exit code 0; stopped before, it is 1
     #[arg(long)]
     until_end: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct From(KafkaStart);
+struct Place(KafkaStart);
 
-impl FromStr for From {
+impl FromStr for Place {
     type Err = String;
 
     fn from_str(place: &str) -> Result<Self, String> {
@@ -52,9 +47,6 @@ impl FromStr for From {
     }
 }
 
-/// The end of a backfill.
-pub struct End(Option<(KafkaConfig, Vec<KafkaSpan>)>);
-
 impl Backfill {
     /// Whether what was read before is read again.
     pub const fn is_again(&self) -> bool {
@@ -71,82 +63,82 @@ impl Backfill {
         self.until_end
     }
 
-    /// Gives the consumer a group that begins where it was told to.
-    ///
-    /// # Errors
-    /// If the broker is away or the topic does not exist.
-    pub async fn prepare(&self, kafka: &mut KafkaConfig) -> anyhow::Result<End> {
-        if let Some(From(start)) = self.from {
+    /// The topic, read in a group that begins where it was told to.
+    pub fn source(&self, mut config: KafkaConfig) -> KafkaSource {
+        let start = self.from.map(|Place(start)| start);
+        if start.is_some() {
             let now = Timestamp::now().as_millisecond();
-            kafka.group_id = format!("{}-backfill-{now}", kafka.group_id);
-            stderr().line(format_args!("backfill in group {}", kafka.group_id));
-            let config = kafka.clone();
-            let set = move || set_group_start(&config, start);
-            tokio::task::spawn_blocking(set).await?.context("the group's place was not set")?;
+            config.group_id = format!("{}-backfill-{now}", config.group_id);
         }
-        if !self.until_end {
-            return Ok(End(None));
-        }
-        let config = kafka.clone();
-        let spans = move || topic_spans(&config, KafkaStart::Beginning);
-        let spans = tokio::task::spawn_blocking(spans).await??;
-        Ok(End(Some((kafka.clone(), spans))))
+        KafkaSource { config, start, until_end: self.until_end }
+    }
+
+    /// # Errors
+    /// Where there is an end that was not reached.
+    pub fn conclude(&self, group: &str, is_reached: bool) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            is_reached || !self.until_end,
+            "stopped before the end of the topic; group {group} goes on from here with --until-end, without \
+             --from"
+        );
+        Ok(())
     }
 }
 
-impl End {
-    /// The offsets that are to be read, for [`transport_kafka::KafkaTransport::connect_until`].
-    pub fn spans(&self) -> Option<&[KafkaSpan]> {
-        self.0.as_ref().map(|(_, spans)| &**spans)
-    }
+/// A topic of Kafka. Its input ends where all is committed up to the end that the topic has at the start,
+/// if that was asked for.
+#[derive(Debug)]
+pub struct KafkaSource {
+    config: KafkaConfig,
+    start: Option<KafkaStart>,
+    until_end: bool,
+}
 
-    /// Runs the consumer to this end, or until `shutdown`.
-    ///
-    /// # Errors
-    /// As [`Consumer::run`] and [`ended`], and where there is an end that was not reached.
-    pub async fn reached_by<T, P, C, S>(
+impl KafkaSource {
+    /// The consumer group.
+    pub fn group(&self) -> &str {
+        &self.config.group_id
+    }
+}
+
+impl Source for KafkaSource {
+    type Transport = KafkaTransport;
+
+    async fn connect(
         self,
-        consumer: Consumer,
-        pipeline: Pipeline<T, P, C, S>,
-        shutdown: impl Future<Output = ()> + Send,
-    ) -> anyhow::Result<()>
-    where
-        T: Transport,
-        P: Predictor,
-        C: Codec<Input = P::Input, Output = P::Output>,
-        S: Sink<C::Record, C::Input>,
-    {
-        let group = self.0.as_ref().map(|(config, _)| config.group_id.clone());
-        let mut is_reached = false;
-        let stop = async {
-            tokio::select! {
-                () = shutdown => {}
-                () = self.reached() => is_reached = true,
-            }
-        };
-        ended(&consumer.run(pipeline, stop).await?)?;
-        match group {
-            Some(group) if !is_reached => anyhow::bail!(
-                "stopped before the end of the topic; group {group} goes on from here with \
-                 --until-end, without --from"
-            ),
-            _ => Ok(()),
+        pulse: Pulse,
+    ) -> anyhow::Result<(KafkaTransport, impl Future<Output = ()> + Send)> {
+        let Self { config, start, until_end } = self;
+        if let Some(start) = start {
+            stderr().line(format_args!("backfill in group {}", config.group_id));
+            let config = config.clone();
+            let set = move || set_group_start(&config, start);
+            tokio::task::spawn_blocking(set).await?.context("the group's place was not set")?;
         }
+        let spans = if until_end {
+            let config = config.clone();
+            let spans = move || topic_spans(&config, KafkaStart::Beginning);
+            Some(tokio::task::spawn_blocking(spans).await??)
+        } else {
+            None
+        };
+        let transport = KafkaTransport::connect_until(&config, spans.as_deref()).await?;
+        Ok((transport.with_pulse(&pulse), reached(config, spans)))
     }
+}
 
-    /// Waits until the group has committed everything up to the end; for ever without one.
-    async fn reached(self) {
-        let Some((config, spans)) = self.0 else { return std::future::pending().await };
-        loop {
-            tokio::time::sleep(INTERVAL).await;
-            let (config, spans) = (config.clone(), spans.clone());
-            let lag = tokio::task::spawn_blocking(move || group_lag(&config, &spans)).await;
-            match lag {
-                Ok(Ok(0)) => return,
-                Ok(Ok(lag)) => tracing::info!(lag, "backfill"),
-                Ok(Err(error)) => tracing::warn!(%error, "the group's place is not known"),
-                Err(error) => tracing::warn!(%error, "the group's place is not known"),
-            }
+/// Waits until the group has committed everything up to the end; for ever without one.
+async fn reached(config: KafkaConfig, spans: Option<Vec<KafkaSpan>>) {
+    let Some(spans) = spans else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let (config, spans) = (config.clone(), spans.clone());
+        let lag = tokio::task::spawn_blocking(move || group_lag(&config, &spans)).await;
+        match lag {
+            Ok(Ok(0)) => return,
+            Ok(Ok(lag)) => tracing::info!(lag, "backfill"),
+            Ok(Err(error)) => tracing::warn!(%error, "the group's place is not known"),
+            Err(error) => tracing::warn!(%error, "the group's place is not known"),
         }
     }
 }
@@ -157,7 +149,7 @@ mod tests {
 
     #[test]
     fn places_are_read_and_others_refused_with_what_is_expected() {
-        let start = |place: &str| place.parse::<From>().map(|From(start)| start);
+        let start = |place: &str| place.parse::<Place>().map(|Place(start)| start);
         assert_eq!(start("beginning"), Ok(KafkaStart::Beginning));
         assert_eq!(start("offset:7"), Ok(KafkaStart::Offset(7)));
         assert_eq!(start("time:1970-01-01T00:00:02Z"), Ok(KafkaStart::Time(2_000)));

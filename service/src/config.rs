@@ -1,11 +1,12 @@
 //! A file, the environment over it, and what both may say.
 //!
 //! Layers, strongest first: `PREFIX_SECTION__KEY`, the well-known names of a [`Document`], the file, the
-//! defaults. `PREFIX` is the program's, see [`names`]. A name with `_FILE` at its end takes the value from
-//! that file, for secrets. A variable that is empty is as good as none.
+//! defaults. `PREFIX` is the program's, see [`stream_inference::names`]. A name with `_FILE` at its end takes
+//! the value from that file, for secrets. A variable that is empty is as good as none.
 
+mod added;
 mod arguments;
-mod brokers;
+mod document;
 mod error;
 mod layers;
 mod links;
@@ -14,205 +15,10 @@ mod probes;
 mod stream;
 mod unique;
 
-use std::{error::Error, path::Path};
-
-use layers::Layers;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
-use stream_inference::{
-    names,
-    settings::{HIDDEN, RULE},
-};
-
+pub use added::Added;
 pub use arguments::ConfigArguments;
-pub use brokers::check_kafka;
-#[cfg(feature = "pubsub")]
-pub use brokers::{check_pubsub, emulator_from};
+pub use document::Document;
 pub use error::ConfigError;
 pub use origins::Origins;
 pub use probes::{ProbesConfig, WriteTimeoutMs};
 pub use stream::{Config, NoSettings};
-
-/// A program's configuration: sections of keys, each with a default.
-pub trait Document: Default + Serialize + DeserializeOwned {
-    /// Why it is refused.
-    type Error: From<ConfigError> + Error + Send + Sync + 'static;
-
-    /// Keys with a default that may be switched off by `null`.
-    const NULLABLE: &[&str] = &["kafka.results_topic", "pubsub.results_topic"];
-    /// Keys that are planned, so that nobody believes them to work.
-    const NOT_AVAILABLE: &[&str] = &[];
-    /// Variables that other tools set, too, with their keys; the weakest first.
-    const WELL_KNOWN: &[(&str, &str)] = &[
-        ("GOOGLE_CLOUD_PROJECT", "pubsub.project_id"),
-        ("PUBSUB_PROJECT_ID", "pubsub.project_id"),
-    ];
-    /// What follows the prefix in variables that are no keys; one that ends in `_` stands for all that
-    /// begin so.
-    const RESERVED: &[&str] = &["LOG"];
-
-    /// The section whose keys are the program's own, of any type that serde reads.
-    const OWN: Option<&str> = None;
-
-    /// Where each value came from.
-    fn origins(&self) -> &Origins;
-
-    /// The same, to add what arguments decide.
-    fn origins_mut(&mut self) -> &mut Origins;
-
-    /// Takes what variables say beside the keys, and refuses values that are well-formed one by one and
-    /// yet can't work.
-    ///
-    /// # Errors
-    /// With what is to be changed.
-    fn settle(&mut self, variables: &[(String, String)]) -> Result<(), Self::Error>;
-
-    /// Values that only variables have, with what would be their keys.
-    fn beside(&self) -> Vec<(&'static str, String)> {
-        Vec::new()
-    }
-
-    /// Reads `file`, if one is given, and the process's environment.
-    ///
-    /// # Errors
-    /// Each names the key or variable that is to be changed.
-    fn from_env(file: Option<&Path>) -> Result<Self, Self::Error> {
-        // Variables that are not UTF-8 can't be ours.
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Self::load(file, variables)
-    }
-
-    /// Reads `file`, if one is given, under these variables.
-    ///
-    /// # Errors
-    /// As [`Document::from_env`].
-    fn load(
-        file: Option<&Path>,
-        variables: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, Self::Error> {
-        // Empty is what compose files and CI systems make of a variable that nobody set.
-        let mut variables: Vec<_> =
-            variables.into_iter().filter(|(_, text)| !text.is_empty()).collect();
-        // A section comes before the keys in it, and a value before the file that it may be in.
-        variables.sort();
-        let mut config: Self = read(file, &variables)?;
-        config.settle(&variables)?;
-        Ok(config)
-    }
-
-    /// The effective configuration as indented JSON, secrets hidden, for a log.
-    fn shown(&self) -> String {
-        let mut value = plain(self);
-        for (key, text) in self.beside() {
-            let (section, key) = key.split_once('.').expect("every key has a section");
-            value[section][key] = text.into();
-        }
-        format!("{value:#}")
-    }
-
-    /// The effective configuration as a file that means the same, secrets hidden.
-    fn document(&self) -> String {
-        format!("{:#}", plain(self))
-    }
-
-    /// A line for each key with its value, secrets hidden, and where it came from.
-    fn explained(&self) -> String {
-        let mut leaves = Vec::new();
-        layers::flatten(plain(self), &mut Vec::new(), &mut leaves);
-        let leaves = leaves.into_iter().map(|(key, value)| (key.join("."), value.to_string()));
-        let beside = self.beside().into_iter().map(|(key, text)| (key.to_owned(), text));
-        let line = |(key, value): (String, String)| {
-            let origin = self.origins().of(&key);
-            format!("{key} = {value}  # {origin}\n")
-        };
-        leaves.chain(beside).map(line).collect()
-    }
-}
-
-/// A document as JSON, secrets hidden.
-fn plain(document: &impl Serialize) -> Value {
-    let mut value = serde_json::to_value(document).expect("a configuration is plain data");
-    hide_secrets(&mut value);
-    value
-}
-
-/// The document of all layers, with the origins of its values, before it is settled.
-fn read<D: Document>(
-    file: Option<&Path>,
-    variables: &[(String, String)],
-) -> Result<D, ConfigError> {
-    let mut layers = Layers::new::<D>();
-    if let Some(path) = file {
-        layers.add_file(path)?;
-    }
-    layers.add_variables(variables)?;
-    let Layers { merged, origins, .. } = layers;
-    let mut config: D = serde_path_to_error::deserialize(merged).map_err(|error| {
-        let key = error.path().to_string();
-        // Lists are decided as a whole.
-        let origin = origins.of(key.split('[').next().unwrap_or_default()).to_owned();
-        let source = error.into_inner();
-        match source.to_string() {
-            rule if rule.starts_with(RULE) => ConfigError::Rule { origin, key, rule },
-            _ => ConfigError::Value { origin, key, source },
-        }
-    })?;
-    *config.origins_mut() = origins;
-    Ok(config)
-}
-
-/// What the names of a program's variables begin with: `FMNIST_` where its prefix is the default.
-fn variable_prefix() -> String {
-    format!("{}_", names::prefix().to_ascii_uppercase())
-}
-
-/// A name with one of these in it is a secret's where no field says so: in librdkafka's properties, of
-/// which all is covered that it redacts, but for the user's name and the paths of keys, and in a program's
-/// own section.
-const SECRET: [&str; 12] = [
-    "password",
-    "passphrase",
-    "secret",
-    "token",
-    "credential",
-    "jaas",
-    "oauthbearer.config",
-    ".pem",
-    "api_key",
-    "access_key",
-    "private_key",
-    "dsn",
-];
-
-fn hide_secrets(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                let name = name.to_ascii_lowercase();
-                let is_secret = SECRET.iter().any(|word| name.contains(word));
-                match member {
-                    Value::Null => {}
-                    Value::Object(_) => hide_secrets(member),
-                    _ if is_secret => *member = HIDDEN.into(),
-                    _ => hide_secrets(member),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(hide_secrets),
-        Value::String(text) => *text = without_user(text),
-        _ => {}
-    }
-}
-
-/// A URL with the user and the password in it hidden; any other text as it is.
-fn without_user(text: &str) -> String {
-    let hidden = || {
-        let (scheme, rest) = text.split_once("://")?;
-        let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
-        let (user, _) = authority.rsplit_once('@').filter(|(user, _)| !user.ends_with(HIDDEN))?;
-        Some(format!("{scheme}://{HIDDEN}{}", &rest[user.len()..]))
-    };
-    hidden().unwrap_or_else(|| text.to_owned())
-}

@@ -86,16 +86,17 @@ impl Consumer {
         &self.probes
     }
 
-    /// Runs the pipeline until `shutdown`, or until a part of the program has ended; then drains, with
-    /// `/readyz` red.
+    /// Runs the pipeline until `end`, `shutdown`, or until a part of the program has ended; then drains, with
+    /// `/readyz` red. Returns whether it was `end`.
     ///
     /// # Errors
     /// What the pipeline ended with. What did not come to its end in time is for [`ended`] to say.
     pub async fn run<T, P, C, S>(
         self,
         pipeline: Pipeline<T, P, C, S>,
+        end: impl Future<Output = ()> + Send,
         shutdown: impl Future<Output = ()> + Send,
-    ) -> anyhow::Result<PipelineReport>
+    ) -> anyhow::Result<(PipelineReport, bool)>
     where
         T: Transport,
         P: Predictor,
@@ -104,8 +105,10 @@ impl Consumer {
     {
         let Self { pulse, probes, traces, parts } = self;
         probes.ready();
+        let mut is_reached = false;
         let stop = async {
             tokio::select! {
+                () = end => is_reached = true,
                 () = shutdown => {}
                 _ = parts.ended() => {}
             }
@@ -114,7 +117,7 @@ impl Consumer {
         let report = pipeline.with_pulse(pulse).run(stop).await;
         probes.stop().await;
         traces.stop().await;
-        Ok(report?)
+        Ok((report?, is_reached))
     }
 }
 

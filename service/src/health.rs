@@ -28,10 +28,9 @@ pub fn liveness(pulses: &[Pulse]) -> HttpResponse {
         () => "live",
     };
     let body = json!({ "status": status, "pipelines": pipelines });
-    match vitals.iter().all(Vitals::is_alive) {
-        true => HttpResponse::Ok().json(body),
-        false => HttpResponse::ServiceUnavailable().json(body),
-    }
+    let is_alive = vitals.iter().all(Vitals::is_alive);
+    let mut answer = if is_alive { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.json(body)
 }
 
 /// Why these pipelines do not get on, in words; `None` where all do.

@@ -6,6 +6,7 @@
 
 mod audit;
 mod backfill;
+mod broker;
 pub mod config;
 mod consume;
 mod health;
@@ -19,12 +20,16 @@ mod probes;
 mod program;
 mod redrive;
 mod signal;
+mod source;
 mod stream;
 mod survey;
 mod traces;
 
-pub use audit::{AuditArguments, Window, print_account, print_ids};
-pub use backfill::{Backfill, End};
+pub use audit::{AuditArguments, Each, History, Topic, Window, Within, print_account, print_ids};
+pub use backfill::{Backfill, KafkaSource};
+#[cfg(feature = "pubsub")]
+pub use broker::pubsub::emulator_from;
+pub use broker::{Broker, Later, Producer, Results, Trouble, UnknownBroker, named, redrive};
 pub use config::{Config, ConfigArguments, ConfigError, ProbesConfig, WriteTimeoutMs};
 pub use consume::{Consumer, ConsumerArguments, ended, watch};
 pub use health::{liveness, trouble};
@@ -36,8 +41,11 @@ pub use model::{ModelControl, ProbationBatches, SlotConfig, WatchMs};
 pub use outlet::{Outlet, stderr, stdout};
 pub use probes::Probes;
 pub use program::{finish, run_program};
-pub use redrive::{LettersOn, RedriveArguments};
+pub use redrive::{Letters, Redrive, RedriveArguments};
 pub use signal::{INTERRUPTED, shutdown_signal, shutdown_signal_or};
-pub use stream::{Source, Stream};
+#[cfg(feature = "pubsub")]
+pub use source::PubSubSource;
+pub use source::Source;
+pub use stream::Stream;
 pub use survey::{Incomplete, Role, Survey, SurveyArguments};
 pub use traces::Traces;

@@ -43,3 +43,9 @@ pub fn failed(error: &anyhow::Error) -> ExitCode {
     stderr().flush(LAST_WORDS);
     ExitCode::FAILURE
 }
+
+/// As [`failed`], where what was said can't be done.
+pub(crate) fn wrong_arguments(error: &anyhow::Error) -> ExitCode {
+    failed(error);
+    ExitCode::from(2)
+}

@@ -123,12 +123,10 @@ fn app(
 }
 
 /// Answers `GET` and `HEAD`, and any other method with 405.
-fn reading<F, A>(path: &str, handler: F) -> Resource
-where
-    F: Handler<A>,
-    A: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
+fn reading<A: FromRequest + 'static>(
+    path: &str,
+    handler: impl Handler<A, Output: Responder + 'static>,
+) -> Resource {
     const ALLOW: &str = "GET, HEAD";
     let wrong_method = || async {
         let error = json!({ "error": format!("this address answers {ALLOW}") });

@@ -2,29 +2,27 @@
 
 mod kafka;
 mod operation;
-mod source;
+mod over;
 mod stdin;
 
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
-use clap::ValueEnum;
+use anyhow::bail;
+use over::Over;
 use serde::{Serialize, de::DeserializeOwned};
-pub use source::Source;
 use stream_inference::{
     Supervisor,
     codec::Codec,
     names,
-    pipeline::Pipeline,
+    pipeline::{Pipeline, PipelineConfig},
     predict::{PredictError, Predictor},
     slot::ModelSlot,
     transport::Transport,
 };
 
 use crate::{
-    Backfill, Config, ConfigError, Consumer, ConsumerArguments, ModelControl, Role, Survey,
-    SurveyArguments, Unread, config::check_kafka, failed, log_from_env, run_program, stderr,
-    stdout,
+    Backfill, Broker, Config, ConfigError, Consumer, ConsumerArguments, ModelControl, Role, Source,
+    Survey, failed, log_from_env, run_program, stderr, stdout,
 };
 
 /// Between two attempts to load a model that is away: doubled from the first to the second.
@@ -72,28 +70,13 @@ pub struct Stream {
     /// Where messages come from [default: kafka where --kafka or the configuration names brokers, else
     /// stdin]
     #[arg(long, value_enum)]
-    broker: Option<Broker>,
+    broker: Option<Over>,
     #[command(flatten)]
     kafka: kafka::Kafka,
     #[command(flatten)]
     backfill: Backfill,
     #[command(subcommand)]
     operation: Option<operation::Operation>,
-}
-
-/// What messages come over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Broker {
-    /// Lines of stdin; results are lines of stdout, dead letters lines of stderr
-    Stdin,
-    /// From topic to topic
-    Kafka,
-    /// From a subscription to topics
-    #[cfg(feature = "pubsub")]
-    Pubsub,
-    /// A transport of one's own, by its name
-    #[value(skip)]
-    Own(&'static str),
 }
 
 impl Stream {
@@ -153,7 +136,7 @@ impl Stream {
         P: Predictor,
         C: Codec<Input = P::Input, Output = P::Output>,
     {
-        self.run_from(program, None::<source::Known>, load, prepare)
+        self.run_from(program, None::<over::Known>, load, prepare)
     }
 
     fn run_from<S, P, C, O>(
@@ -200,11 +183,11 @@ impl Stream {
         if self.consumer.config.print(&config) {
             return Ok(());
         }
-        let broker = match source {
-            Some(_) => Broker::Own(O::Transport::NAME),
-            None => self.broker(&config)?,
+        let over = match &source {
+            Some(_) => Over::Own(O::Transport::NAME),
+            None => self.over(&config)?,
         };
-        self.refuse_what_is_without_effect(broker)?;
+        self.refuse_what_is_without_effect(over)?;
         let settings = Arc::new(std::mem::take(&mut config.model));
         let load = {
             let settings = Arc::clone(&settings);
@@ -214,18 +197,27 @@ impl Stream {
         let asked = &self.consumer.survey;
         let mut survey = Survey::default();
         if asked.check {
-            match loaded()
-                .and_then(|(model, codec)| broker.declare(&mut config, &codec).map(|()| model))
-            {
+            let model = loaded().and_then(|(model, codec)| {
+                over.declare(&mut config, &codec)?;
+                Ok(model)
+            });
+            match model {
                 Ok(model) => survey.found(format!("model {}", model.identity())),
                 Err(error) => survey.lacks(format!("{error:#}")),
             }
-            broker.look_for(&config, &mut survey, asked).await;
-            survey.conclude()?.iter().for_each(|line| stdout().line(line));
+        }
+        let look_for = async |config: &Config<S>, mut survey: Survey| {
+            if let Some(broker) = over.of(config) {
+                survey.look_for(&*broker, Role::Consumer, asked).await;
+            }
+            survey.conclude()
+        };
+        if asked.check {
+            look_for(&config, survey).await?.iter().for_each(|line| stdout().line(line));
             return Ok(());
         }
 
-        let consumer = Consumer::start(&config.server, broker.name(), &parts)?;
+        let consumer = Consumer::start(&config.server, over.name(), &parts)?;
         // Nothing is received before the model can answer.
         let (model, codec) = tokio::select! {
             loaded = available(loaded, &consumer) => loaded?,
@@ -237,66 +229,39 @@ impl Stream {
             load().map(|(model, _)| model).map_err(|error| format!("{error:#}"))
         };
         consumer.probes().shows(ModelControl::start(&model, &config.slot, again, None, &parts)?);
-        broker.declare(&mut config, &codec)?;
+        over.declare(&mut config, &codec)?;
         if asked.create {
-            broker.look_for(&config, &mut survey, asked).await;
-            survey.conclude()?;
+            look_for(&config, survey).await?;
         }
-        let settings = config.pipeline();
-        match broker {
-            Broker::Own(_) => {
+        let answers = Answers { consumer, model, codec, settings: config.pipeline() };
+        match over {
+            Over::Own(_) => {
                 let source = source.expect("a transport of one's own has its source");
-                let (transport, end) = source.connect(consumer.pulse().clone()).await?;
-                let stop = async {
-                    tokio::select! {
-                        () = shutdown => {}
-                        () = end => {}
-                    }
-                };
-                let pipeline = Pipeline::new(transport, model, codec, settings);
-                crate::ended(&consumer.run(pipeline, stop).await?)
+                answers.to(source, shutdown).await.map(drop)
             }
-            Broker::Stdin => {
+            Over::Stdin => {
                 let (lines, input) = stdin::Lines::start()?;
                 let left = lines.left();
+                let Answers { consumer, model, codec, settings } = answers;
                 let mut read = Ok(());
-                let stop = async {
-                    tokio::select! {
-                        () = shutdown => {}
-                        result = input.ended() => read = result,
-                    }
-                };
-                let ended = consumer.run(Pipeline::new(lines, model, codec, settings), stop).await;
-                if left.is_unread() {
-                    return Err(Unread.into());
-                }
-                ended?;
-                if left.open() > 0 {
-                    let open = left.open();
-                    bail!("{open} lines that were read have no answer; a pipe keeps nothing");
-                }
-                read.context("stdin can't be read any further")
+                let end = async { read = input.ended().await };
+                let pipeline = Pipeline::new(lines, model, codec, settings);
+                let ended = consumer.run(pipeline, end, shutdown).await;
+                left.judge(ended.map(drop), read)
             }
-            Broker::Kafka => {
-                let mut kafka = config.kafka;
+            Over::Kafka => {
+                let kafka = config.kafka;
                 stderr().line(format_args!("{} from {}", kafka.topic, kafka.bootstrap_servers));
-                let end = self.backfill.prepare(&mut kafka).await?;
-                let transport =
-                    transport_kafka::KafkaTransport::connect_until(&kafka, end.spans()).await?;
-                let transport = transport.with_pulse(consumer.pulse());
-                let pipeline = Pipeline::new(transport, model, codec, settings);
-                end.reached_by(consumer, pipeline, shutdown).await
+                let source = self.backfill.source(kafka);
+                let group = source.group().to_owned();
+                self.backfill.conclude(&group, answers.to(source, shutdown).await?)
             }
             #[cfg(feature = "pubsub")]
-            Broker::Pubsub => {
-                let pubsub = &config.pubsub;
+            Over::Pubsub => {
+                let Config { pubsub, batch, .. } = config;
                 stderr().line(pubsub.subscription_name(&pubsub.subscription_id));
-                let transport =
-                    transport_pubsub::PubSubTransport::connect_within(pubsub, &config.batch)
-                        .await?;
-                let transport = transport.with_pulse(consumer.pulse());
-                let pipeline = Pipeline::new(transport, model, codec, settings);
-                crate::ended(&consumer.run(pipeline, shutdown).await?)
+                let source = crate::PubSubSource { config: pubsub, batch };
+                answers.to(source, shutdown).await.map(drop)
             }
         }
     }
@@ -319,22 +284,22 @@ impl Stream {
     }
 
     /// An argument that changes nothing would be believed to.
-    fn refuse_what_is_without_effect(&self, broker: Broker) -> anyhow::Result<()> {
-        let name = broker.name();
+    fn refuse_what_is_without_effect(&self, over: Over) -> anyhow::Result<()> {
+        let name = over.name();
         anyhow::ensure!(
-            broker == Broker::Kafka || !self.backfill.is_asked(),
+            over == Over::Kafka || !self.backfill.is_asked(),
             "--from and --until-end are for Kafka, and messages come over {name}"
         );
         anyhow::ensure!(
-            broker == Broker::Kafka || !self.kafka.is_said(),
+            over == Over::Kafka || !self.kafka.is_said(),
             "--kafka and what goes with it is for Kafka, and messages come over {name}"
         );
         anyhow::ensure!(
-            broker != Broker::Stdin || !self.consumer.survey.create,
+            over != Over::Stdin || !self.consumer.survey.create,
             "--create makes topics, and messages come over {name}: say --kafka HOST:PORT or --broker"
         );
         anyhow::ensure!(
-            !matches!(broker, Broker::Own(_))
+            !matches!(over, Over::Own(_))
                 || (self.broker.is_none() && !self.consumer.survey.create),
             "--broker and --create are for brokers that this program knows, and messages come over {name}"
         );
@@ -345,17 +310,17 @@ impl Stream {
     fn config<S: Default + Serialize + DeserializeOwned>(&self) -> Result<Config<S>, ConfigError> {
         let mut config: Config<S> = self.consumer.config.read()?;
         self.kafka.apply(&mut config.kafka, &mut config.origins);
-        check_kafka(&config.kafka, &config.origins)?;
+        Broker::check(&config.kafka, &config.origins)?;
         Ok(config)
     }
 
     /// What messages come over: what was said, or else Kafka, where its brokers are configured.
-    fn broker<S: Default>(&self, config: &Config<S>) -> anyhow::Result<Broker> {
-        if let Some(broker) = self.broker {
-            return Ok(broker);
+    fn over<S: Default>(&self, config: &Config<S>) -> anyhow::Result<Over> {
+        if let Some(over) = self.broker {
+            return Ok(over);
         }
         if config.origins.of("kafka.bootstrap_servers") != "default" {
-            return Ok(Broker::Kafka);
+            return Ok(Over::Kafka);
         }
         // Reading stdin, which is empty in a container, would look like success.
         let meant = config.origins.below(&["kafka", "pubsub"]);
@@ -364,7 +329,7 @@ impl Stream {
                 "{origin} sets {key}, and nothing says where messages come from: set \
                  kafka.bootstrap_servers, or say --broker"
             ),
-            None => Ok(Broker::Stdin),
+            None => Ok(Over::Stdin),
         }
     }
 }
@@ -392,51 +357,26 @@ async fn available<L>(
     }
 }
 
-impl Broker {
-    /// Adds the topics that the codec names to the routes, and checks that they can be some.
-    fn declare<S: Default>(self, config: &mut Config<S>, codec: &impl Codec) -> anyhow::Result<()> {
-        config.declare(codec);
-        let context = "the topics that the codec names";
-        let results = match self {
-            // The pipeline asks the transport itself.
-            Self::Stdin | Self::Own(_) => return Ok(()),
-            Self::Kafka => {
-                check_kafka(&config.kafka, &config.origins).context(context)?;
-                config.kafka.result_topics().next().is_some()
-            }
-            #[cfg(feature = "pubsub")]
-            Self::Pubsub => {
-                let pubsub = &config.pubsub;
-                crate::config::check_pubsub(pubsub, &config.origins).context(context)?;
-                pubsub.results_topic.is_some() || !pubsub.routes.is_empty()
-            }
-        };
-        let name = self.name();
-        anyhow::ensure!(results, "{name}.results_topic is null, and results have no other place");
-        Ok(())
-    }
+/// What answers a consumer's messages.
+struct Answers<P, C> {
+    consumer: Consumer,
+    model: P,
+    codec: C,
+    settings: PipelineConfig,
+}
 
-    async fn look_for<S: Default>(
+impl<P: Predictor, C: Codec<Input = P::Input, Output = P::Output>> Answers<P, C> {
+    /// Whether the end of the input was reached.
+    async fn to(
         self,
-        config: &Config<S>,
-        survey: &mut Survey,
-        arguments: &SurveyArguments,
-    ) {
-        match self {
-            Self::Stdin | Self::Own(_) => {}
-            Self::Kafka => survey.kafka(&config.kafka, Role::Consumer, arguments).await,
-            #[cfg(feature = "pubsub")]
-            Self::Pubsub => survey.pubsub(&config.pubsub, Role::Consumer, arguments).await,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Own(name) => name,
-            Self::Stdin => stdin::Lines::NAME,
-            Self::Kafka => transport_kafka::KafkaTransport::NAME,
-            #[cfg(feature = "pubsub")]
-            Self::Pubsub => transport_pubsub::PubSubTransport::NAME,
-        }
+        source: impl Source,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> anyhow::Result<bool> {
+        let Self { consumer, model, codec, settings } = self;
+        let (transport, end) = source.connect(consumer.pulse().clone()).await?;
+        let pipeline = Pipeline::new(transport, model, codec, settings);
+        let (report, is_reached) = consumer.run(pipeline, end, shutdown).await?;
+        crate::ended(&report)?;
+        Ok(is_reached)
     }
 }

@@ -1,7 +1,7 @@
 //! What goes on beside the loop, supervised: transports, sinks and programs give each task or thread a
 //! [`Part`]. A part that ends before the close has failed the whole, whatever it ended of.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -38,8 +38,8 @@ impl Supervisor {
     /// A guard for the part of that name, to be moved into its task or thread: dropped there,
     /// because it returned, panicked or was aborted, the whole has failed.
     #[must_use = "a part that is dropped has ended"]
-    pub fn part(&self, name: &'static str) -> Part {
-        Part { supervisor: self.clone(), name: Some(name) }
+    pub fn part(&self, name: impl Into<Cow<'static, str>>) -> Part {
+        Part { supervisor: self.clone(), name: Some(name.into()) }
     }
 
     /// Records why the whole can't go on; the first reason stays.
@@ -90,7 +90,7 @@ impl Default for Supervisor {
 pub struct Part {
     supervisor: Supervisor,
     /// None once it is done.
-    name: Option<&'static str>,
+    name: Option<Cow<'static, str>>,
 }
 
 impl Part {
@@ -102,7 +102,7 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        if let Some(name) = self.name {
+        if let Some(name) = &self.name {
             self.supervisor.fail(format!("the {name} ended early"));
         }
     }

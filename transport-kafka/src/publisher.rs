@@ -59,10 +59,10 @@ impl KafkaPublisher {
             Ok(found) => found,
             Err(source) => return Err(KafkaSetupError::Unreachable { servers, source }),
         };
-        match found.topics().iter().all(|topic| topic.error().is_none()) {
-            true => Ok(()),
-            false => Err(KafkaSetupError::MissingTopic { topic: self.topic.to_string(), servers }),
+        if found.topics().iter().all(|topic| topic.error().is_none()) {
+            return Ok(());
         }
+        Err(KafkaSetupError::MissingTopic { topic: self.topic.to_string(), servers })
     }
 }
 

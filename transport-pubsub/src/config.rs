@@ -38,6 +38,9 @@ pub struct PubSubConfig {
     pub emulator: Option<Emulator>,
 }
 
+/// Where results go that are configured to go elsewhere or nowhere, and are read nevertheless.
+pub(crate) const RESULTS_TOPIC: &str = "MODEL-INFERENCE-RESULTS";
+
 impl Default for PubSubConfig {
     fn default() -> Self {
         Self {
@@ -45,7 +48,7 @@ impl Default for PubSubConfig {
             project_id: String::new(),
             subscription_id: "vectorai-subscription".to_owned(),
             topic: "MODEL-INFERENCE".to_owned(),
-            results_topic: Some("MODEL-INFERENCE-RESULTS".to_owned()),
+            results_topic: Some(RESULTS_TOPIC.to_owned()),
             routes: Vec::new(),
             results_subscription_id: None,
             dead_letter_topic: "MODEL-INFERENCE-DEAD-LETTERS".to_owned(),

@@ -8,6 +8,7 @@ use stream_inference::{Supervisor, pipeline::BatchConfig, transport::TransportEr
 
 use crate::{
     PubSubConfig, PubSubError,
+    config::RESULTS_TOPIC,
     connect::Connection,
     error::stream_error,
     intake::{Bounds, Intake, Received},
@@ -38,7 +39,7 @@ impl PubSubResults {
     pub async fn connect(config: &PubSubConfig) -> Result<Option<Self>, PubSubError> {
         let Some(id) = &config.results_subscription_id else { return Ok(None) };
         let connection = Connection::new(config)?;
-        let topic = config.results_topic.as_deref().unwrap_or("MODEL-INFERENCE-RESULTS");
+        let topic = config.results_topic.as_deref().unwrap_or(RESULTS_TOPIC);
         Server::connect(&connection).await?.check_reader(id, topic).await?;
         Ok(Some(Self {
             subscriber: connection.subscriber().await?,

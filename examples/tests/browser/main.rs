@@ -11,9 +11,10 @@ use fmnist_core::{
     dataset::{Split, synthetic},
     message::ResultRecord,
 };
-use frontend_actix::{Broker, ServerConfig, kafka_broker};
+use frontend_actix::ServerConfig;
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use serde_json::{Value, json};
+use service::{Broker, Producer};
 use transport_kafka::KafkaConfig;
 
 use driver::{Browser, ENTER, TAB};
@@ -238,8 +239,8 @@ fn a_broker_that_goes_away_is_said_in_words_and_so_is_its_return() {
     browser.wait("document.querySelector('#health').innerText.includes('Server does not answer')");
 }
 
-fn broker(kafka: &KafkaConfig) -> Broker {
-    tokio::runtime::Runtime::new().unwrap().block_on(kafka_broker(kafka)).unwrap()
+fn broker(kafka: &KafkaConfig) -> Producer {
+    tokio::runtime::Runtime::new().unwrap().block_on(kafka.producer()).unwrap()
 }
 
 fn serve_kafka(kafka: &KafkaConfig) -> Served {

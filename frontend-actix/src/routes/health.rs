@@ -29,8 +29,9 @@ async fn live(site: web::Data<Site>) -> HttpResponse {
 /// and what there is of each.
 pub(crate) async fn check(site: &Site) -> (bool, Map<String, Value>) {
     let mut checks = Map::new();
-    let mut is_ready = !*site.stopping.borrow() && !site.setup.brokers.is_empty();
-    if site.setup.brokers.is_empty() {
+    let has_broker = site.setup.producers().next().is_some();
+    let mut is_ready = !*site.stopping.borrow() && has_broker;
+    if !has_broker {
         checks.insert("brokers".to_owned(), "none is configured".into());
     }
     let is_warm = site.setup.model.is_some();

@@ -58,12 +58,11 @@ async fn load(
         ApiError::Unknown("there is no folder of models: configure model.repository".to_owned())
     })?;
     let body = upload::body(&site.limits, &request, payload, MAX_BODY_BYTES).await?;
-    let asked: LoadRequest = match body.bytes.is_empty() {
-        true => LoadRequest::default(),
-        false => serde_json::from_slice(&body.bytes).map_err(|error| {
-            ApiError::Invalid(format!("expected {{\"parameters\": {{\"file\": NAME}}}}: {error}"))
-        })?,
-    };
+    // An empty body asks for nothing.
+    let bytes = if body.bytes.is_empty() { b"{}" } else { &body.bytes[..] };
+    let asked: LoadRequest = serde_json::from_slice(bytes).map_err(|error| {
+        ApiError::Invalid(format!("expected {{\"parameters\": {{\"file\": NAME}}}}: {error}"))
+    })?;
     let file =
         asked.parameters.file.unwrap_or_else(|| format!("{}.safetensors", text::name(&name)));
     answer(&control, control.load(Some(within(folder, &file)?)).await)

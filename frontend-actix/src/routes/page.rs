@@ -8,9 +8,9 @@ use actix_web::{
 };
 use askama::Template;
 use fmnist_core::{ModelIdentity, label::LABELS};
+use service::Producer;
 
 use crate::{
-    broker::BrokerKind,
     endpoint::{Endpoint, at},
     error::ApiError,
     guard::{
@@ -18,7 +18,7 @@ use crate::{
         Policy::{Shows, SignsIn, Works},
     },
     legacy,
-    site::Site,
+    site::{Place, Site},
     upload,
 };
 
@@ -45,7 +45,7 @@ struct Page<'a> {
     clothes: bool,
     model: Option<&'a ModelIdentity>,
     labels: &'a [String],
-    brokers: [Choice; 2],
+    brokers: Vec<Choice>,
     /// Results are read in this process.
     live: bool,
     /// A database may have the pictures that messages carried.
@@ -95,17 +95,15 @@ async fn show(site: web::Data<Site>, request: HttpRequest) -> HttpResponse {
     })
 }
 
-fn broker_choice(site: &Site) -> [Choice; 2] {
-    let first = BrokerKind::ALL.into_iter().find(|kind| site.broker(*kind).is_ok());
-    BrokerKind::ALL.map(|kind| Choice {
-        name: kind.name(),
-        title: match kind {
-            BrokerKind::Kafka => "Kafka",
-            BrokerKind::PubSub => "Google Pub/Sub",
-        },
-        checked: first == Some(kind),
-        missing: site.broker(kind).is_err(),
-    })
+fn broker_choice(site: &Site) -> Vec<Choice> {
+    let first = site.setup.producers().next().map(Producer::name);
+    let choice = |place: &Place| Choice {
+        name: place.name,
+        title: place.title,
+        checked: first == Some(place.name),
+        missing: place.producer.is_none(),
+    };
+    site.setup.brokers.iter().map(choice).collect()
 }
 
 /// `POST /`, the form of the page: on to the publishing address.
@@ -115,9 +113,9 @@ async fn submit(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let fields = upload::form(&site.limits, &request, payload).await?;
-    let broker = fields.required("message_broker")?.parse()?;
-    let target =
-        legacy::push_address(broker, &fields.index("start_idx")?, &fields.index("end_idx")?);
+    let broker = site.broker(fields.required("message_broker")?)?;
+    let (start, end) = (fields.index("start_idx")?, fields.index("end_idx")?);
+    let target = legacy::push_address(broker.name, &start, &end);
     Ok(HttpResponse::Found().insert_header((header::LOCATION, target)).finish())
 }
 

@@ -8,13 +8,12 @@ use fmnist_core::{
 use serde_json::json;
 
 use crate::{
-    broker::BrokerKind,
     endpoint::{Endpoint, at},
     error::ApiError,
     guard::Policy::Works,
     legacy::{self, RangeAnswer},
     parameters::Parameters,
-    site::Site,
+    site::{Place, Site},
     upload,
 };
 
@@ -36,12 +35,12 @@ async fn push_range(
     query: Parameters,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let broker = broker.parse()?;
+    let broker = site.broker(&broker)?;
     let (start, end) = query.range(site.setup.test_images())?;
-    let message = legacy::range_message(broker, &start, &end);
-    let id = send(&site, &request, broker, message).await?;
+    let message = legacy::range_message(broker.name, &start, &end);
+    let id = send(broker, &request, message).await?;
     tracing::debug!(%id, start = start.value, end = end.value, "published");
-    Ok(HttpResponse::Ok().json(RangeAnswer::new(broker, start, end)))
+    Ok(HttpResponse::Ok().json(RangeAnswer::new(broker.name, start, end)))
 }
 
 /// `POST /BROKER/images`
@@ -51,7 +50,7 @@ async fn push_image(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let broker: BrokerKind = broker.parse()?;
+    let broker = site.broker(&broker)?;
     let limit_bytes = site.setup.settings.max_body_bytes.min(MAX_IMAGE_BYTES);
     let uploads = upload::receive(&site.limits, &request, payload, limit_bytes).await?;
     let upload = upload::one(uploads)?;
@@ -60,15 +59,14 @@ async fn push_image(
     let attributes: Attributes =
         content_type.into_iter().map(|value| ("content-type", value)).collect();
     let message = Outbound { attributes, payload: upload.bytes.clone(), ..Outbound::default() };
-    let id = send(&site, &request, broker, message).await?;
-    Ok(HttpResponse::Ok().json(json!({ "message_queue": broker.name(), "id": id })))
+    let id = send(broker, &request, message).await?;
+    Ok(HttpResponse::Ok().json(json!({ "message_queue": broker.name, "id": id })))
 }
 
 /// Publishes in the trace of the request, and waits for the confirmation.
 async fn send(
-    site: &Site,
+    broker: &Place,
     request: &HttpRequest,
-    broker: BrokerKind,
     mut message: Outbound,
 ) -> Result<String, ApiError> {
     let mut headers = Attributes::default();
@@ -79,8 +77,8 @@ async fn send(
     if let Some(trace) = TraceContext::read(&headers) {
         trace.write(&mut message.attributes);
     }
-    let published = site.broker(broker)?.publish(message).await;
-    let id = published.map_err(|error| ApiError::publish(broker, error))?;
-    legacy::print_sent(broker, &id);
+    let published = broker.producer()?.publish(message).await;
+    let id = published.map_err(|error| ApiError::publish(broker.name, error))?;
+    legacy::print_sent(broker.name, &id);
     Ok(id)
 }

@@ -35,7 +35,9 @@ use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 
 use super::app;
-use crate::{Broker, BrokerKind, Frontend, ServerConfig, site::Site};
+use service::Producer;
+
+use crate::{Frontend, ServerConfig, site::Site};
 
 const TOKEN: &str = "0123456789abcdef";
 const HOST: &str = "127.0.0.1:5000";
@@ -137,8 +139,8 @@ impl World {
         let (results, _) = broadcast::channel(8);
         let (stop, stopping) = watch::channel(false);
         let frontend = Frontend::new(settings)
-            .with_broker(Broker::new(BrokerKind::Kafka, kafka.publisher()))
-            .with_broker(Broker::new(BrokerKind::PubSub, pubsub.publisher()))
+            .with_broker(Producer::new("kafka", kafka.publisher()))
+            .with_broker(Producer::new("pubsub", pubsub.publisher()))
             .with_model(Sneakers::model())
             .with_test_set(&test_set())
             .with_results(results);

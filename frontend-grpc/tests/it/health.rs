@@ -1,10 +1,7 @@
 //! The standard health service.
 
-use fmnist_core::{
-    Supervisor,
-    transport::{PublishError, memory::MemoryBroker},
-};
-use frontend_actix::{Broker, BrokerKind, Frontend};
+use fmnist_core::{Supervisor, transport::memory::MemoryBroker};
+use frontend_actix::Frontend;
 use frontend_grpc::{
     Code,
     wire::health::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus},
@@ -12,6 +9,7 @@ use frontend_grpc::{
 use futures_util::stream;
 use http_body_util::BodyExt;
 use prost::Message;
+use service::Producer;
 
 use crate::{
     client::{Client, framed},
@@ -32,13 +30,13 @@ async fn check(client: &Client, service: &str) -> ServingStatus {
     answer.status()
 }
 
-fn broker() -> Broker {
-    Broker::new(BrokerKind::Kafka, MemoryBroker::new("INFERENCE").publisher())
+fn broker() -> Producer {
+    Producer::new("kafka", MemoryBroker::new("INFERENCE").publisher())
 }
 
 #[tokio::test]
 async fn the_server_as_a_whole_is_as_readyz_says_and_the_protocol_needs_a_model_alone() {
-    let away = || async { Err(PublishError::Unavailable { context: String::new(), source: None }) };
+    let away = || async { Err("away".into()) };
     let (whole, alone) = (Frontend::new(settings()), Frontend::new(settings()));
     let [serving, not_serving] = [ServingStatus::Serving, ServingStatus::NotServing];
     for (frontend, expected) in [

@@ -20,7 +20,15 @@ impl ConfigArguments {
     /// # Errors
     /// As [`Document::from_env`].
     pub fn read<D: Document>(&self) -> Result<D, D::Error> {
-        D::from_env(self.config.as_deref())
+        self.read_over(D::default())
+    }
+
+    /// As [`ConfigArguments::read`], over these values instead of the defaults.
+    ///
+    /// # Errors
+    /// As [`Document::from_env`].
+    pub fn read_over<D: Document>(&self, defaults: D) -> Result<D, D::Error> {
+        D::from_env_over(defaults, self.config.as_deref())
     }
 
     /// Prints `config` if that was asked for, and says whether it was.

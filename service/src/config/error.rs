@@ -1,4 +1,6 @@
-use std::{io, path::PathBuf};
+use std::{error::Error, io, path::PathBuf};
+
+use super::Origins;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -38,14 +40,6 @@ pub enum ConfigError {
         /// The known key that looks most like it.
         suggestion: Option<String>,
     },
-    /// A key that is planned, so that nobody believes it to work.
-    #[error("{origin}: {key:?} is not available in this version; remove it")]
-    NotAvailable {
-        /// The file or the environment variable.
-        origin: String,
-        /// The key, dotted.
-        key: String,
-    },
     /// A value of the wrong type.
     #[error("{origin}: {key} cannot be used")]
     Value {
@@ -66,9 +60,6 @@ pub enum ConfigError {
         /// What it has to be, and what was found.
         rule: String,
     },
-    /// Settings of Kafka that exclude one another, or that the delivery promise rests on.
-    #[error(transparent)]
-    Kafka(#[from] transport_kafka::KafkaSetupError),
     /// A variable whose value does not fit its key.
     #[error("{variable}: {key} is {expected}, found {found:?}")]
     Variable {
@@ -81,10 +72,16 @@ pub enum ConfigError {
         /// The value.
         found: String,
     },
-    /// Settings of Pub/Sub that exclude one another, or `PUBSUB_EMULATOR_HOST` is no address.
-    #[cfg(feature = "pubsub")]
+    /// Settings of a broker that exclude one another, or that the delivery promise rests on.
     #[error(transparent)]
-    PubSub(#[from] transport_pubsub::PubSubError),
+    Broker(Box<dyn Error + Send + Sync>),
+}
+
+impl ConfigError {
+    /// What the value of `key` has to be, and what was found, where its own type did not tell.
+    pub fn rule(origins: &Origins, key: &str, rule: String) -> Self {
+        Self::Rule { origin: origins.of(key).to_owned(), key: key.to_owned(), rule }
+    }
 }
 
 fn hint(suggestion: &Option<String>) -> String {

@@ -1,9 +1,9 @@
 use std::{fs, io, path::Path};
 
 use serde_json::{Map, Value};
-use stream_inference::text;
+use stream_inference::{names, text};
 
-use super::{ConfigError, Document, Origins, links, unique, variable_prefix};
+use super::{ConfigError, Origins, links, unique};
 
 /// The values of all layers so far, and where each came from.
 pub(super) struct Layers {
@@ -14,19 +14,7 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    pub(super) fn new<D: Document>() -> Self {
-        let defaults = serde_json::to_value(D::default()).expect("defaults are plain data");
-        let traits = Traits {
-            nullable: D::NULLABLE,
-            not_available: D::NOT_AVAILABLE,
-            well_known: D::WELL_KNOWN,
-            reserved: D::RESERVED,
-            own: D::OWN,
-            refused: |merged| {
-                let read = serde_path_to_error::deserialize::<_, D>(merged.clone());
-                read.err().map(|error| error.path().to_string())
-            },
-        };
+    pub(super) fn new(defaults: Value, traits: Traits) -> Self {
         Self { merged: defaults.clone(), defaults, traits, origins: Origins::default() }
     }
 
@@ -62,9 +50,8 @@ impl Layers {
         let prefix = variable_prefix();
         for (variable, text) in variables {
             let Some(name) = variable.strip_prefix(&prefix) else { continue };
-            let is = |reserved: &&str| match reserved.ends_with('_') {
-                true => name.starts_with(*reserved),
-                false => name == *reserved,
+            let is = |reserved: &&str| {
+                name == *reserved || (reserved.ends_with('_') && name.starts_with(*reserved))
             };
             if self.traits.reserved.iter().any(is) {
                 continue;
@@ -93,7 +80,9 @@ impl Layers {
         let example = key.iter().try_fold(&self.defaults, |value, name| value.get(name));
         let expected = match example {
             // An empty variable is none, so that there has to be another way to say that there is no topic.
-            Some(_) if text == "null" && self.traits.nullable.contains(&&*dotted) => Some("JSON"),
+            Some(_) if text == "null" && key.ends_with(&["results_topic".to_owned()]) => {
+                Some("JSON")
+            }
             Some(Value::Number(_)) => Some("a number"),
             Some(Value::Bool(_)) => Some("true or false"),
             Some(Value::Array(_)) => return self.put(variable, key, list(text)),
@@ -155,10 +144,6 @@ impl Layers {
 
     fn unknown(&self, origin: &str, key: &str) -> ConfigError {
         let (origin, key) = (origin.to_owned(), key.to_owned());
-        let planned = |name: &&str| key == *name || key.starts_with(&format!("{name}."));
-        if self.traits.not_available.iter().any(planned) {
-            return ConfigError::NotAvailable { origin, key };
-        }
         let suggestion = known_keys(&self.defaults)
             .into_iter()
             .map(|known| (strsim::damerau_levenshtein(&known, &key), known))
@@ -169,15 +154,20 @@ impl Layers {
     }
 }
 
+type Refused = dyn Fn(&Value) -> Option<String>;
+
 /// What a document says of its keys.
-struct Traits {
-    nullable: &'static [&'static str],
-    not_available: &'static [&'static str],
-    well_known: &'static [(&'static str, &'static str)],
-    reserved: &'static [&'static str],
-    own: Option<&'static str>,
+pub(super) struct Traits {
+    pub(super) well_known: &'static [(&'static str, &'static str)],
+    pub(super) reserved: &'static [&'static str],
+    pub(super) own: Option<&'static str>,
     /// The key for which this is no such document.
-    refused: fn(&Value) -> Option<String>,
+    pub(super) refused: Box<Refused>,
+}
+
+/// What the names of a program's variables begin with: `FMNIST_` where its prefix is the default.
+fn variable_prefix() -> String {
+    format!("{}_", names::prefix().to_ascii_uppercase())
 }
 
 /// Names with commas between them.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use stream_inference::{
     codec::Codec,
@@ -5,7 +7,7 @@ use stream_inference::{
 };
 
 use super::{ConfigError, Document, Origins, ProbesConfig};
-use crate::SlotConfig;
+use crate::{Broker, SlotConfig};
 
 /// What any program that answers a stream can be told; `model` is a section of the program's own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,6 +79,15 @@ impl<S: Default> Config<S> {
         }
     }
 
+    /// The brokers that any program knows.
+    pub(crate) fn brokers(&self) -> Vec<Arc<dyn Broker>> {
+        vec![
+            Arc::new(self.kafka.clone()),
+            #[cfg(feature = "pubsub")]
+            Arc::new(self.pubsub.clone()),
+        ]
+    }
+
     /// Adds the topics that the codec names to the routes, where they are not there by configuration.
     pub(crate) fn declare(&mut self, codec: &impl Codec) {
         for topic in codec.topics() {
@@ -110,13 +121,9 @@ impl<S: Default + Serialize + serde::de::DeserializeOwned> Document for Config<S
         expect(unused_variables, reason = "they name its emulator")
     )]
     fn settle(&mut self, variables: &[(String, String)]) -> Result<(), ConfigError> {
-        super::check_kafka(&self.kafka, &self.origins)?;
         #[cfg(feature = "pubsub")]
-        {
-            super::emulator_from(variables, &mut self.pubsub, &mut self.origins)?;
-            super::check_pubsub(&self.pubsub, &self.origins)?;
-        }
-        Ok(())
+        crate::emulator_from(variables, &mut self.pubsub, &mut self.origins)?;
+        self.brokers().iter().try_for_each(|broker| broker.check(&self.origins))
     }
 
     #[cfg(feature = "pubsub")]

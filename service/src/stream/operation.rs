@@ -6,13 +6,13 @@ use stream_inference::{
     codec::{Codec, Message},
     predict::Predictor,
     replay::{Replayed, replay},
-    transport::{Outbound, Source},
+    transport::Outbound,
 };
 use tokio::runtime::Runtime;
-use transport_kafka::KafkaConfig;
 
 use crate::{
-    AuditArguments, Config, LettersOn, RedriveArguments, failed, log_from_env, print_account,
+    AuditArguments, Config, History, RedriveArguments, failed, log_from_env, named, print_account,
+    redrive,
 };
 
 /// What a program does with its topics besides answering them.
@@ -46,7 +46,9 @@ impl Operation {
             Self::Audit(arguments) => {
                 let audited = load(&config.model).and_then(|(model, codec)| {
                     config.declare(&codec);
-                    audit(arguments, &config.kafka, &model, &codec)
+                    let brokers = config.brokers();
+                    let history = named(&brokers, &arguments.broker)?.history()?;
+                    audit(arguments, history, &model, &codec)
                 });
                 match audited {
                     Ok(true) => ExitCode::SUCCESS,
@@ -54,26 +56,17 @@ impl Operation {
                     Err(error) => failed(&error),
                 }
             }
-            Self::Redrive(arguments) => {
-                let runtime = match Runtime::new() {
-                    Ok(runtime) => runtime,
-                    Err(error) => return failed(&error.into()),
-                };
-                runtime.block_on(async {
-                    match arguments.broker {
-                        LettersOn::Kafka => arguments.kafka(&config.kafka).await,
-                        #[cfg(feature = "pubsub")]
-                        LettersOn::Pubsub => arguments.pubsub(&config.pubsub).await,
-                    }
-                })
-            }
+            Self::Redrive(arguments) => match Runtime::new() {
+                Ok(runtime) => runtime.block_on(redrive(&config.brokers(), arguments)),
+                Err(error) => failed(&error.into()),
+            },
         }
     }
 }
 
 fn audit<P, C>(
     arguments: &AuditArguments,
-    kafka: &KafkaConfig,
+    history: &dyn History,
     model: &P,
     codec: &C,
 ) -> anyhow::Result<bool>
@@ -85,22 +78,20 @@ where
         codec.filters() || !arguments.replay,
         "--replay tells filtered messages from lost ones, and this program filters none"
     );
-    let mut window = arguments.read(kafka, |result| Some((id(result)?, ())), |_, ()| Ok(()))?;
+    let mut window = arguments.read(history, |result| Some((id(result)?, ())), |_, ()| Ok(()))?;
     let mut account = window.ledger.account();
     if codec.filters() && arguments.replay {
         for missing in &account.missing {
-            if is_filtered(missing, &window.inputs[missing], model, codec)? {
+            if is_filtered(missing, history, &window.inputs[missing], model, codec)? {
                 window.ledger.filtered(missing);
             }
         }
         account = window.ledger.account();
     }
-    let missing = match codec.filters() && !arguments.replay {
-        true => "filtered or lost",
-        false => "missing",
-    };
+    let is_told = arguments.replay || !codec.filters();
+    let missing = if is_told { "missing" } else { "filtered or lost" };
     print_account(&account, missing)?;
-    arguments.write(kafka, &account, None)?;
+    arguments.write(history, &account, None)?;
     Ok(account.is_exact())
 }
 
@@ -114,20 +105,18 @@ fn id(result: &Outbound) -> Option<String> {
 }
 
 /// Whether the answer to this message is one that is not published.
-fn is_filtered<P, C>(id: &str, input: &Outbound, model: &P, codec: &C) -> anyhow::Result<bool>
+fn is_filtered<P, C>(
+    id: &str,
+    history: &dyn History,
+    input: &Outbound,
+    model: &P,
+    codec: &C,
+) -> anyhow::Result<bool>
 where
     P: Predictor,
     C: Codec<Input = P::Input, Output = P::Output>,
 {
-    let mut coordinates = id.rsplitn(3, '/');
-    let (offset, partition) = (coordinates.next(), coordinates.next());
-    let source = Source {
-        transport: "kafka".into(),
-        topic: coordinates.next().unwrap_or_default().into(),
-        partition: partition.and_then(|partition| partition.parse().ok()),
-        offset: offset.and_then(|offset| offset.parse().ok()),
-        message_id: None,
-    };
+    let source = history.source(id).context("a message of the topic has an id of its place")?;
     let mut message = Message::new(id, &source, &input.attributes, &input.payload);
     message.key = input.key.as_ref();
     let replayed = replay(model, codec, message).context("messages are not answered again")?;

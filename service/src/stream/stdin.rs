@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use stream_inference::transport::{
     Capabilities, DeadLetter, Delivery, Limits, Outbound, Outcome, Settlement, Transport,
     TransportError,
@@ -20,6 +21,8 @@ use tokio::{
     runtime::Handle,
     sync::{Semaphore, oneshot},
 };
+
+use crate::Unread;
 
 /// How far stdin is read ahead of the answers, in KiB. A line counts as 1 at least.
 const ROOM: u32 = 16 << 10;
@@ -51,18 +54,25 @@ pub(crate) struct Input {
 }
 
 /// What is known of the lines when the pipeline has ended.
-#[derive(Clone)]
 pub(crate) struct Left(Arc<Shared>);
 
 impl Left {
-    /// Lines that were read and have no answer.
-    pub(crate) fn open(&self) -> usize {
-        self.0.open.load(Ordering::SeqCst)
-    }
-
-    /// Whether the reader of stdout went away.
-    pub(crate) fn is_unread(&self) -> bool {
-        self.0.is_unread.load(Ordering::SeqCst)
+    /// What the program ends with whose consumer `ended` so, and whose stdin was `read` so.
+    pub(crate) fn judge(
+        &self,
+        ended: anyhow::Result<()>,
+        read: io::Result<()>,
+    ) -> anyhow::Result<()> {
+        if self.0.is_unread.load(Ordering::SeqCst) {
+            return Err(Unread.into());
+        }
+        ended?;
+        let open = self.0.open.load(Ordering::SeqCst);
+        anyhow::ensure!(
+            open == 0,
+            "{open} lines that were read have no answer; a pipe keeps nothing"
+        );
+        read.context("stdin can't be read any further")
     }
 }
 

@@ -17,12 +17,10 @@ async fn readiness_says_what_is_missing() {
     let expected = json!({ "model": "warm", "kafka": "reachable", "pubsub": "reachable" });
     assert_eq!(body, json!({ "status": "ready", "checks": expected }));
 
-    let away = || async {
-        Err(PublishError::Unavailable { context: "10.0.0.7".to_owned(), source: None })
-    };
+    let away = || async { Err("10.0.0.7".into()) };
     let world = World::with(ServerConfig::default(), |frontend| {
         let publisher: MemoryPublisher = MemoryBroker::new("INFERENCE").publisher();
-        frontend.with_broker(Broker::new(BrokerKind::Kafka, publisher).with_probe(away))
+        frontend.with_broker(Producer::new("kafka", publisher).with_probe(away))
     });
     let (status, body) = world.get("/readyz").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
@@ -87,7 +85,7 @@ async fn brokers_are_asked_once_however_many_ask_whether_all_is_ready() {
         counted.fetch_add(1, Ordering::Relaxed);
         async { Ok(()) }
     };
-    let broker = Broker::new(BrokerKind::Kafka, MemoryBroker::new("INFERENCE").publisher());
+    let broker = Producer::new("kafka", MemoryBroker::new("INFERENCE").publisher());
     let world = World::with(ServerConfig::default(), |frontend| {
         frontend.with_broker(broker.with_probe(probe))
     });

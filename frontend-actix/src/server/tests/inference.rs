@@ -103,7 +103,7 @@ async fn a_bad_request_is_a_400_that_says_what_was_expected() {
 #[actix_web::test]
 async fn it_is_ready_with_a_model_and_until_it_stops_whatever_brokers_do() {
     let world = World::with(ServerConfig::default(), |frontend| {
-        frontend.with_broker(Broker::new(BrokerKind::Kafka, Failing { refuses: false }))
+        frontend.with_broker(Producer::new("kafka", Failing { refuses: false }))
     });
     assert_eq!(world.get("/v2/health/live").await.0, StatusCode::OK);
     let found = world.get("/v2/health/ready").await;

@@ -76,7 +76,7 @@ pub(super) fn served_with(
 ) -> RunningFrontend {
     let kafka = MemoryBroker::new("INFERENCE");
     Frontend::new(ServerConfig { port: 0, ..settings })
-        .with_broker(Broker::new(BrokerKind::Kafka, kafka.publisher()))
+        .with_broker(Producer::new("kafka", kafka.publisher()))
         .with_model(model)
         .with_test_set(&test_set())
         .with_results(results)

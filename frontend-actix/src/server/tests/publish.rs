@@ -22,7 +22,7 @@ async fn a_message_is_in_the_trace_of_the_request_if_that_is_in_one() {
 async fn a_failed_send_is_not_answered_200() {
     for (refuses, status) in [(false, 503), (true, 400)] {
         let world = World::with(ServerConfig::default(), |frontend| {
-            frontend.with_broker(Broker::new(BrokerKind::Kafka, Failing { refuses }))
+            frontend.with_broker(Producer::new("kafka", Failing { refuses }))
         });
         let (found, body) = world.get("/kafka/push-to-consumer?start_idx=0&end_idx=5").await;
         assert_eq!(found, status);
@@ -32,7 +32,7 @@ async fn a_failed_send_is_not_answered_200() {
 
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_never_confirms_is_a_503() {
-    let broker = Broker::new(BrokerKind::Kafka, Silent);
+    let broker = Producer::new("kafka", Silent);
     let world =
         World::with(ServerConfig::default(), |frontend| frontend.with_broker(broker.clone()));
     let (status, body) = world.get("/kafka/push-to-consumer?start_idx=0&end_idx=5").await;

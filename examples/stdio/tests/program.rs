@@ -2,19 +2,22 @@
 //! is in it.
 #![expect(clippy::unwrap_used, reason = "the helpers of tests are tests, too")]
 
+#[path = "../held.rs"]
 mod held;
+#[path = "../line.rs"]
 mod line;
+mod source;
+#[path = "../transport.rs"]
 mod transport;
 
 use std::{io::BufReader, process::ExitCode};
 
 use clap::Parser;
 use fmnist_core::{
-    ModelIdentity, PredictError, codec::Json, pipeline::Pulse, predict::function,
-    transport::Transport,
+    ModelIdentity, PredictError, codec::Json, predict::function, transport::Transport,
 };
 use line::Format;
-use service::{Source, Stream, config::NoSettings};
+use service::{Stream, config::NoSettings};
 use test_kit::Written;
 use transport::{Lines, StdioTransport};
 
@@ -23,17 +26,6 @@ use transport::{Lines, StdioTransport};
 struct Program {
     #[command(flatten)]
     stream: Stream,
-}
-
-impl Source for Lines {
-    type Transport = StdioTransport;
-
-    async fn connect(
-        self,
-        _pulse: Pulse,
-    ) -> anyhow::Result<(StdioTransport, impl Future<Output = ()> + Send)> {
-        Ok((self.consumer(), async move { self.held.finished().await }))
-    }
 }
 
 /// The lines of a stream, read as JSON.

@@ -33,10 +33,10 @@ pub struct ResultRecord {
     pub end_idx: Option<usize>,
     /// One entry an image, in the message's order.
     pub predictions: Vec<PredictionRecord>,
-    /// When the message was received, as [`rfc3339`](super::rfc3339) writes it.
+    /// When the message was received, as `rfc3339` writes it.
     #[cfg_attr(feature = "schema", schemars(extend("format" = "date-time")))]
     pub received_at: String,
-    /// When the last of its images was classified, as [`rfc3339`](super::rfc3339) writes it.
+    /// When the last of its images was classified, as `rfc3339` writes it.
     #[cfg_attr(feature = "schema", schemars(extend("format" = "date-time")))]
     pub inferred_at: String,
 }

@@ -18,7 +18,7 @@
 
 use std::{fmt, sync::Arc};
 
-use stream_inference::testing::Commanded;
+pub use stream_inference::testing::Commanded;
 
 use crate::{
     Image, Infer, ModelIdentity, PredictError, Prediction, Predictor,

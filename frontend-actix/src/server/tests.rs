@@ -29,6 +29,7 @@ use fmnist_core::{
     Classifier, Image, Infer, ModelIdentity, PredictError, Prediction, Predictor, Supervisor,
     dataset::{Dataset, Split, synthetic},
     message::{PredictionRecord, ResultRecord},
+    testing::FakeModel,
     transport::{Outbound, PublishError, Publisher, Source, memory::MemoryBroker},
 };
 use serde_json::{Value, json};
@@ -42,57 +43,20 @@ use crate::{Frontend, ServerConfig, site::Site};
 const TOKEN: &str = "0123456789abcdef";
 const HOST: &str = "127.0.0.1:5000";
 
-/// Sees a sneaker in everything but a blank image, on which it fails.
-struct Sneakers {
-    labels: Vec<String>,
-    identity: Arc<ModelIdentity>,
-}
-
-impl Sneakers {
-    fn model() -> Arc<Self> {
-        let identity = ModelIdentity {
-            name: "sneakers".to_owned(),
-            version: "1.0".to_owned(),
-            sha256: "0".repeat(64),
-        };
-        let labels = fmnist_core::label::LABELS.map(str::to_owned).into();
-        Arc::new(Self { labels, identity: Arc::new(identity) })
-    }
-
-    fn prediction(&self) -> Prediction {
-        let mut probabilities = [0.0; 10];
-        (probabilities[7], probabilities[9]) = (0.75, 0.25);
-        Prediction {
-            class: 7,
-            probabilities: probabilities.into(),
-            model: Arc::clone(&self.identity),
-        }
-    }
-}
-
-impl Predictor for Sneakers {
-    type Input = Image;
-    type Output = Prediction;
-
-    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
-        if images.iter().any(|image| *image == Image::new([0; Image::PIXELS])) {
+/// Sees a sneaker in everything but a blank image, on which it fails, and one with which it is away.
+fn sneakers() -> Arc<FakeModel> {
+    let see = |image: &Image| {
+        if *image == Image::new([0; Image::PIXELS]) {
             return Err("secret internals".to_owned().into());
         }
-        if images.iter().any(|image| *image == Image::new([113; Image::PIXELS])) {
+        if *image == Image::new([113; Image::PIXELS]) {
             return Err(PredictError::unavailable("secret internals"));
         }
-        Ok(images.iter().map(|_| self.prediction()).collect())
-    }
-
-    fn identity(&self) -> Arc<ModelIdentity> {
-        Arc::clone(&self.identity)
-    }
-}
-
-impl Infer for Sneakers {
-    fn labels(&self) -> &[String] {
-        &self.labels
-    }
+        let mut probabilities = vec![0.0; 10];
+        (probabilities[7], probabilities[9]) = (0.75, 0.25);
+        Ok((7, probabilities))
+    };
+    Arc::new(FakeModel::new(ModelIdentity::of_code("sneakers", "1.0"), see))
 }
 
 /// A broker that is away, or refuses everything.
@@ -141,7 +105,7 @@ impl World {
         let frontend = Frontend::new(settings)
             .with_broker(Producer::new("kafka", kafka.publisher()))
             .with_broker(Producer::new("pubsub", pubsub.publisher()))
-            .with_model(Sneakers::model())
+            .with_model(sneakers())
             .with_test_set(&test_set())
             .with_results(results);
         let site = Site::new(change(frontend).setup, stopping, &Supervisor::new());
@@ -198,8 +162,9 @@ fn multipart(content: &[u8]) -> TestRequest {
 }
 
 fn record(id: &str, label: &str) -> Arc<ResultRecord> {
-    let model = Sneakers::model();
-    let mut prediction = PredictionRecord::new(0, &model.prediction(), &model.labels, 0);
+    let model = sneakers();
+    let seen = model.predict(&[Image::new([1; Image::PIXELS])]).unwrap();
+    let mut prediction = PredictionRecord::new(0, &seen[0], model.labels(), 0);
     prediction.label = label.to_owned();
     Arc::new(ResultRecord {
         schema: ResultRecord::SCHEMA,
@@ -211,7 +176,7 @@ fn record(id: &str, label: &str) -> Arc<ResultRecord> {
             offset: Some(1),
             message_id: None,
         },
-        model: Arc::clone(&model.identity),
+        model: model.identity(),
         start_idx: Some(0),
         end_idx: Some(1),
         predictions: vec![prediction],

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use fmnist_core::{Image, Supervisor};
+use fmnist_core::{Image, Supervisor, testing::Commanded};
 use frontend_actix::{Frontend, ServerConfig};
 use frontend_grpc::{
     Code,
@@ -21,13 +21,13 @@ use futures_util::{StreamExt, stream};
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioExecutor;
 use prost::Message;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     PATIENCE, TOKEN,
     client::{Answered, Client, framed},
     json,
-    models::{Gate, INFER, input, request, sneakers},
+    models::{INFER, input, request, sneakers},
     served, settings,
 };
 
@@ -178,14 +178,15 @@ async fn messages_that_have_no_room_in_memory_are_unavailable() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_and_requests_wait_in_one_line_and_a_deadline_ends_the_wait() {
-    let (gate, begins) = Gate::new();
+    let model = Commanded::new(sneakers());
+    let pause = model.pause();
     let settings = ServerConfig {
         max_inferences: Some(1.try_into().unwrap()),
         max_waiting: 1,
         max_wait_ms: 60_000,
         ..settings()
     };
-    let running = served(settings, Arc::clone(&gate) as _);
+    let running = served(settings, Arc::new(model.clone()));
     let (address, grpc) = (running.address(), running.grpc_address().unwrap());
     let client = Client::connect(grpc).await;
     let asked = request("sneakers", &[1]);
@@ -193,13 +194,13 @@ async fn calls_and_requests_wait_in_one_line_and_a_deadline_ends_the_wait() {
     // Two places: one over HTTP, and one of a caller who does not wait for the answer.
     let (answered, answers) = sync_channel(1);
     let first = std::thread::spawn(move || answered.send(http_infer(address)).unwrap());
-    begins.recv_timeout(PATIENCE).unwrap();
+    timeout(PATIENCE, model.called(1)).await.unwrap();
     let hurried = client.clone().with("grpc-timeout", "50m");
     let status = hurried.refused(INFER, &asked).await;
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!(status.message(), "no answer within this call's deadline of 50ms");
     // A slow machine may have ended it before it had a place.
-    while begins.try_recv().is_err() {
+    while model.calls().len() < 2 {
         hurried.refused(INFER, &asked).await;
     }
 
@@ -209,7 +210,7 @@ async fn calls_and_requests_wait_in_one_line_and_a_deadline_ends_the_wait() {
     let (http, told) = http_infer(address);
     assert_eq!((http, &*told), (503, status.message()));
     assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "1000");
-    gate.open();
+    drop(pause);
     assert_eq!(answers.recv_timeout(PATIENCE).unwrap().0, 200);
     first.join().unwrap();
 

@@ -1,107 +1,31 @@
 //! Models that do what a test needs, and requests for them.
 
-use std::sync::{
-    Arc, Condvar, Mutex,
-    mpsc::{Receiver, SyncSender, sync_channel},
-};
+use std::sync::Arc;
 
-use fmnist_core::{Image, Infer, ModelIdentity, PredictError, Prediction, Predictor};
+use fmnist_core::{Image, ModelIdentity, PredictError, testing::FakeModel};
 use frontend_grpc::wire::{
     InferTensorContents, ModelInferRequest, model_infer_request::InferInputTensor,
 };
 
 pub(crate) const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
-/// Sees a sneaker in everything but two images: on one it fails, with the other it is away.
-pub(crate) struct Sneakers {
-    labels: Vec<String>,
-    identity: Arc<ModelIdentity>,
-}
-
 pub(crate) const FAILS: u8 = 0;
 pub(crate) const IS_AWAY: u8 = 113;
 
-pub(crate) fn sneakers() -> Arc<Sneakers> {
-    let identity = ModelIdentity {
-        name: "sneakers".to_owned(),
-        version: "1.0".to_owned(),
-        sha256: "0".repeat(64),
-    };
-    let labels = fmnist_core::label::LABELS.map(str::to_owned).into();
-    Arc::new(Sneakers { labels, identity: Arc::new(identity) })
-}
-
-impl Predictor for Sneakers {
-    type Input = Image;
-    type Output = Prediction;
-
-    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
-        let has = |pixel| images.contains(&Image::new([pixel; Image::PIXELS]));
-        if has(FAILS) {
+/// Sees a sneaker in everything but two images: on one it fails, with the other it is away.
+pub(crate) fn sneakers() -> Arc<FakeModel> {
+    let see = |image: &Image| {
+        if *image == Image::new([FAILS; Image::PIXELS]) {
             return Err("secret internals".to_owned().into());
         }
-        if has(IS_AWAY) {
+        if *image == Image::new([IS_AWAY; Image::PIXELS]) {
             return Err(PredictError::unavailable("secret internals"));
         }
-        let mut probabilities = [0.0; 10];
+        let mut probabilities = vec![0.0; 10];
         (probabilities[7], probabilities[9]) = (0.75, 0.25);
-        let model = Arc::clone(&self.identity);
-        let prediction = Prediction { class: 7, probabilities: probabilities.into(), model };
-        Ok(vec![prediction; images.len()])
-    }
-
-    fn identity(&self) -> Arc<ModelIdentity> {
-        Arc::clone(&self.identity)
-    }
-}
-
-impl Infer for Sneakers {
-    fn labels(&self) -> &[String] {
-        &self.labels
-    }
-}
-
-/// Says when a batch has begun, and holds it until it is opened.
-pub(crate) struct Gate {
-    model: Arc<Sneakers>,
-    begun: SyncSender<()>,
-    is_open: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Gate {
-    pub(crate) fn new() -> (Arc<Self>, Receiver<()>) {
-        let (begun, begins) = sync_channel(8);
-        let (is_open, opened) = (Mutex::new(false), Condvar::new());
-        (Arc::new(Self { model: sneakers(), begun, is_open, opened }), begins)
-    }
-
-    pub(crate) fn open(&self) {
-        *self.is_open.lock().unwrap() = true;
-        self.opened.notify_all();
-    }
-}
-
-impl Predictor for Gate {
-    type Input = Image;
-    type Output = Prediction;
-
-    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
-        self.begun.send(()).unwrap();
-        let shut = self.is_open.lock().unwrap();
-        drop(self.opened.wait_while(shut, |is_open| !*is_open).unwrap());
-        self.model.predict(images)
-    }
-
-    fn identity(&self) -> Arc<ModelIdentity> {
-        self.model.identity()
-    }
-}
-
-impl Infer for Gate {
-    fn labels(&self) -> &[String] {
-        self.model.labels()
-    }
+        Ok((7, probabilities))
+    };
+    Arc::new(FakeModel::new(ModelIdentity::of_code("sneakers", "1.0"), see))
 }
 
 pub(crate) fn input(datatype: &str, shape: &[i64]) -> InferInputTensor {

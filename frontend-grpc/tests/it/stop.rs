@@ -2,35 +2,36 @@
 
 use std::sync::Arc;
 
-use fmnist_core::Supervisor;
+use fmnist_core::{Supervisor, testing::Commanded};
 use frontend_actix::{Frontend, ServerConfig};
 use frontend_grpc::{Code, wire::ModelInferResponse};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
     PATIENCE,
     client::Client,
-    models::{Gate, INFER, request, sneakers},
+    models::{INFER, request, sneakers},
     served, settings,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_answers_what_is_in_flight_and_lets_nobody_else_in() {
-    let (gate, begins) = Gate::new();
-    let running = served(settings(), Arc::clone(&gate) as _);
+    let model = Commanded::new(sneakers());
+    let pause = model.pause();
+    let running = served(settings(), Arc::new(model.clone()));
     let grpc = running.grpc_address().unwrap();
     let client = Client::connect(grpc).await;
     let asks = client.clone();
     let in_flight = tokio::spawn(async move {
         asks.call::<ModelInferResponse>(INFER, &request("sneakers", &[1])).await
     });
-    tokio::task::spawn_blocking(move || begins.recv_timeout(PATIENCE).unwrap()).await.unwrap();
+    timeout(PATIENCE, model.called(1)).await.unwrap();
     let stopped = tokio::spawn(running.stop());
     while TcpStream::connect(grpc).await.is_ok() {
         tokio::task::yield_now().await;
     }
     assert!(!stopped.is_finished(), "it waits for the answer");
-    gate.open();
+    drop(pause);
     let answer = in_flight.await.unwrap().unwrap();
     assert_eq!(answer.outputs[1].contents.as_ref().unwrap().int64_contents, [7]);
     stopped.await.unwrap();

@@ -3,15 +3,13 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::{
-        Condvar, Mutex,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::mpsc::sync_channel,
     time::Instant,
 };
 
 use super::*;
-use fmnist_core::{Batcher, pipeline::BatchConfig};
+use fmnist_core::{Batcher, Infer, pipeline::BatchConfig, testing::Commanded};
+use tokio::time::timeout;
 
 use crate::RunningFrontend;
 
@@ -19,49 +17,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const LIVE: &str = "GET /livez";
 const PUSH: &str = "GET /kafka/push-to-consumer?start_idx=0&end_idx=5";
 const RAW: [u8; Image::PIXELS] = [1; Image::PIXELS];
-
-/// Says when a batch has begun, and holds it until it is opened.
-struct Gate {
-    model: Arc<Sneakers>,
-    begun: SyncSender<()>,
-    is_open: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Gate {
-    fn new() -> (Arc<Self>, Receiver<()>) {
-        let (begun, begins) = sync_channel(8);
-        let (is_open, opened) = (Mutex::new(false), Condvar::new());
-        (Arc::new(Self { model: Sneakers::model(), begun, is_open, opened }), begins)
-    }
-
-    fn open(&self) {
-        *self.is_open.lock().unwrap() = true;
-        self.opened.notify_all();
-    }
-}
-
-impl Predictor for Gate {
-    type Input = Image;
-    type Output = Prediction;
-
-    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
-        self.begun.send(()).unwrap();
-        let shut = self.is_open.lock().unwrap();
-        drop(self.opened.wait_while(shut, |is_open| !*is_open).unwrap());
-        self.model.predict(images)
-    }
-
-    fn identity(&self) -> Arc<ModelIdentity> {
-        self.model.identity()
-    }
-}
-
-impl Infer for Gate {
-    fn labels(&self) -> &[String] {
-        self.model.labels()
-    }
-}
 
 /// On a free port, with the model and a broker.
 fn served(settings: ServerConfig, model: Arc<dyn Infer>) -> RunningFrontend {
@@ -137,7 +92,7 @@ pub(super) fn until_status(expected: u16, ask: impl Fn() -> (Option<u16>, String
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_beyond_the_rate_are_a_429_that_says_when_to_come_again() {
     let settings = ServerConfig { max_requests_per_second: 1, ..ServerConfig::default() };
-    let running = served(settings, Sneakers::model());
+    let running = served(settings, sneakers());
     let address = running.address();
     assert_eq!(ask(address, PUSH).0, Some(200));
     for ask in [|a| ask(a, PUSH), |a| ask(a, "POST /kafka/images"), classify] {
@@ -158,19 +113,20 @@ fn one_at_a_time() -> ServerConfig {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_classifications_than_allowed_are_a_503_until_one_is_done() {
-    let (gate, begins) = Gate::new();
+    let model = Commanded::new(sneakers());
+    let pause = model.pause();
     let settings = ServerConfig { max_waiting: 0, ..one_at_a_time() };
-    let running = served(settings, Arc::clone(&gate) as Arc<dyn Infer>);
+    let running = served(settings, Arc::new(model.clone()));
     let address = running.address();
     let first = Client::send(address, "POST /classify", &RAW, RAW.len());
-    begins.recv_timeout(PATIENCE).unwrap();
+    timeout(PATIENCE, model.called(1)).await.unwrap();
     for line in ["POST /classify", "POST /v2/models/sneakers/infer", "POST /kafka/images"] {
         let (status, text) = Client::send(address, line, &RAW, RAW.len()).answer();
         assert_eq!(status, Some(503), "{line}");
         assert!(text.contains("retry-after: 1\r\n"), "{text}");
     }
     assert_eq!(ask(address, PUSH).0, Some(200));
-    gate.open();
+    drop(pause);
     assert_eq!(first.answer().0, Some(200));
     assert_eq!(classify(address).0, Some(200));
     running.stop().await;
@@ -179,7 +135,7 @@ async fn more_classifications_than_allowed_are_a_503_until_one_is_done() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_stops_sending_is_a_408() {
     let settings = ServerConfig { read_timeout_ms: 200, ..ServerConfig::default() };
-    let running = served(settings, Sneakers::model());
+    let running = served(settings, sneakers());
     let address = running.address();
     for line in ["POST /classify", "POST /kafka/images", "POST /v2/models/sneakers/infer"] {
         let (status, text) = Client::send(address, line, &RAW, 10).answer();
@@ -194,7 +150,7 @@ async fn a_client_that_stops_sending_is_a_408() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_beyond_its_limits_is_refused() {
-    let running = served(ServerConfig::default(), Sneakers::model());
+    let running = served(ServerConfig::default(), sneakers());
     let address = running.address();
     let long = format!("x: {}\r\n", "y".repeat(1 << 20));
     let many: String = (0..1_000).map(|n| format!("x{n}: y\r\n")).collect();
@@ -214,7 +170,7 @@ async fn a_head_beyond_its_limits_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_have_no_room_in_memory_are_a_503() {
     let settings = ServerConfig { max_bodies_bytes: Image::PIXELS + 1, ..ServerConfig::default() };
-    let running = served(settings, Sneakers::model());
+    let running = served(settings, sneakers());
     let address = running.address();
     let slow = || Client::send(address, "POST /classify", &RAW, RAW.len() - 1);
     let finish = |mut slow: Client| {
@@ -241,7 +197,7 @@ async fn bodies_that_have_no_room_in_memory_are_a_503() {
 async fn more_open_pages_than_allowed_are_a_503_until_one_is_closed() {
     let settings = ServerConfig { max_streams: 1, ..ServerConfig::default() };
     let (results, _) = broadcast::channel(8);
-    let running = served_with(settings, Sneakers::model(), results.clone());
+    let running = served_with(settings, sneakers(), results.clone());
     let address = running.address();
     let open = || {
         let mut client = Client::send(address, "GET /results/stream", &[], 0);
@@ -269,7 +225,7 @@ async fn more_open_pages_than_allowed_are_a_503_until_one_is_closed() {
 async fn connections_beyond_the_limit_wait_until_one_ends() {
     // One for each of the two threads that serve.
     let settings = ServerConfig { max_connections: 2, ..ServerConfig::default() };
-    let running = served(settings, Sneakers::model());
+    let running = served(settings, sneakers());
     let address = running.address();
     let mut open: Vec<Client> =
         (0..2).map(|_| Client::send(address, "POST /classify", &RAW, 10)).collect();
@@ -289,10 +245,11 @@ async fn connections_beyond_the_limit_wait_until_one_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn as_many_requests_as_have_a_place_wait_for_their_answer_and_the_rest_hears_no_at_once() {
     const PLACES: usize = 8;
-    let (gate, begins) = Gate::new();
+    let model = Commanded::new(sneakers());
+    let pause = model.pause();
     let settings = ServerConfig { max_waiting: PLACES - 1, max_wait_ms: 60_000, ..one_at_a_time() };
-    let model = Batcher::new(SharedGate(Arc::clone(&gate)), &BatchConfig::default());
-    let running = served(settings, Arc::new(model));
+    let batcher = Batcher::new(model.clone(), &BatchConfig::default());
+    let running = served(settings, Arc::new(batcher));
     let address = running.address();
     let (answered, answers) = sync_channel(PLACES + 4);
     let clients: Vec<_> = (0..PLACES + 4)
@@ -301,37 +258,15 @@ async fn as_many_requests_as_have_a_place_wait_for_their_answer_and_the_rest_hea
             std::thread::spawn(move || answered.send(classify(address).0).unwrap())
         })
         .collect();
-    begins.recv_timeout(PATIENCE).unwrap();
+    timeout(PATIENCE, model.called(1)).await.unwrap();
     // Nobody is answered before the gate opens but those without a place.
     let refused = [(); 4].map(|()| answers.recv_timeout(PATIENCE).unwrap());
     assert_eq!(refused, [Some(503); 4]);
-    gate.open();
+    drop(pause);
     let accepted = [(); PLACES].map(|()| answers.recv_timeout(PATIENCE).unwrap());
     assert_eq!(accepted, [Some(200); PLACES]);
     clients.into_iter().for_each(|client| client.join().unwrap());
     running.stop().await;
-}
-
-/// A [`Gate`] as a batcher's model.
-struct SharedGate(Arc<Gate>);
-
-impl Predictor for SharedGate {
-    type Input = Image;
-    type Output = Prediction;
-
-    fn predict(&self, images: &[Image]) -> Result<Vec<Prediction>, PredictError> {
-        self.0.predict(images)
-    }
-
-    fn identity(&self) -> Arc<ModelIdentity> {
-        self.0.identity()
-    }
-}
-
-impl Infer for SharedGate {
-    fn labels(&self) -> &[String] {
-        self.0.labels()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -366,7 +301,7 @@ async fn eight_clients_with_small_loads_are_all_answered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_probe_of_http_1_0_needs_no_host_and_head_has_no_body() {
-    let running = served(ServerConfig::default(), Sneakers::model());
+    let running = served(ServerConfig::default(), sneakers());
     let address = running.address();
     let raw = |head: &str| {
         let mut stream = TcpStream::connect(address).unwrap();

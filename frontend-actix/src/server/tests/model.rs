@@ -148,7 +148,7 @@ async fn who_has_no_token_or_comes_from_a_foreign_page_exchanges_nothing() {
 }
 
 /// Is exchanged for version 2.0 as soon as it has answered.
-struct Exchanged(Arc<Sneakers>);
+struct Exchanged(Arc<FakeModel>);
 
 impl Predictor for Exchanged {
     type Input = Image;
@@ -172,7 +172,7 @@ impl Infer for Exchanged {
 
 #[actix_web::test]
 async fn a_picture_names_the_model_that_saw_it_and_not_the_one_that_serves_by_then() {
-    let exchanged = Arc::new(Exchanged(Sneakers::model()));
+    let exchanged = Arc::new(Exchanged(sneakers()));
     let world = World::with(ServerConfig::default(), |frontend| frontend.with_model(exchanged));
     let request = multipart(&test_set().images[0].to_png()).uri("/classify");
     let (status, body) = answer(world.call(request).await).await;

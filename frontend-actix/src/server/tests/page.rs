@@ -16,16 +16,14 @@ async fn the_page_says_what_it_serves() {
 #[actix_web::test]
 async fn a_model_and_data_of_ones_own_are_not_called_by_other_names() {
     let origin = Origin::Files("shoes".into());
-    let page = async |model: Arc<Sneakers>, data: Dataset| {
+    let page = async |model: Arc<FakeModel>, data: Dataset| {
         let world =
             World::with(ServerConfig::default(), |f| f.with_model(model).with_test_set(&data));
         text(world.call(TestRequest::get().uri("/")).await).await
     };
-    let own = Arc::new(Sneakers {
-        labels: ["boot", "clog"].map(str::to_owned).into(),
-        identity: Sneakers::model().identity(),
-    });
-    let classes = Arc::from(own.labels.to_vec());
+    let labels = ["boot", "clog"].map(str::to_owned).to_vec();
+    let classes = Arc::from(labels.clone());
+    let own = Arc::new(Arc::into_inner(sneakers()).unwrap().with_labels(labels));
     let data = Dataset { classes, origin: origin.clone(), ..test_set() };
     let shown = page(own, data).await;
     assert!(shown.contains("data: 20 test images of your own."), "{shown}");
@@ -33,6 +31,6 @@ async fn a_model_and_data_of_ones_own_are_not_called_by_other_names() {
     assert!(!shown.contains("Fashion-MNIST") && !shown.contains("garment"), "{shown}");
 
     let official = Dataset { origin, ..test_set() };
-    let shown = page(Sneakers::model(), official).await;
+    let shown = page(sneakers(), official).await;
     assert!(shown.contains("data: the 20 test images of Fashion-MNIST."), "{shown}");
 }

@@ -30,7 +30,7 @@ async fn a_client_that_does_not_read_its_answer_is_cut_off_and_its_room_is_free(
     let (results, _) = broadcast::channel(64);
     // Room for one answer.
     let settings = ServerConfig { max_bodies_bytes: 30 << 20, ..settings() };
-    let running = served_with(settings, Sneakers::model(), results.clone());
+    let running = served_with(settings, sneakers(), results.clone());
     let address = running.address();
     for id in 0..20 {
         results.send(large(id)).unwrap();
@@ -55,7 +55,7 @@ async fn a_client_that_does_not_read_its_answer_is_cut_off_and_its_room_is_free(
 async fn a_page_that_does_not_read_its_stream_is_cut_off_and_its_place_is_free() {
     let settings = ServerConfig { max_streams: 1, ..settings() };
     let (results, _) = broadcast::channel(64);
-    let running = served_with(settings, Sneakers::model(), results.clone());
+    let running = served_with(settings, sneakers(), results.clone());
     let address = running.address();
     let stalled = stall(address, "GET /results/stream");
     until_status(200, || {

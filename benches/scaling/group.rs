@@ -2,17 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    process,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use transport_kafka::{KafkaConfig, KafkaGuarantee, create_missing};
+use fmnist_benches::Kafka;
+use transport_kafka::{KafkaConfig, KafkaGuarantee};
 
 use crate::{
     member::{CAPACITY, Member, Model, Settings},
@@ -29,21 +29,9 @@ const PAUSE: Duration = Duration::from_millis(250);
 const AFTER: Duration = Duration::from_secs(10);
 
 /// Fresh topics.
-pub(crate) fn topics(guarantee: KafkaGuarantee) -> anyhow::Result<KafkaConfig> {
-    static RUN: AtomicUsize = AtomicUsize::new(0);
-    let name = format!("scaling-{}-{}", process::id(), RUN.fetch_add(1, Ordering::Relaxed));
-    let servers = fmnist_benches::Kafka::address().context("a real Kafka")?;
-    let config = KafkaConfig {
-        bootstrap_servers: servers,
-        group_id: name.clone(),
-        results_topic: Some(format!("{name}-results")),
-        dead_letter_topic: format!("{name}-dead-letters"),
-        topic: name,
-        guarantee,
-        ..KafkaConfig::default()
-    };
-    tokio::runtime::Runtime::new()?.block_on(create_missing(&config, PARTITIONS))?;
-    Ok(config)
+pub(crate) fn topics(guarantee: KafkaGuarantee) -> anyhow::Result<Kafka> {
+    let fresh = Kafka::with_partitions(PARTITIONS);
+    Ok(tokio::runtime::Runtime::new()?.block_on(fresh)?.with_guarantee(guarantee))
 }
 
 /// Consumers with numbers.
@@ -68,7 +56,7 @@ impl Group {
 /// Messages a second of so many consumers, from when all of them answer.
 pub(crate) fn throughput(consumers: usize) -> anyhow::Result<f64> {
     const SECONDS: usize = 10;
-    let kafka = topics(KafkaGuarantee::AtLeastOnce)?;
+    let kafka = topics(KafkaGuarantee::AtLeastOnce)?.config().clone();
     let messages = consumers * SECONDS * CAPACITY as usize;
     Source::new(&kafka, PARTITIONS)?.fill((0..messages).map(numbered))?;
     let reader = Reader::start(&kafka)?;
@@ -125,7 +113,7 @@ impl Event {
     }
 
     pub(crate) fn pause(self, guarantee: KafkaGuarantee) -> anyhow::Result<Paused> {
-        let kafka = topics(guarantee)?;
+        let kafka = topics(guarantee)?.config().clone();
         let source = Source::new(&kafka, PARTITIONS)?;
         let reader = Reader::start(&kafka)?;
         let ended = Arc::new(AtomicBool::new(false));

@@ -1,13 +1,14 @@
 //! A consumer of the group: this program again, in a process of its own.
 
 use std::{
-    env, fs,
+    env,
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
 
 use anyhow::Context;
+use fmnist_benches::cpu_seconds;
 use fmnist_core::{Classifier, message::Requests};
 use serde::{Deserialize, Serialize};
 use stream_inference::{
@@ -117,9 +118,9 @@ impl Member {
         Ok(())
     }
 
-    /// Processor time that it has used.
-    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        cpu_of(self.0.id())
+    /// Processor seconds that it has used.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        cpu_seconds(&[self.0.id()])
     }
 }
 
@@ -129,16 +130,4 @@ impl Drop for Member {
         drop(self.0.kill());
         drop(self.0.wait());
     }
-}
-
-/// Processor time of a process, user and system, from /proc.
-pub(crate) fn cpu_of(process: u32) -> anyhow::Result<Duration> {
-    // Linux counts it in hundredths of a second (USER_HZ, proc(5)).
-    const TICK: Duration = Duration::from_millis(10);
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).context("Linux")?;
-    // The name, in brackets, may have spaces.
-    let (_, fields) = stat.rsplit_once(')').context("a name in brackets")?;
-    let ticks: Vec<u32> =
-        fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-    Ok(TICK * ticks.iter().sum())
 }

@@ -7,6 +7,7 @@
 mod kafka;
 mod load;
 mod open_loop;
+mod proc;
 mod queue;
 mod report;
 mod rounds;
@@ -15,6 +16,7 @@ pub use kafka::Kafka;
 pub use load::{Form, NoOp, Speed, drive};
 pub use markdown::Table;
 pub use open_loop::{Latencies, open_loop};
+pub use proc::{broker, cpu_seconds, memory_bytes, tree};
 pub use queue::{Server, fullest};
 pub use report::{Report, grouped, machine};
 pub use rounds::{Rounds, percentile};

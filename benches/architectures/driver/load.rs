@@ -80,12 +80,6 @@ fn block_on<F: Future>(future: F) -> anyhow::Result<F::Output> {
     Ok(runtime.block_on(future))
 }
 
-/// The process of the broker.
-pub(crate) fn broker() -> Option<u32> {
-    let folder = env::var("FMNIST_TEST_KAFKA_FOLDER").ok()?;
-    std::fs::read_to_string(format!("{folder}/pid")).ok()?.trim().parse().ok()
-}
-
 /// Sends images in turn, the first to the first partition; the key is the number of the message.
 pub(crate) struct Sender {
     producer: ThreadedProducer<DefaultProducerContext>,

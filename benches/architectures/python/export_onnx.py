@@ -13,8 +13,9 @@ import onnx
 import safetensors
 from onnx import TensorProto, helper, numpy_helper
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "peers/prepare"))
-from network import Layer, read_network  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[2] / "peers"))
+from prepare.network import read_network  # noqa: E402
+from prepare.onnx_nodes import nodes_of  # noqa: E402
 
 # Old enough for every runtime here.
 OPSET = 17
@@ -50,22 +51,6 @@ def main() -> None:
     model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, file)
-
-
-def nodes_of(layer: Layer) -> list[onnx.NodeProto]:
-    linear = f"{layer.output}/linear" if layer.relu else layer.output
-    parameters = [f"{layer.name}.weight", f"{layer.name}.bias"] if layer.name else []
-    operator, attributes = {
-        "conv": ("Conv", {"pads": [layer.padding] * 4}),
-        "pool": ("MaxPool", {"kernel_shape": [2, 2], "strides": [2, 2]}),
-        "add": ("Add", {}),
-        "flatten": ("Flatten", {}),
-        "dense": ("Gemm", {}),
-    }[layer.kind]
-    nodes = [helper.make_node(operator, [*layer.inputs, *parameters], [linear], **attributes)]
-    if layer.relu:
-        nodes.append(helper.make_node("Relu", [linear], [layer.output]))
-    return nodes
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 from onnxruntime.quantization import shape_inference
 
-from .network import Layer, Network
+from .network import Network
+from .onnx_nodes import nodes_of
 
 # Old enough for every runtime here, new enough for quantisation by channel.
 OPSET = 17
@@ -27,23 +28,6 @@ def save_f32(network: Network, file: Path) -> None:
     model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, file)
-
-
-def nodes_of(layer: Layer) -> list[onnx.NodeProto]:
-    linear = f"{layer.output}/linear" if layer.relu else layer.output
-    parameters = [f"{layer.name}.weight", f"{layer.name}.bias"] if layer.name else []
-    operator, attributes = {
-        "conv": ("Conv", {"pads": [layer.padding] * 4}),
-        "pool": ("MaxPool", {"kernel_shape": [2, 2], "strides": [2, 2]}),
-        "add": ("Add", {}),
-        "flatten": ("Flatten", {}),
-        "dense": ("Gemm", {}),
-    }[layer.kind]
-    inputs = [*layer.inputs, *parameters]
-    nodes = [helper.make_node(operator, inputs, [linear], name=layer.output, **attributes)]
-    if layer.relu:
-        nodes.append(helper.make_node("Relu", [linear], [layer.output]))
-    return nodes
 
 
 def save_int8(f32_file: Path, file: Path, inputs: np.ndarray) -> None:

@@ -5,14 +5,14 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use fmnist_benches::percentile;
+use fmnist_benches::{broker, cpu_seconds, memory_bytes, percentile};
 
 use super::{Bench, CHECKED, ROUNDING};
 use crate::{
     figures::{Backlog, Latency},
-    load::{Reader, Sender, Topics, broker},
+    load::{Reader, Sender, Topics},
     peers::{Commands, Peer, Setting},
-    process::{Process, cpu_seconds, memory_bytes},
+    process::Process,
 };
 
 /// What may take this long without a result: loading TensorFlow on a busy machine.

@@ -168,7 +168,7 @@ impl<P: Predictor> Drift<P> {
                 rows.into_iter().for_each(|row| watched.add(row, self.window));
                 if watched.since_told * STEPS >= self.window {
                     watched.since_told = 0;
-                    watched.tell(&self.measures, false);
+                    watched.tell(&self.measures);
                 }
             }
         });
@@ -192,7 +192,7 @@ impl<P: Predictor> Drift<P> {
             return columns;
         }
         if let Some(before) = &*watched {
-            before.tell(&self.measures, true);
+            before.forget(&self.measures);
         }
         *watched = Some(Watched {
             model: Arc::clone(identity),
@@ -287,16 +287,27 @@ impl Watched {
         })
     }
 
-    /// Sets the gauges. What was told of a model that another follows is true no longer, and must not go on to
-    /// alarm.
-    fn tell<P: Predictor + ?Sized>(&self, measures: &Measures<P>, is_over: bool) {
-        let Some(report) = self.report(measures) else { return };
-        let now = |value| if is_over { f64::NAN } else { value };
-        for (name, index) in report.indexes {
-            gauge!(names::metric("drift_index"), "measure" => name).set(now(index));
+    /// Sets the gauges.
+    fn tell<P: Predictor + ?Sized>(&self, measures: &Measures<P>) {
+        if let Some(report) = self.report(measures) {
+            set(report.indexes, report.unusual);
         }
-        gauge!(names::metric("unusual_inputs")).set(now(report.unusual));
     }
+
+    /// What was told of a model that another follows is true no longer, and must not go on to alarm.
+    fn forget<P: Predictor + ?Sized>(&self, measures: &Measures<P>) {
+        if self.seen.len() >= LEAST {
+            let name = |column: &Column| measures.0[column.measure].0.clone();
+            set(self.columns.iter().map(|column| (name(column), f64::NAN)), f64::NAN);
+        }
+    }
+}
+
+fn set(indexes: impl IntoIterator<Item = (String, f64)>, unusual: f64) {
+    for (name, index) in indexes {
+        gauge!(names::metric("drift_index"), "measure" => name).set(index);
+    }
+    gauge!(names::metric("unusual_inputs")).set(unusual);
 }
 
 /// Half an observation in a bin that has none keeps the logarithm finite.

@@ -17,7 +17,7 @@ pub(crate) fn hex(digest: &[u8]) -> String {
 
 /// Writes a value as JSON, whole at once.
 pub(crate) fn save(value: &impl Serialize, path: &Path) -> io::Result<()> {
-    let half = path.with_extension("half");
+    let half = path.with_added_extension("half");
     fs::write(&half, serde_json::to_vec(value)?)?;
     fs::rename(half, path)
 }

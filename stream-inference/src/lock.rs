@@ -1,10 +1,10 @@
-//! Locks that stay in use after a panic. What they guard in this crate is whole at any time.
+//! Locks that stay in use after a panic.
 
 use std::sync::PoisonError;
 
-/// What a lock or a [`Condvar`](std::sync::Condvar) hands out, whether somebody panicked with it or not. Under
-/// the locks of this crate foreign code does not run, and every change is complete before anything in it can
-/// panic: what they guard is whole at any time.
+/// What a lock or a [`Condvar`](std::sync::Condvar) hands out, whether somebody panicked with it or not.
+/// What the locks of this crate guard is whole at any time: every change is complete before anything in it can
+/// panic. `Exclusive` alone hands its function out as the call that panicked left it, and says so.
 pub(crate) trait Sound<G> {
     /// The guard.
     fn sound(self) -> G;

@@ -77,7 +77,7 @@ impl Workers {
 
     /// Computes the gradient of a loss, the mean over one part, weighted by the parts' images.
     ///
-    /// `loss` sees the last layer and the features, and answers how many answers were right, too.
+    /// `loss` sees the last layer and the features, and returns how many answers were right, too.
     pub(crate) fn gradient<T: Send>(
         &mut self,
         network: &Network,

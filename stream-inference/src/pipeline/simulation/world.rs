@@ -5,7 +5,7 @@ mod judge;
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ pub(super) use item::Place;
 pub(super) use judge::Fate;
 
 use super::Fault;
-use crate::predict::ModelIdentity;
+use crate::{lock::Sound, predict::ModelIdentity};
 
 /// After what time a client gives a publication up.
 const GIVING_UP: Duration = Duration::from_secs(30);
@@ -99,12 +99,12 @@ impl World {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().sound()
     }
 
     /// Runs beside the consumer, until it crashes.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+        self.0.tasks.lock().sound().spawn(task);
     }
 
     /// A short time, seldom a long one.
@@ -139,7 +139,7 @@ impl World {
 
     /// The consumer is gone, with everything it was about to do.
     pub(super) fn crash(&self) {
-        *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner) = JoinSet::new();
+        *self.0.tasks.lock().sound() = JoinSet::new();
         self.state().crash();
     }
 

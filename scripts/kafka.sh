@@ -11,7 +11,7 @@
 #   --proxied  a listener in FMNIST_TEST_KAFKA_BEHIND that sends its clients to
 #              FMNIST_TEST_KAFKA_PROXY, where the command may put a proxy
 #
-# Needs Java 17 and Maven, openssl for --secure; Kafka itself comes from Maven Central into
+# Needs Java 17, Maven and flock, openssl for --secure; Kafka itself comes from Maven Central into
 # .cache/kafka.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -24,12 +24,11 @@ esac
 . scripts/test-features.sh
 programs=$(test_programs "${chosen[@]}")
 
-# each NAME…: the chosen ones of these tests, all of them, also after one that fails.
+# each NAME…: these tests, all of them, also after one that fails.
 each() {
     local name program status=0
     for name in "$@"; do
-        program=$(grep -E "/$name-[0-9a-f]+\$" <<<"$programs" || true)
-        [ -z "$program" ] || "$program" || status=1
+        program=$(grep -E "/$name-[0-9a-f]+\$" <<<"$programs") && "$program" || status=1
     done
     return "$status"
 }
@@ -49,7 +48,7 @@ esac
 case "${1:-all}" in kafka | all)
     scripts/kafka.sh --secure bash -c 'each "$@"' each "${kafka[@]}" || status=1 ;;
 esac
-for other in "${others[@]}"; do
+for other in ${others[@]+"${others[@]}"}; do
     wait "$other" || status=1
 done
 cat "$logs"/* 2>/dev/null || true

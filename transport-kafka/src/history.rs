@@ -10,8 +10,8 @@ use rdkafka::{
 use stream_inference::transport::Outbound;
 
 use crate::{
-    KafkaConfig, KafkaPlace, KafkaSetupError, connect::log::Logged, group::rebalance::list,
-    place::places, provision, wire::Fetched,
+    KafkaConfig, KafkaPlace, KafkaSetupError, connect::log::Logged, place::list, place::places,
+    provision, wire::Fetched,
 };
 
 const WAIT: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@
 //!
 //! Who finds `open` knows that the process before it died, and of what: the messages below the mark are
 //! suspects. They are taken a few at a time, with nothing else in flight, each few marked before they are
-//! handed out; who finds `few` takes those one at a time, each marked as `alone`. So a process that was killed
+//! handed out; who finds `few`, or no more suspects than that, takes those one at a time, each marked as `alone`. So a process that was killed
 //! for no message's sake costs its successor some round trips, and not one for each message that it may
 //! have had.
 
@@ -160,7 +160,7 @@ impl Marks {
                 from = own.next,
                 to = own.suspects_end,
                 "the consumer before this one did not end well: what it may have had in flight is \
-                 taken a few messages at a time"
+                 taken a few messages at a time, and those that are few already one at a time"
             );
         }
     }

@@ -40,6 +40,15 @@ impl fmt::Display for KafkaPlace<'_> {
     }
 }
 
+/// Partitions of a topic, without places.
+pub(crate) fn list(topic: &str, partitions: impl IntoIterator<Item = i32>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, partition);
+    }
+    list
+}
+
 /// Places of a topic, one a partition.
 pub(crate) fn places(
     topic: &str,

@@ -14,6 +14,7 @@ use rdkafka::{
 
 use crate::{
     connect::log::logged,
+    place::list,
     shared::{Shared, State},
 };
 
@@ -80,15 +81,6 @@ impl ConsumerContext for Context {
             tracing::warn!(%error, "offsets were not committed; messages may be answered twice");
         }
     }
-}
-
-/// Partitions of a topic, without places.
-pub(crate) fn list(topic: &str, partitions: impl IntoIterator<Item = i32>) -> TopicPartitionList {
-    let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        list.add_partition(topic, partition);
-    }
-    list
 }
 
 impl Shared {

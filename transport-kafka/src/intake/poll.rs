@@ -14,11 +14,8 @@ use tokio::time::Instant;
 use super::ends::Ends;
 use crate::{
     connect::log::REPORT_INTERVAL,
-    group::{
-        membership::Membership,
-        rebalance::{Context, list},
-    },
-    place::places,
+    group::{membership::Membership, rebalance::Context},
+    place::{list, places},
     shared::{Shared, until},
     wire::Fetched,
 };

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use fmnist_core::{
     Infer, ModelIdentity, Prediction,
-    message::{InferenceRequest, OUTPUTS, Output, OutputData},
+    message::{InferenceRequest, OUTPUTS, OutputData},
 };
 
 use crate::{
@@ -27,16 +27,14 @@ pub(crate) fn server() -> ServerMetadataResponse {
 }
 
 pub(crate) fn model(model: &dyn Infer) -> ModelMetadataResponse {
-    let (identity, classes) = (model.identity(), model.labels().len() as i64);
+    let (identity, classes) = (model.identity(), model.labels().len());
     let tensor = |name: &str, datatype: &str, shape: &[i64]| TensorMetadata {
         name: name.to_owned(),
         datatype: datatype.to_owned(),
         shape: shape.to_vec(),
     };
-    let outputs = OUTPUTS.map(|output| match output {
-        Output::Probabilities => tensor(output.name(), output.datatype(), &[-1, classes]),
-        _ => tensor(output.name(), output.datatype(), &[-1]),
-    });
+    let outputs = OUTPUTS
+        .map(|output| tensor(output.name(), output.datatype(), &output.declared_shape(classes)));
     ModelMetadataResponse {
         name: identity.name.clone(),
         versions: vec![identity.version.clone()],

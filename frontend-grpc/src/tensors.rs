@@ -1,5 +1,7 @@
 //! Requests: the messages of `ModelInfer` as what the HTTP API reads of JSON.
 
+use std::mem::take;
+
 use fmnist_core::message::{AskedOutput, InferenceRequest, InputTensor, TensorData};
 use prost::encoding::{WireType, decode_key, decode_varint};
 
@@ -27,7 +29,7 @@ pub(crate) fn request(message: &Received) -> Result<ModelInferRequest, Fault> {
 
 /// What is asked for, in the words of the HTTP API where it does not fit.
 pub(crate) fn read(request: ModelInferRequest) -> Result<InferenceRequest, Fault> {
-    let ModelInferRequest { id, inputs, outputs, raw_input_contents: raw, .. } = request;
+    let ModelInferRequest { id, mut inputs, outputs, raw_input_contents: raw, .. } = request;
     let as_bytes = !raw.is_empty();
     if as_bytes && raw.len() != inputs.len() {
         let (expected, found) = (inputs.len(), raw.len());
@@ -35,8 +37,10 @@ pub(crate) fn read(request: ModelInferRequest) -> Result<InferenceRequest, Fault
             "expected raw_input_contents of {expected} inputs, found {found}"
         )));
     }
-    let inputs = inputs.iter().enumerate().map(|(index, input)| {
-        let data = match (raw.get(index), &input.contents) {
+    let inputs = inputs.iter_mut().enumerate().map(|(index, input)| {
+        let contents = input.contents.take();
+        let input = &*input;
+        let data = match (raw.get(index), contents) {
             (Some(bytes), None) => TensorData::Bytes(bytes),
             (Some(_), Some(_)) => {
                 let reason = format!("input {} has contents and raw_input_contents", input.name);
@@ -65,15 +69,15 @@ fn shape(input: &InferInputTensor) -> Result<Vec<usize>, Fault> {
 /// The numbers of the field that belongs to the datatype.
 fn numbers(
     input: &InferInputTensor,
-    contents: &InferTensorContents,
+    mut contents: InferTensorContents,
 ) -> Result<TensorData<'static>, Fault> {
     let (field, numbers) = match &*input.datatype {
-        "FP32" => ("fp32_contents", contents.fp32_contents.clone()),
+        "FP32" => ("fp32_contents", take(&mut contents.fp32_contents)),
         "UINT8" => ("uint_contents", contents.uint_contents.iter().map(|&n| n as f32).collect()),
         // It is the datatype that is refused.
         _ => return Ok(TensorData::Bytes(&[])),
     };
-    let is_elsewhere = numbers.is_empty() && *contents != InferTensorContents::default();
+    let is_elsewhere = numbers.is_empty() && contents != InferTensorContents::default();
     if is_elsewhere {
         let datatype = &input.datatype;
         return Err(Fault::Invalid(format!("expected {datatype} in {field}, found another field")));

@@ -63,6 +63,13 @@ impl Output {
         }
     }
 
+    /// As metadata declares it: −1 for as many images as are asked for.
+    pub fn declared_shape(self, classes: usize) -> Vec<i64> {
+        let mut shape: Vec<i64> = self.shape(1, classes).iter().map(|&n| n as i64).collect();
+        shape[0] = -1;
+        shape
+    }
+
     /// The values, each by itself.
     pub fn data<'a>(self, predictions: &[Prediction], labels: &'a [String]) -> OutputData<'a> {
         let all = predictions.iter();

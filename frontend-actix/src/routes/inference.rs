@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use fmnist_core::{
     Infer,
-    message::{InferenceRequest, OUTPUTS, Output},
+    message::{InferenceRequest, OUTPUTS},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -86,10 +86,7 @@ async fn metadata(
     let model = named(&site, &path)?;
     let (identity, classes) = (model.identity(), model.labels().len());
     let outputs = OUTPUTS.map(|output| {
-        let shape = match output {
-            Output::Probabilities => json!([-1, classes]),
-            _ => json!([-1]),
-        };
+        let shape = output.declared_shape(classes);
         json!({ "name": output.name(), "datatype": output.datatype(), "shape": shape })
     });
     Ok(HttpResponse::Ok().json(json!({

@@ -72,10 +72,12 @@ pub(crate) fn run(arguments: &Measure) -> anyhow::Result<()> {
             contenders.push(contender);
         }
     }
+    let first = arguments.seed as usize % contenders.len().max(1);
+    contenders.rotate_left(first);
     for round in 0..arguments.rounds {
         // In another order each time.
-        let first = (arguments.seed as usize + round) % contenders.len().max(1);
-        contenders.rotate_left(first);
+        let next = 1 % contenders.len().max(1);
+        contenders.rotate_left(next);
         let mut left = Vec::new();
         for contender in contenders {
             let step = format!("round {round}");

@@ -84,16 +84,10 @@ mod shared {
 
         fn admit(&self, policy: Policy, authorization: Option<&str>) -> Result<(), ApiError> {
             let shown = authorization.and_then(guard::bearer);
-            match &self.setup.settings.api_token {
-                Some(token)
-                    if policy != Policy::Probes
-                        && !shown.is_some_and(|shown| guard::is_equal(shown, token)) =>
-                {
-                    Err(ApiError::Unauthorised)
-                }
-                _ if policy == Policy::Works => self.limits.admit(Instant::now()),
-                _ => Ok(()),
+            if policy != Policy::Probes && !guard::is_token(shown, &self.setup.settings) {
+                return Err(ApiError::Unauthorised);
             }
+            if policy == Policy::Works { self.limits.admit(Instant::now()) } else { Ok(()) }
         }
 
         fn reserve(
@@ -127,7 +121,7 @@ mod shared {
         }
 
         fn is_serving(&self) -> bool {
-            self.setup.model.is_some() && !*self.stopping.borrow()
+            Site::is_serving(self)
         }
 
         async fn is_ready(&self) -> bool {

@@ -118,11 +118,10 @@ fn verdict(
     if !policy.is_safe() || !request.method().is_safe() {
         check_page(headers, host.as_ref(), settings)?;
     }
-    match &settings.api_token {
-        Some(token) if !policy.is_open() && !shows_token(request, token) => {
-            Err(ApiError::Unauthorised)
-        }
-        _ => Ok(()),
+    if policy.is_open() || shows_token(request, settings) {
+        Ok(())
+    } else {
+        Err(ApiError::Unauthorised)
     }
 }
 
@@ -211,10 +210,15 @@ pub(crate) fn shown_address(headers: &HeaderMap, settings: &ServerConfig) -> Str
 }
 
 /// Whether the caller has the token, in the header or in the page's cookie.
-fn shows_token(request: &ServiceRequest, token: &str) -> bool {
+fn shows_token(request: &ServiceRequest, settings: &ServerConfig) -> bool {
     let bearer = text(request.headers(), &header::AUTHORIZATION).and_then(bearer);
     let cookie = request.request().cookie(COOKIE);
-    let shown = bearer.or(cookie.as_ref().map(|cookie| cookie.value()));
+    is_token(bearer.or(cookie.as_ref().map(|cookie| cookie.value())), settings)
+}
+
+/// Whether this is the token, where one is asked for.
+pub(crate) fn is_token(shown: Option<&str>, settings: &ServerConfig) -> bool {
+    let Some(token) = &settings.api_token else { return true };
     shown.is_some_and(|shown| is_equal(shown, token))
 }
 

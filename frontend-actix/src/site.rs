@@ -100,6 +100,11 @@ impl Site {
         web::Data::new(Self { setup, history: Arc::default(), limits, readiness, stopping })
     }
 
+    /// Whether there is a model, and it is not to stop.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.setup.model.is_some() && !*self.stopping.borrow()
+    }
+
     /// The broker of that name, which may not be configured.
     pub(crate) fn broker(&self, name: &str) -> Result<&Place, UnknownBroker> {
         let found = self.setup.brokers.iter().find(|place| place.name == name);

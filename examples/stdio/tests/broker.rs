@@ -73,7 +73,6 @@ fn ask(address: SocketAddr, line: &str, body: &[u8]) -> (String, String) {
 
 fn json_of(address: SocketAddr, line: &str, body: &[u8]) -> Value {
     let (_, body) = ask(address, line, body);
-    // A length in hexadecimal stands before and behind what comes in pieces.
     serde_json::from_str(&body).unwrap_or_else(|error| panic!("{line}: {error}: {body}"))
 }
 
@@ -88,6 +87,9 @@ fn a_further_broker_has_a_section_whose_keys_are_known_and_checked() {
     );
     let found = refusal(json!({ "requests": 7 }));
     assert!(found.ends_with("config.json: stdio.requests cannot be used"), "{found}");
+    let found = refusal(json!(7));
+    assert!(found.ends_with("config.json: stdio cannot be used"), "{found}");
+    assert!(read(folder.path(), &json!(5)).is_err(), "no sections at all");
     let found = refusal(json!({ "requests": "a", "results": "a" }));
     let rule = "config.json: stdio.results has to be another pipe than stdio.requests";
     assert!(found.ends_with(rule), "{found}");

@@ -61,7 +61,7 @@ async fn live() -> HttpResponse {
 
 /// Ready for this protocol, which needs no broker; `/readyz` asks them, too.
 async fn ready(site: web::Data<Site>) -> HttpResponse {
-    let is_ready = site.setup.model.is_some() && !*site.stopping.borrow();
+    let is_ready = site.is_serving();
     let body = json!({ "ready": is_ready });
     if is_ready {
         HttpResponse::Ok().json(body)

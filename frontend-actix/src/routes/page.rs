@@ -70,9 +70,8 @@ struct SignIn {
 /// `GET /`
 async fn show(site: web::Data<Site>, request: HttpRequest) -> HttpResponse {
     let setup = &site.setup;
-    if let Some(token) = &setup.settings.api_token
-        && !request.cookie(guard::COOKIE).is_some_and(|shown| guard::is_equal(shown.value(), token))
-    {
+    let shown = request.cookie(guard::COOKIE);
+    if !guard::is_token(shown.as_ref().map(Cookie::value), &setup.settings) {
         return html(&SignIn { refused: false });
     }
     let model = setup.model.as_ref();

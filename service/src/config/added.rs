@@ -47,20 +47,22 @@ impl Added {
         }
     }
 
-    /// Takes the sections out of a document; of an error, the key with the section in front.
+    /// Takes the sections out of a document; of an error, the key with the section in front. What has no
+    /// sections is the document's own to refuse.
     pub(super) fn read(&self, document: &mut Value) -> Result<Self, (String, serde_json::Error)> {
-        let read = |section: &Section| {
+        let Value::Object(sections) = document else { return Ok(self.clone()) };
+        let mut read = |section: &Section| {
             let name = section.broker.name();
-            (section.read)(document[name].take()).map_err(|error| {
-                let key = format!("{name}.{}", error.path());
+            let found = sections.remove(name).unwrap_or_default();
+            (section.read)(found).map_err(|error| {
+                let key = match &*error.path().to_string() {
+                    "." => name.to_owned(),
+                    path => format!("{name}.{path}"),
+                };
                 (key, error.into_inner())
             })
         };
-        let read = self.0.iter().map(read).collect::<Result<_, _>>().map(Self);
-        if let Value::Object(sections) = document {
-            sections.retain(|name, _| self.0.iter().all(|section| section.broker.name() != name));
-        }
-        read
+        self.0.iter().map(&mut read).collect::<Result<_, _>>().map(Self)
     }
 }
 

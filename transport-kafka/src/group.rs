@@ -9,7 +9,10 @@ pub(crate) mod start;
 
 use std::sync::Arc;
 
-use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::{
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, RDKafkaErrorCode},
+};
 use stream_inference::pipeline::Pulse;
 
 /// See the module.
@@ -27,4 +30,19 @@ pub(crate) struct Group {
     pub(crate) is_closing: bool,
     /// Whom to tell of the place in the group.
     pub(crate) pulse: Option<Pulse>,
+}
+
+/// Whether the broker refused a commit because of who the group's members are: others than who commits, or
+/// not yet known.
+fn is_refused_by_group(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::UnknownMemberId
+                | Code::IllegalGeneration
+                | Code::RebalanceInProgress
+                | Code::StaleMemberEpoch
+        )
+    )
 }

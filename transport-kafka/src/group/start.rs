@@ -5,9 +5,10 @@ use std::time::Duration;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::KafkaError,
 };
 
+use super::is_refused_by_group;
 use crate::{
     KafkaConfig, KafkaSetupError, KafkaStart,
     connect::log::Logged,
@@ -41,7 +42,7 @@ pub(crate) fn begin_at_the_end(config: &KafkaConfig) -> Result<(), KafkaSetupErr
             Ok(())
         }
         // Another consumer was faster.
-        Err(error) if has_members(&error) => {
+        Err(error) if is_refused_by_group(&error) => {
             if has_committed(&outsider, &places).map_err(away)? {
                 return Ok(());
             }
@@ -59,17 +60,4 @@ fn has_committed(
     let committed = outsider.committed_offsets(partitions.clone(), STABLE_WAIT)?;
     let is_there = |place: Offset| matches!(place, Offset::Offset(_));
     Ok(committed.elements().iter().any(|element| is_there(element.offset())))
-}
-
-fn has_members(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::UnknownMemberId
-                | Code::IllegalGeneration
-                | Code::RebalanceInProgress
-                | Code::StaleMemberEpoch
-        )
-    )
 }

@@ -296,6 +296,39 @@ async fn a_refused_result_stops_the_consumer_with_its_message_uncommitted() {
     assert_eq!(receive(&mut kafka.connect().await, 1).await[0].id, sent[0]);
 }
 
+/// Answers whether a consumer had the offset of its one message committed that drained while the group
+/// refused commits so.
+async fn drained_and_committed(refused: &[rd_kafka_resp_err_t]) -> bool {
+    let cluster = cluster();
+    let mut kafka = fresh(&cluster);
+    kafka.0.properties.insert("auto.commit.interval.ms".to_owned(), "3600000".to_owned());
+    send_to(&kafka.0, 0, "recorded").await;
+    let mut transport = kafka.connect().await;
+    // Marks are commits, too, and of no group that rebalances.
+    transport.forget_crashes();
+    let delivery = receive(&mut transport, 1).await.remove(0);
+    transport.settle(vec![(delivery, Outcome::Recorded)]).await.expect("recorded");
+    cluster.request_errors(RDKafkaApiKey::OffsetCommit, refused);
+    transport.drain(PATIENCE).await.expect("drained");
+    committed(&kafka.0).await[0] == Some(1)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_offsets_are_committed_once_a_rebalance_has_ended() {
+    let refused = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
+    assert!(drained_and_committed(&[refused, refused]).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_drains_though_its_group_went_on_without_it() {
+    for refused in [
+        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
+        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+    ] {
+        assert!(!drained_and_committed(&[refused; 3]).await);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_further_attempt_is_of_the_message_that_failed_and_not_of_those_pulled_back_behind_it() {
     let cluster = cluster();

@@ -181,6 +181,10 @@ fn read<D: Document>(
     }
     layers.add_variables(variables)?;
     let Layers { merged, origins, .. } = layers;
+    if let Some(key) = hidden_at(&merged) {
+        let rule = format!("{RULE}the secret itself, and not what is printed in its place");
+        return Err(ConfigError::rule(&origins, &key, rule));
+    }
     let mut config: D = document(defaults.added(), merged).map_err(|(key, source)| {
         // Lists are decided as a whole.
         let origin = origins.of(key.split('[').next().unwrap_or_default()).to_owned();
@@ -229,6 +233,22 @@ fn hide_secrets(value: &mut Value) {
         Value::String(text) => *text = without_user(text),
         _ => {}
     }
+}
+
+/// The first key with what is shown in a secret's place: a file that was printed, or a secret among a
+/// program's defaults, which its JSON does not have.
+fn hidden_at(document: &Value) -> Option<String> {
+    fn is_hidden(value: &Value) -> bool {
+        match value {
+            Value::String(text) => text == HIDDEN || text.contains(&format!("{HIDDEN}@")),
+            Value::Array(items) => items.iter().any(is_hidden),
+            Value::Object(members) => members.values().any(is_hidden),
+            _ => false,
+        }
+    }
+    let mut leaves = Vec::new();
+    layers::flatten(document.clone(), &mut Vec::new(), &mut leaves);
+    leaves.into_iter().find(|(_, value)| is_hidden(value)).map(|(key, _)| key.join("."))
 }
 
 /// A URL with the user and the password in it hidden; any other text as it is.

@@ -1,7 +1,7 @@
 use std::{fs, io, path::Path};
 
 use serde_json::{Map, Value};
-use stream_inference::{names, text};
+use stream_inference::{names, settings::RULE, text};
 
 use super::{ConfigError, Origins, links, unique};
 
@@ -125,6 +125,12 @@ impl Layers {
         let Some(slot) = slot(&mut self.merged, key, self.traits.own) else {
             return Err(self.unknown(origin, &dotted));
         };
+        // serde takes a list for a structure by the order of its fields, and an empty one for its defaults.
+        if slot.is_object() && (value.is_array() || key.len() < 2) && !value.is_object() {
+            let key = if dotted.is_empty() { "the document".to_owned() } else { dotted };
+            let rule = format!("{RULE}an object of keys");
+            return Err(ConfigError::Rule { origin: origin.to_owned(), key, rule });
+        }
         *slot = value;
         self.origins.record(dotted, origin);
         Ok(())

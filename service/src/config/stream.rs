@@ -189,4 +189,20 @@ mod tests {
         let wrong = load("{}", &[("FMNIST_MODEL__THRESHOLD", "high")]).unwrap_err().to_string();
         assert_eq!(wrong, "FMNIST_MODEL__THRESHOLD: model.threshold cannot be used");
     }
+
+    #[test]
+    fn what_has_to_be_an_object_is_not_read_from_a_list_by_the_order_of_its_keys() {
+        for (file, key) in [
+            ("[]", "the document"),
+            ("null", "the document"),
+            (r#"{"kafka": ["kafka:9092"]}"#, "kafka"),
+            (r#"{"batch": []}"#, "batch"),
+            (r#"{"model": 3}"#, "model"),
+            (r#"{"kafka": {"properties": []}}"#, "kafka.properties"),
+        ] {
+            let refused = load(file, &[]).unwrap_err().to_string();
+            let expected = format!(": {key} has to be an object of keys");
+            assert!(refused.ends_with(&expected), "{file}: {refused}");
+        }
+    }
 }

@@ -82,6 +82,25 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
 }
 
 #[test]
+fn what_is_printed_in_a_secrets_place_is_not_taken_for_the_secret() {
+    let pairs = [("FMNIST_SERVER__API_TOKEN", "0123456789abcdef")];
+    let printed = load("{}", &pairs).unwrap().document();
+    let refused = load(&printed, &[]).unwrap_err().to_string();
+    let rule = ": server.api_token has to be the secret itself, and not what is printed in its place";
+    assert!(refused.ends_with(rule), "{refused}");
+    assert_eq!(load(&printed, &pairs).unwrap().document(), printed);
+
+    for (variable, key) in [
+        ("FMNIST_DATABASE__URL", "database.url"),
+        ("FMNIST_KAFKA__PROPERTIES__SASL_PASSWORD", "kafka.properties.sasl.password"),
+    ] {
+        let printed = load("{}", &[(variable, "postgres://shop:open-sesame@db/results")]);
+        let refused = load(&printed.unwrap().document(), &[]).unwrap_err().to_string();
+        assert!(refused.contains(&format!(": {key} has to be the secret itself")), "{refused}");
+    }
+}
+
+#[test]
 fn the_password_of_a_database_is_never_shown() {
     let url = "postgres://shop:open-sesame@db/results";
     let config = load("{}", &[("FMNIST_DATABASE__URL", url)]).unwrap();

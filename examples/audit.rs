@@ -9,8 +9,8 @@ use fmnist_examples::{Replay, prepare};
 use frontend_actix::Config;
 use serde_json::json;
 use service::{
-    AuditArguments, config::Document, failed, log_from_env, named, print_account, print_ids,
-    print_line,
+    AuditArguments, History, audited, config::Document, failed, log_from_env, print_account,
+    print_ids, print_line,
 };
 
 /// Proves from Kafka's topics that every message of a window came to exactly one end: a result, all
@@ -47,32 +47,39 @@ arguments, 3 something is missing, incomplete, doubled, orphaned or different, 1
 #[tokio::main]
 async fn main() -> ExitCode {
     let _logs = log_from_env();
-    match audit(&Arguments::parse()).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(3),
+    let arguments = Arguments::parse();
+    let Arguments { audit, .. } = &arguments;
+    match read(&arguments).await {
+        Ok((config, replay)) => audited(&config.brokers(), &audit.broker, |history| {
+            tokio::task::block_in_place(|| compare(audit, history, replay))
+        }),
         Err(error) => failed(&error),
     }
 }
 
-async fn audit(Arguments { config, model, audit }: &Arguments) -> anyhow::Result<bool> {
-    let config = Config::from_env(config.as_deref())?;
-    let brokers = config.brokers();
-    let history = named(&brokers, &audit.broker)?.history()?;
-    let mut replay = None;
-    if audit.replay {
-        let others = model.iter().map(|name| config.model.open(name));
-        let others = others.collect::<Result<Vec<_>, _>>()?;
-        replay = Some(Replay::new(prepare(&config).await?, others));
+async fn read(arguments: &Arguments) -> anyhow::Result<(Config, Option<Replay>)> {
+    let config = Config::from_env(arguments.config.as_deref())?;
+    if !arguments.audit.replay {
+        return Ok((config, None));
     }
+    let others = arguments.model.iter().map(|name| config.model.open(name));
+    let others = others.collect::<Result<Vec<_>, _>>()?;
+    let replay = Replay::new(prepare(&config).await?, others);
+    Ok((config, Some(replay)))
+}
+
+fn compare(
+    audit: &AuditArguments,
+    history: &dyn History,
+    mut replay: Option<Replay>,
+) -> anyhow::Result<bool> {
     let id = |message: &fmnist_core::transport::Outbound| {
         let result: ResultRecord = serde_json::from_slice(&message.payload).ok()?;
         Some((result.id.clone(), result))
     };
-    let window = tokio::task::block_in_place(|| {
-        audit.read(history, id, |input, result| match &mut replay {
-            Some(replay) => replay.compare(input, &result),
-            None => Ok(()),
-        })
+    let window = audit.read(history, id, |input, result| match &mut replay {
+        Some(replay) => replay.compare(input, &result),
+        None => Ok(()),
     })?;
     let account = window.ledger.account();
     print_account(&account, "missing")?;

@@ -18,7 +18,7 @@ pub use producer::{Later, Producer, Trouble};
 
 use crate::{
     ConfigError, History, Letters, RedriveArguments, Role, SurveyArguments, config::Origins,
-    lines::wrong_arguments,
+    failed, lines::wrong_arguments,
 };
 
 /// What can be done with a broker, of which this is the section of the configuration.
@@ -129,5 +129,42 @@ pub async fn redrive(brokers: &[Arc<dyn Broker>], arguments: &RedriveArguments) 
     match broker.and_then(Broker::letters) {
         Ok(letters) => arguments.send_again(letters).await,
         Err(error) => wrong_arguments(&error),
+    }
+}
+
+/// Audits what the broker `name` keeps. Returns the exit code: 0 where `audit` returns that every message has
+/// exactly one end, 3 where not, 1 after an error, 2 where there is no such broker or it keeps nothing.
+pub fn audited(
+    brokers: &[Arc<dyn Broker>],
+    name: &str,
+    audit: impl FnOnce(&dyn History) -> anyhow::Result<bool>,
+) -> ExitCode {
+    let broker = named(brokers, name).map_err(Into::into);
+    let history = match broker.and_then(Broker::history) {
+        Ok(history) => history,
+        Err(error) => return wrong_arguments(&error),
+    };
+    match audit(history) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(3),
+        Err(error) => failed(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, NoSettings};
+
+    #[test]
+    fn what_no_broker_can_be_audited_for_is_a_wrong_argument() {
+        let brokers = Config::<NoSettings>::default().brokers();
+        let audit = |name, exact: anyhow::Result<bool>| audited(&brokers, name, |_| exact);
+        assert_eq!(audit("rabbit", Ok(true)), ExitCode::from(2));
+        #[cfg(feature = "pubsub")]
+        assert_eq!(audit("pubsub", Ok(true)), ExitCode::from(2));
+        assert_eq!(audit("kafka", Ok(true)), ExitCode::SUCCESS);
+        assert_eq!(audit("kafka", Ok(false)), ExitCode::from(3));
+        assert_eq!(audit("kafka", Err(anyhow::anyhow!("away"))), ExitCode::FAILURE);
     }
 }

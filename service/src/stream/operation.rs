@@ -11,8 +11,8 @@ use stream_inference::{
 use tokio::runtime::Runtime;
 
 use crate::{
-    AuditArguments, Config, History, RedriveArguments, failed, log_from_env, named, print_account,
-    redrive,
+    AuditArguments, Config, History, RedriveArguments, audited, failed, log_from_env,
+    print_account, redrive,
 };
 
 /// What a program does with its topics besides answering them.
@@ -44,17 +44,14 @@ impl Operation {
         let _logs = log_from_env();
         match self {
             Self::Audit(arguments) => {
-                let audited = load(&config.model).and_then(|(model, codec)| {
-                    config.declare(&codec);
-                    let brokers = config.brokers();
-                    let history = named(&brokers, &arguments.broker)?.history()?;
+                let (model, codec) = match load(&config.model) {
+                    Ok(loaded) => loaded,
+                    Err(error) => return failed(&error),
+                };
+                config.declare(&codec);
+                audited(&config.brokers(), &arguments.broker, |history| {
                     audit(arguments, history, &model, &codec)
-                });
-                match audited {
-                    Ok(true) => ExitCode::SUCCESS,
-                    Ok(false) => ExitCode::from(3),
-                    Err(error) => failed(&error),
-                }
+                })
             }
             Self::Redrive(arguments) => match Runtime::new() {
                 Ok(runtime) => runtime.block_on(redrive(&config.brokers(), arguments)),

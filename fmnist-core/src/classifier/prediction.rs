@@ -50,17 +50,25 @@ impl Prediction {
 
     /// Turns logits into a prediction: softmax of logits / `temperature`, ties to the first class.
     pub(super) fn from_logits(logits: &[f32], temperature: f32, model: Arc<ModelIdentity>) -> Self {
-        let mut class = 0;
-        for (candidate, logit) in logits.iter().enumerate() {
-            if *logit > logits[class] {
-                class = candidate;
-            }
-        }
+        let class = first_largest(logits);
         let weight = |logit: &f32| ((logit - logits[class]) / temperature).exp();
         let sum: f32 = logits.iter().map(weight).sum();
         let probabilities = logits.iter().map(|logit| weight(logit) / sum).collect();
         Self { class, probabilities, model }
     }
+
+    /// Takes the mean of its probabilities and `other`'s, ties to the first class.
+    pub(super) fn average_with(&mut self, other: &Self) {
+        for (own, other) in self.probabilities.iter_mut().zip(&other.probabilities) {
+            *own = (*own + other) / 2.0;
+        }
+        self.class = first_largest(&self.probabilities);
+    }
+}
+
+fn first_largest(values: &[f32]) -> usize {
+    let larger = |best: usize, next: usize| if values[next] > values[best] { next } else { best };
+    (0..values.len()).fold(0, larger)
 }
 
 #[cfg(test)]
@@ -88,6 +96,15 @@ mod tests {
         assert!((at_one.probabilities[1] - 2.0 / 3.0).abs() < 1e-6);
         let at_two = prediction(&[0.0, 4.0_f32.ln()], 2.0);
         assert!((at_two.probabilities[1] - 2.0 / 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_average_has_the_mean_probabilities_and_the_first_of_its_most_probable_classes() {
+        let mut average = prediction(&[0.0, 3.0_f32.ln()], 1.0);
+        average.average_with(&prediction(&[3.0_f32.ln(), 0.0], 1.0));
+        assert_eq!((average.class, &*average.probabilities), (0, &[0.5, 0.5][..]));
+        average.average_with(&prediction(&[0.0, 3.0_f32.ln()], 1.0));
+        assert_eq!((average.class, &*average.probabilities), (1, &[0.375, 0.625][..]));
     }
 
     #[test]

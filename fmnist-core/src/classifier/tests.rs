@@ -53,6 +53,28 @@ fn probabilities_add_up_to_one_and_the_class_has_the_largest() {
 }
 
 #[test]
+fn averaged_with_the_mirror_image_both_sides_of_an_image_have_the_mean_of_their_answers() {
+    let plain = classifier(Architecture::Base, 10);
+    let images = images(9);
+    let mirrored: Vec<Image> = images.iter().map(Image::mirrored).collect();
+    let (left, right) = (plain.classify(&images).unwrap(), plain.classify(&mirrored).unwrap());
+    assert_ne!(left, right);
+    let threads = NonZeroUsize::new(2).unwrap();
+    let averaged = plain.with_flip_average(true).with_threads(threads);
+    for averaged in [averaged.clone(), averaged.with_kernel(Isa::Portable).unwrap()] {
+        let answers = averaged.classify(&images).unwrap();
+        assert_eq!(answers, averaged.classify(&mirrored).unwrap());
+        for (answer, (left, right)) in answers.iter().zip(left.iter().zip(&right)) {
+            for (class, p) in answer.probabilities.iter().enumerate() {
+                let mean = (left.probabilities[class] + right.probabilities[class]) / 2.0;
+                assert!((p - mean).abs() < 1e-4, "{p}, not {mean}");
+            }
+            assert_eq!(answer.top(1)[0].0, answer.class);
+        }
+    }
+}
+
+#[test]
 fn a_model_may_have_any_number_of_classes() {
     for classes in [1, 2, 23] {
         let classifier = classifier(Architecture::Base, classes);

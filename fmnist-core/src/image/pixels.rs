@@ -26,6 +26,12 @@ impl Image {
         Self(std::array::from_fn(|i| brightness(i / Self::WIDTH, i % Self::WIDTH)))
     }
 
+    /// Left and right exchanged.
+    #[must_use]
+    pub fn mirrored(&self) -> Self {
+        Self::from_fn(|row, column| self.0[row * Self::WIDTH + Self::WIDTH - 1 - column])
+    }
+
     /// The row-major pixels.
     pub const fn pixels(&self) -> &[u8; Self::PIXELS] {
         &self.0

@@ -151,6 +151,8 @@ pub struct ModelConfig {
     /// Threads that compute; without it, one for each physical core within the process's quota.
     #[serde(with = "WholeOrNull::<1, 1_024>")]
     pub threads: Option<NonZeroUsize>,
+    /// Whether each image is classified as it is and mirrored, and the two answers averaged: twice the cost.
+    pub flip_average: bool,
     /// A weights file that is looked at for a new model; without it, none.
     #[serde(deserialize_with = "none_if_empty")]
     pub watch: Option<PathBuf>,
@@ -181,6 +183,7 @@ impl Default for ModelConfig {
             model_version: None,
             engine: Engine::default(),
             threads: None,
+            flip_average: false,
             watch: None,
             watch_ms: SlotConfig::default().watch_ms,
             probation_batches: SlotConfig::default().probation_batches,
@@ -213,7 +216,8 @@ impl ModelConfig {
     /// As [`ModelConfig::classifier`].
     pub fn open(&self, name: &str) -> Result<Classifier, ClassifyError> {
         let name = legacy::model_name(name);
-        let mut classifier = Classifier::open(name)?.with_engine(self.engine)?;
+        let classifier = Classifier::open(name)?.with_flip_average(self.flip_average);
+        let mut classifier = classifier.with_engine(self.engine)?;
         if let Some(kernel) = self.kernel {
             classifier = classifier.with_kernel(kernel)?;
         }

@@ -96,12 +96,12 @@ fn origins(classifiers: &[Classifier]) -> Result<Vec<&Origin>> {
 
 impl Run {
     fn of(classifier: &Classifier, origin: &Origin, test: &Dataset) -> Result<Self> {
-        let (score, predictions) = judge(classifier, test)?;
+        let (score, _) = judge(classifier, test)?;
         Ok(Self {
             seed: origin.seed,
             held_out_accuracy: origin.held_out_accuracy,
             score,
-            flip_averaged: flip_averaged(classifier, test, &predictions)?,
+            flip_averaged: flip_averaged(classifier, test)?,
             sha256: classifier.identity().sha256.clone(),
             command: origin.command.clone(),
         })

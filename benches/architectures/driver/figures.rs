@@ -58,6 +58,8 @@ pub(crate) struct Backlog {
     pub(crate) messages: usize,
     pub(crate) first_result_seconds: f64,
     pub(crate) messages_per_second: f64,
+    /// Where messages come one by one and their sender shares the cores.
+    pub(crate) capacity_per_second: f64,
     pub(crate) cpu_seconds_per_million: f64,
     pub(crate) broker_cpu_seconds_per_million: f64,
     pub(crate) memory_bytes: u64,

@@ -112,6 +112,7 @@ impl Run {
             "a backlog",
             "messages/s",
             "÷ `embedded`",
+            "beside their sender",
             "CPU s a million",
             "the broker's",
             "peak memory, MB",
@@ -126,14 +127,15 @@ impl Run {
                 .as_ref()
                 .map_or("–".to_owned(), |embedded| speed.relative_to(embedded).to_string());
             let shown = [
+                of(|backlog| backlog.capacity_per_second),
                 of(|backlog| backlog.cpu_seconds_per_million),
                 of(|backlog| backlog.broker_cpu_seconds_per_million),
                 of(|backlog| backlog.memory_bytes as f64 / MB),
                 of(|backlog| backlog.first_result_seconds),
             ]
             .map(|rounds| rounds.map_or_else(String::new, |rounds| rounds.to_string()));
-            let [cpu, broker, memory, first] = &shown;
-            table.row(&[&code(&peer.name), &speed.to_string(), &ratio, cpu, broker, memory, first]);
+            let cells: Vec<&str> = shown.iter().map(String::as_str).collect();
+            table.row(&[&[&*code(&peer.name), &speed.to_string(), &ratio], &*cells].concat());
         }
         table
     }

@@ -152,10 +152,34 @@ impl Session {
             messages,
             first_result_seconds: self.first_result.as_secs_f64(),
             messages_per_second,
+            capacity_per_second: 0.0,
             cpu_seconds_per_million: a_million(0),
             broker_cpu_seconds_per_million: a_million(1),
             memory_bytes: memory,
         })
+    }
+
+    /// How many messages a second it answers while single ones come at `rate`, which is as many as it can or
+    /// more: less than of a backlog, whose sender is done.
+    pub(super) fn capacity(
+        &mut self,
+        rate: f64,
+        lasting: Duration,
+        seed: u64,
+    ) -> anyhow::Result<f64> {
+        let answered = self.reader.answers().answered;
+        let (first, begun) = (self.sender.next(), Instant::now());
+        let due = self.sender.send_at_random(rate, lasting, seed, None)?;
+        let ended = Instant::now();
+        let is_complete = self.reader.wait(answered + due.len(), PATIENCE, || Ok(()))?;
+        ensure!(is_complete, "of {} messages at {rate:.0} a second, some were not answered", due.len());
+        // The first half is its start.
+        let half = begun + ended.duration_since(begun) / 2;
+        let answers = self.reader.answers();
+        let times = answers.first[first..].iter().flatten().map(|own| own.at);
+        let counted = times.filter(|at| (half..ended).contains(at)).count();
+        ensure!(counted > 0, "no message was answered within {lasting:?}");
+        Ok(counted as f64 / ended.duration_since(half).as_secs_f64())
     }
 
     /// Single messages at random times.

@@ -40,7 +40,7 @@ pub(super) fn draw(path: &Path, run: &Run) -> anyhow::Result<()> {
     area.fill(&WHITE).map_err(drawing)?;
     let (upper, lower) = area.split_vertically(height(&throughput));
     panel(&upper, "messages/s out of a backlog", &throughput)?;
-    panel(&lower, "ms from due to readable at half of that, p50 to p99", &latency)?;
+    panel(&lower, "ms from due to readable at half of what it answers beside the sender, p50 to p99", &latency)?;
     area.present().map_err(drawing)
 }
 
@@ -63,6 +63,7 @@ fn panel(area: &DrawingArea<SVGBackend<'_>, Shift>, what: &str, bars: &Bars) -> 
         .configure_mesh()
         .light_line_style(WHITE)
         .disable_y_mesh()
+        .x_labels(8)
         .y_labels(0)
         .x_label_formatter(&|value| fmnist_benches::grouped(*value))
         .draw()

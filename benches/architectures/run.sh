@@ -26,6 +26,7 @@ all, and prints the tables. A peer that fails is named, and the others go on.
 options, with their defaults:
   --rounds 3  --seconds 20 (a backlog's and a load's)  --away 10 (the model, in the faults)  --seed 1
   --threads N (of a model, wherever it is: all cores)  --untuned (the first setting of each)
+  --tried FILE (lines of an earlier run, whose trial of the settings holds)
 
 examples:
   benches/architectures/run.sh --short                        # does it all work?
@@ -115,7 +116,7 @@ while [ $# -gt 0 ]; do
     --lines) lines=$2 && shift ;;
     --report) only_report=yes lines=$2 && shift ;;
     --untuned) options+=("$1") ;;
-    --only | --rounds | --seconds | --away | --seed | --threads) options+=("$1" "$2") && shift ;;
+    --only | --rounds | --seconds | --away | --seed | --threads | --tried) options+=("$1" "$2") && shift ;;
     *) usage >&2 && exit 2 ;;
     esac
     shift

@@ -1,7 +1,7 @@
 //! What a run finds, as JSON lines.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::Write,
     path::Path,
 };
@@ -95,6 +95,12 @@ pub(crate) struct Fault {
     pub(crate) restarts: usize,
     /// The longest time without any result.
     pub(crate) stalled_seconds: f64,
+}
+
+/// The lines of a run.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Line>> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
 }
 
 /// Where lines go, each as soon as it is known.

@@ -90,7 +90,9 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) fn new(topics: &Topics, images: Arc<[Image]>) -> anyhow::Result<Self> {
-        let producer = topics.client().set("linger.ms", "0").set("acks", "all").create()?;
+        // As clients of today have it or more; without it each message is a request, and the broker what is
+        // measured.
+        let producer = topics.client().set("linger.ms", "1").set("acks", "all").create()?;
         Ok(Self { producer, topic: topics.input.clone(), images, sent: 0 })
     }
 

@@ -58,6 +58,9 @@ pub(crate) struct Measure {
     /// Leaves the settings that are tried out at the first
     #[arg(long)]
     untuned: bool,
+    /// Lines of an earlier run: what that tried of the settings is not tried again
+    #[arg(long)]
+    tried: Option<PathBuf>,
     /// Of the loads' times and of the order of the turns
     #[arg(long, default_value_t = 1)]
     seed: u64,

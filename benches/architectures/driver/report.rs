@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, bail};
 use fmnist_benches::{Rounds, Table, grouped};
 
-use crate::figures::{Backlog, Fault, Latency, Line, Peer};
+use crate::figures::{self, Backlog, Fault, Latency, Line, Peer};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/architectures.md");
 const PLOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/img/architectures.svg");
@@ -45,10 +45,9 @@ pub(crate) fn run(lines: &Path, write: bool) -> anyhow::Result<()> {
 
 impl Run {
     fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let mut run = Self::default();
-        for line in text.lines() {
-            match serde_json::from_str(line).with_context(|| line.to_owned())? {
+        for line in figures::read(path)? {
+            match line {
                 Line::Run {
                     at,
                     machine,

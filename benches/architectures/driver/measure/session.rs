@@ -172,7 +172,11 @@ impl Session {
         let due = self.sender.send_at_random(rate, lasting, seed, None)?;
         let ended = Instant::now();
         let is_complete = self.reader.wait(answered + due.len(), PATIENCE, || Ok(()))?;
-        ensure!(is_complete, "of {} messages at {rate:.0} a second, some were not answered", due.len());
+        ensure!(
+            is_complete,
+            "of {} messages at {rate:.0} a second, some were not answered",
+            due.len()
+        );
         // The first half is its start.
         let half = begun + ended.duration_since(begun) / 2;
         let answers = self.reader.answers();

@@ -40,7 +40,11 @@ pub(super) fn draw(path: &Path, run: &Run) -> anyhow::Result<()> {
     area.fill(&WHITE).map_err(drawing)?;
     let (upper, lower) = area.split_vertically(height(&throughput));
     panel(&upper, "messages/s out of a backlog", &throughput)?;
-    panel(&lower, "ms from due to readable at half of what it answers beside the sender, p50 to p99", &latency)?;
+    panel(
+        &lower,
+        "ms from due to readable at half of what it answers beside the sender, p50 to p99",
+        &latency,
+    )?;
     area.present().map_err(drawing)
 }
 

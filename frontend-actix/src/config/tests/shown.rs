@@ -86,7 +86,8 @@ fn what_is_printed_in_a_secrets_place_is_not_taken_for_the_secret() {
     let pairs = [("FMNIST_SERVER__API_TOKEN", "0123456789abcdef")];
     let printed = load("{}", &pairs).unwrap().document();
     let refused = load(&printed, &[]).unwrap_err().to_string();
-    let rule = ": server.api_token has to be the secret itself, and not what is printed in its place";
+    let rule =
+        ": server.api_token has to be the secret itself, and not what is printed in its place";
     assert!(refused.ends_with(rule), "{refused}");
     assert_eq!(load(&printed, &pairs).unwrap().document(), printed);
 

@@ -149,7 +149,7 @@ impl Run {
     fn delays(&self) -> Table {
         let heads = [
             "ms from due to readable",
-            "load",
+            "load, %",
             "messages/s",
             "p50",
             "p99",
@@ -174,7 +174,7 @@ impl Run {
                 let missing: usize = own.iter().map(|own| own.missing).sum();
                 table.row(&[
                     &code(&peer.name),
-                    &format!("{} %", own[0].percent),
+                    &own[0].percent.to_string(),
                     &of(|own| own.messages_per_second),
                     &of(|own| own.p50_ms),
                     &enough(ENOUGH_FOR_P99, of(|own| own.p99_ms)),

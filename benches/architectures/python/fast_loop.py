@@ -5,7 +5,7 @@ import os
 from collections import deque
 
 import numpy as np
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from messages import BATCH, DEAD_LETTERS, RESULTS, TOPIC, result
 from onnx_model import PIXELS, Model
@@ -60,7 +60,16 @@ def main() -> None:
             answer(messages, model, producer, batch)
         producer.poll(0.01 if len(waiting) > LONGEST_QUEUE else 0)
         while waiting and waiting[0].unconfirmed == 0:
-            consumer.store_offsets(offsets=waiting.popleft().offsets())
+            store(consumer, waiting.popleft())
+
+
+def store(consumer: Consumer, batch: Batch) -> None:
+    try:
+        consumer.store_offsets(offsets=batch.offsets())
+    except KafkaException as error:
+        # A partition was revoked: its next owner answers what was not committed again.
+        if error.args[0].code() != KafkaError._STATE:
+            raise
 
 
 def answer(messages: list, model: Model, producer: Producer, batch: Batch) -> None:

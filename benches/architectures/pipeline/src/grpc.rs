@@ -64,8 +64,9 @@ impl Grpc {
 impl Server for Grpc {
     fn probabilities(&self, images: &[Image]) -> Result<Vec<f32>, PredictError> {
         let answer = self.runtime.block_on(self.infer(self.request(images)));
+        // A server that starts again does not know its model at first, which it had when this one began.
         let answer = answer.map_err(|status| match status.code() {
-            Code::InvalidArgument | Code::NotFound => PredictError::from(status.to_string()),
+            Code::InvalidArgument => PredictError::from(status.to_string()),
             _ => PredictError::unavailable(status.to_string()),
         })?;
         let raw = answer.raw_output_contents.first();

@@ -150,3 +150,16 @@ pub enum ImageError {
         found: usize,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirrored_image_has_its_columns_in_reverse() {
+        let image = Image::from_fn(|row, column| (row * 3 + column) as u8);
+        let reversed = Image::from_fn(|row, column| (row * 3 + 27 - column) as u8);
+        assert_eq!(image.mirrored(), reversed);
+        assert_eq!(reversed.mirrored(), image);
+    }
+}

@@ -69,3 +69,32 @@ pub(crate) fn flip_averaged(classifier: &Classifier, test: &Dataset) -> Result<f
     let (score, _) = judge(&classifier.clone().with_flip_average(true), test)?;
     Ok(score.accuracy)
 }
+
+#[cfg(test)]
+mod tests {
+    use fmnist_core::{
+        Image,
+        dataset::{Split, synthetic},
+    };
+
+    use super::*;
+
+    #[test]
+    fn averaging_turns_an_answer_that_the_mirror_image_is_surer_of() {
+        let classifier = Classifier::pretrained().expect("the default model");
+        let data = synthetic(Split::Test, 60, 1);
+        let mirrored: Vec<Image> = data.images.iter().map(Image::mirrored).collect();
+        let (plain, mirrored) = (
+            classifier.classify(&data.images).expect("a"),
+            classifier.classify(&mirrored).expect("b"),
+        );
+        let surer = |(a, b): (&Prediction, &Prediction)| {
+            if a.probability() > b.probability() { a.class } else { b.class }
+        };
+        let expected: Vec<u8> = plain.iter().zip(&mirrored).map(|pair| surer(pair) as u8).collect();
+        let labelled = Dataset { labels: expected.into(), ..data };
+        let (score, _) = judge(&classifier, &labelled).expect("judged");
+        let averaged = flip_averaged(&classifier, &labelled).expect("judged");
+        assert!(averaged >= score.accuracy && averaged > 0.9, "{averaged}, {score:?}");
+    }
+}

@@ -110,10 +110,7 @@ impl UnknownBroker {
 ///
 /// # Errors
 /// With the names that there are.
-pub fn named<'b>(
-    brokers: &'b [Arc<dyn Broker>],
-    name: &str,
-) -> Result<&'b dyn Broker, UnknownBroker> {
+fn named<'b>(brokers: &'b [Arc<dyn Broker>], name: &str) -> Result<&'b dyn Broker, UnknownBroker> {
     let found = brokers.iter().find(|broker| broker.name() == name);
     let names = brokers.iter().map(|broker| broker.name());
     found.map(|broker| &**broker).ok_or_else(|| UnknownBroker::new(name, names))

@@ -29,9 +29,7 @@ pub use audit::{AuditArguments, Each, History, Topic, Window, Within, print_acco
 pub use backfill::{Backfill, KafkaSource};
 #[cfg(feature = "pubsub")]
 pub use broker::pubsub::emulator_from;
-pub use broker::{
-    Broker, Later, Producer, Results, Trouble, UnknownBroker, audited, named, redrive,
-};
+pub use broker::{Broker, Later, Producer, Results, Trouble, UnknownBroker, audited, redrive};
 pub use config::{Config, ConfigArguments, ConfigError, ProbesConfig, WriteTimeoutMs};
 pub use consume::{Consumer, ConsumerArguments, ended, watch};
 pub use health::{liveness, trouble};

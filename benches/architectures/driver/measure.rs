@@ -186,11 +186,11 @@ impl<'a> Bench<'a> {
         let mut session = Session::start(self, contender.peer, contender.setting)?;
         let backlog = session.backlog(self.lasting())?;
         let seed = self.arguments.seed + round as u64;
-        let capacity = session.capacity(backlog.messages_per_second, self.lasting() / 2, seed)?;
-        let capacity_per_second = capacity;
+        let capacity_per_second =
+            session.capacity(backlog.messages_per_second, self.lasting() / 2, seed)?;
         lines.add(&Line::Backlog(figures::Backlog { round, capacity_per_second, ..backlog }))?;
         for percent in LOADS_PERCENT {
-            let rate = capacity * f64::from(percent) / 100.0;
+            let rate = capacity_per_second * f64::from(percent) / 100.0;
             let latency = session.load(rate, self.lasting(), seed)?;
             lines.add(&Line::Latency(figures::Latency { round, percent, ..latency }))?;
         }

@@ -47,10 +47,9 @@ impl Added {
         }
     }
 
-    /// Takes the sections out of a document; of an error, the key with the section in front. What has no
-    /// sections is the document's own to refuse.
+    /// Takes the sections out of a document; of an error, the key with the section in front.
     pub(super) fn read(&self, document: &mut Value) -> Result<Self, (String, serde_json::Error)> {
-        let Value::Object(sections) = document else { return Ok(self.clone()) };
+        let sections = document.as_object_mut().expect("no layer replaces the document");
         let mut read = |section: &Section| {
             let name = section.broker.name();
             let found = sections.remove(name).unwrap_or_default();

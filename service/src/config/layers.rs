@@ -126,7 +126,8 @@ impl Layers {
             return Err(self.unknown(origin, &dotted));
         };
         // serde takes a list for a structure by the order of its fields, and an empty one for its defaults.
-        if slot.is_object() && (value.is_array() || key.len() < 2) && !value.is_object() {
+        // What a section is given as one value is never an object: that comes key by key.
+        if slot.is_object() && (value.is_array() || key.len() < 2) {
             let key = if dotted.is_empty() { "the document".to_owned() } else { dotted };
             let rule = format!("{RULE}an object of keys");
             return Err(ConfigError::Rule { origin: origin.to_owned(), key, rule });

@@ -136,6 +136,16 @@ fn a_kernel_can_be_forced() {
 }
 
 #[test]
+fn a_forced_kernel_stays_when_the_engine_changes() {
+    let fused = Classifier::open("base").unwrap();
+    assert_eq!(fused.kernel(), Some(Isa::best()));
+    let portable = fused.with_kernel(Isa::Portable).unwrap();
+    let int8 = portable.clone().with_engine(Engine::Int8).unwrap();
+    assert_eq!(int8.kernel(), Some(Isa::Portable));
+    assert_eq!(portable.with_engine(Engine::Flex).unwrap().kernel(), None);
+}
+
+#[test]
 fn every_prediction_names_the_file_that_it_came_from() {
     let bytes = untrained(Architecture::Base, 10).to_bytes();
     let folder = tempfile::tempdir().unwrap();

@@ -130,13 +130,14 @@ impl Classifier {
         Self::warm(weights, identity, engine, Isa::best(), Threads::shared())
     }
 
-    /// The same model on another engine.
+    /// The same model on another engine, with the same instruction set.
     ///
     /// # Errors
     /// [`ClassifyError::EngineMissing`], or [`ClassifyError::Weights`] if the engine computes
     /// other logits for the golden images.
     pub fn with_engine(self, engine: Engine) -> Result<Self, ClassifyError> {
-        if engine == self.engine() { Ok(self) } else { self.warm_again(engine, Isa::best()) }
+        let isa = self.kernel().unwrap_or_else(Isa::best);
+        if engine == self.engine() { Ok(self) } else { self.warm_again(engine, isa) }
     }
 
     /// The same model with another instruction set of [`Engine::Fused`] or [`Engine::Int8`]; Burn's engines
@@ -148,13 +149,11 @@ impl Classifier {
     /// # Panics
     /// If this processor does not have it, see [`Isa::is_available`].
     pub fn with_kernel(self, isa: Isa) -> Result<Self, ClassifyError> {
-        match &self.model.forward {
-            Forward::Plan(plan) if plan.kernel() != isa => {
-                let engine = self.engine();
-                self.warm_again(engine, isa)
-            }
-            _ => Ok(self),
+        if self.kernel().is_none_or(|kernel| kernel == isa) {
+            return Ok(self);
         }
+        let engine = self.engine();
+        self.warm_again(engine, isa)
     }
 
     /// The same model, computed by `count` threads of its own instead of those that the process
@@ -306,6 +305,15 @@ impl Classifier {
     pub fn engine(&self) -> Engine {
         self.model.engine
     }
+
+    /// The instruction set that [`Engine::Fused`] or [`Engine::Int8`] computes with; `None` on Burn's engines.
+    pub fn kernel(&self) -> Option<Isa> {
+        match &self.model.forward {
+            Forward::Plan(plan) => Some(plan.kernel()),
+            #[cfg(feature = "burn")]
+            Forward::Burn { .. } => None,
+        }
+    }
 }
 
 impl fmt::Debug for Classifier {
@@ -313,6 +321,7 @@ impl fmt::Debug for Classifier {
         f.debug_struct("Classifier")
             .field("identity", &self.model.identity)
             .field("engine", &self.model.engine)
+            .field("kernel", &self.kernel())
             .field("flip_average", &self.flip_average)
             .finish_non_exhaustive()
     }

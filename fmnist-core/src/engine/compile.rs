@@ -45,8 +45,18 @@ impl Plan {
         precision: Precision,
         isa: Isa,
     ) -> Result<Self, WeightsError> {
+        Self::compile_with(weights, precision, isa, isa.has_tiles())
+    }
+
+    /// The same, where tiles multiply bytes or not: other instruction sets have them in software, for tests.
+    pub(super) fn compile_with(
+        weights: &Weights,
+        precision: Precision,
+        isa: Isa,
+        tiles: bool,
+    ) -> Result<Self, WeightsError> {
         assert!(isa.is_available(), "the instruction set {isa} is not available");
-        let (compiler, classes) = Compiler::run(weights, precision)?;
+        let (compiler, classes) = Compiler::run(weights, precision, tiles)?;
         Ok(Self::new(isa, classes, compiler.steps, compiler.features))
     }
 }
@@ -61,7 +71,7 @@ pub fn activations(
     weights: &Weights,
     images: &[Image],
 ) -> Result<BTreeMap<String, f32>, WeightsError> {
-    let (compiler, classes) = Compiler::run(weights, Precision::F32)?;
+    let (compiler, classes) = Compiler::run(weights, Precision::F32, false)?;
     let names = compiler.names.clone();
     let plan = Plan::new(Isa::best(), classes, compiler.steps, compiler.features);
     let largest = plan.largest(images);
@@ -72,6 +82,8 @@ pub fn activations(
 struct Compiler<'a> {
     weights: &'a Weights,
     precision: Precision,
+    /// Whether tiles multiply bytes.
+    tiles: bool,
     /// Those that are still to be used.
     tensors: BTreeMap<&'a str, &'a NamedTensor>,
     steps: Vec<Step>,
@@ -83,11 +95,16 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    fn run(weights: &'a Weights, precision: Precision) -> Result<(Self, usize), WeightsError> {
+    fn run(
+        weights: &'a Weights,
+        precision: Precision,
+        tiles: bool,
+    ) -> Result<(Self, usize), WeightsError> {
         let classes = weights.metadata.classes.len();
         let mut compiler = Self {
             weights,
             precision,
+            tiles,
             tensors: weights.tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect(),
             steps: Vec::new(),
             features: Vec::new(),
@@ -176,7 +193,7 @@ impl<'a> Compiler<'a> {
         let whole = if pool { Layout::dense(from.side, layout.blocks) } else { layout };
         let output = self.activation(name, whole)?;
         let real = conv.real(self.quanta[input], self.quanta[output]);
-        let layer = ByteLayer::new(&real, &from);
+        let layer = ByteLayer::new(&real, &from, self.tiles);
         let positions = whole.positions().collect();
         let op = Op::Quanta { layer, input, residual, positions };
         self.steps.push(Step { output, op });
@@ -199,7 +216,7 @@ impl<'a> Compiler<'a> {
             }
             Precision::Int8 => {
                 let real = conv.real(self.quanta[input], self.quantum(adder)?);
-                Op::Numbers { layer: ByteLayer::new(&real, &from), input }
+                Op::Numbers { layer: ByteLayer::new(&real, &from, self.tiles), input }
             }
         };
         self.steps.push(Step { output, op });
@@ -222,7 +239,8 @@ impl<'a> Compiler<'a> {
             }
             Precision::Int8 => {
                 let real = dense.real(self.quanta[input], self.quanta[output]);
-                let layer = ByteLayer::new(&real, &self.features[input].layout.flattened());
+                let layer =
+                    ByteLayer::new(&real, &self.features[input].layout.flattened(), self.tiles);
                 Op::Quanta { layer, input, residual: None, positions: [0].into() }
             }
         };
@@ -241,7 +259,7 @@ impl<'a> Compiler<'a> {
             }
             Precision::Int8 => {
                 let real = dense.real(self.quanta[input], 1.0);
-                Op::Numbers { layer: ByteLayer::new(&real, &from), input }
+                Op::Numbers { layer: ByteLayer::new(&real, &from, self.tiles), input }
             }
         };
         self.steps.push(Step { output, op });

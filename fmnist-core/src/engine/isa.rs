@@ -15,14 +15,18 @@ macro_rules! intrinsics {
     };
 }
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod block;
 mod portable;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+mod tests;
 
-pub(super) use block::{Block, Bytes, Weights, flat, groups};
+pub(super) use block::{Block, Bytes, Factors, Square, Weights, flat, groups};
 
 /// Declares the instruction sets, the best first: variant, file, and for which targets it is compiled.
 macro_rules! instruction_sets {
@@ -70,6 +74,8 @@ macro_rules! instruction_sets {
 }
 
 instruction_sets! {
+    /// AVX-512 as below, and AMX with tiles of bytes (Intel's servers since 2023), on Linux.
+    Amx = amx if all(target_arch = "x86_64", target_os = "linux");
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI (Intel since 2019, AMD since 2022).
     Avx512 = avx512 if target_arch = "x86_64";
     /// x86-64 with AVX2 and FMA (Intel since 2013, AMD since 2015).
@@ -83,6 +89,11 @@ impl Isa {
     pub fn best() -> Self {
         let mut available = Self::ALL.into_iter().filter(|isa| isa.is_available());
         available.next().expect("any processor has the portable one")
+    }
+
+    /// Whether its plans multiply bytes by tiles.
+    pub(super) fn has_tiles(self) -> bool {
+        self == Self::Amx
     }
 
     /// The instruction set that the variable `FMNIST_KERNEL` names, or else the best.
@@ -166,8 +177,12 @@ pub(super) trait Vector: Copy {
 pub(super) trait Sums: Copy {
     /// Sixteen numbers in registers.
     type Vector: Vector;
+    /// What a plan with tiles asks.
+    type Products: Products;
     /// Sixteen zeros.
     fn zero() -> Self;
+    /// From memory.
+    fn load(sums: &[i32; Block::LANES]) -> Self;
     /// Adds the products of four inputs with their weights, exactly.
     fn add_products(self, inputs: [u8; 4], weights: &Weights) -> Self;
     /// `self + other`
@@ -176,4 +191,20 @@ pub(super) trait Sums: Copy {
     fn max(self, other: Self) -> Self;
     /// The nearest `f32`.
     fn numbers(self) -> Self::Vector;
+}
+
+/// What multiplies matrices of bytes. A thread has one of these at a time.
+pub(super) trait Products {
+    /// For matrices of so many rows, up to sixteen, of which up to four blocks are taken in at a time.
+    fn new(rows: usize, blocks: usize) -> Self;
+    /// The sums of the matrices that begin at each of the spans, exactly: `[spans, blocks of outputs, rows]`.
+    ///
+    /// # Panics
+    /// If rows end behind the input, or there are not as many weights as a row has inputs.
+    fn multiply<const SPANS: usize, const WIDTH: usize>(
+        &self,
+        factors: Factors<'_, WIDTH>,
+        spans: [usize; SPANS],
+        sums: &mut [[Square; WIDTH]; SPANS],
+    );
 }

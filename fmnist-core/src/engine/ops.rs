@@ -2,6 +2,7 @@
 
 mod byte_layer;
 mod byte_stem;
+mod byte_tiles;
 mod bytes;
 mod matrix;
 mod sparse;

@@ -124,7 +124,7 @@ impl Plan {
             Op::SparseDense { layer, .. } => layer.multiply_adds(),
             // An instruction takes four times as many bytes as numbers.
             Op::ByteStem(layer) => layer.multiply_adds() / 4,
-            Op::Quanta { layer, .. } | Op::Numbers { layer, .. } => layer.multiply_adds() / 4,
+            Op::Quanta { layer, .. } | Op::Numbers { layer, .. } => layer.cost(),
             Op::BytePool { .. } => 0,
         });
         each.sum()

@@ -96,6 +96,9 @@ fn int8_is_the_same_to_the_last_bit_on_every_kernel() {
             for kernel in kernels() {
                 assert_eq!(logits(&plan(kernel), &images), expected, "{architecture} {kernel}");
             }
+            let tiles = Plan::compile_with(&weights, Precision::Int8, Kernel::Portable, true);
+            let found = logits(&tiles.unwrap(), &images);
+            assert_eq!(found, expected, "{architecture} with tiles in software");
         }
     }
 }

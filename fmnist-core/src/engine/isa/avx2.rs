@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Block, Sums, Vector, Weights, Work};
+use super::{Block, Sums, Vector, Weights, Work, portable};
 
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
@@ -119,11 +119,18 @@ struct Integers(__m256i, __m256i);
 
 impl Sums for Integers {
     type Vector = Floats;
+    type Products = portable::Rows;
 
     #[inline(always)]
     fn zero() -> Self {
         let half = intrinsics!(_mm256_setzero_si256());
         Self(half, half)
+    }
+
+    #[inline(always)]
+    fn load(sums: &[i32; Block::LANES]) -> Self {
+        let first = sums.as_ptr().cast::<__m256i>();
+        intrinsics!(Self(_mm256_loadu_si256(first), _mm256_loadu_si256(first.add(1))))
     }
 
     // Even and odd inputs apart, as 16-bit numbers: the instruction that takes bytes saturates.

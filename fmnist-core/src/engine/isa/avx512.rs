@@ -107,10 +107,19 @@ struct Integers(__m512i);
 
 impl Sums for Integers {
     type Vector = Floats;
+    #[cfg(target_os = "linux")]
+    type Products = super::amx::Tiles;
+    #[cfg(not(target_os = "linux"))]
+    type Products = super::portable::Rows;
 
     #[inline(always)]
     fn zero() -> Self {
         Self(intrinsics!(_mm512_setzero_si512()))
+    }
+
+    #[inline(always)]
+    fn load(sums: &[i32; Block::LANES]) -> Self {
+        Self(intrinsics!(_mm512_loadu_si512(sums.as_ptr().cast())))
     }
 
     #[inline(always)]

@@ -53,3 +53,27 @@ pub(crate) fn groups(bytes: &[Bytes]) -> &[[u8; Bytes::GROUP]] {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
 pub(crate) struct Weights(pub(crate) [[i8; Bytes::GROUP]; Block::LANES]);
+
+/// Sixteen rows of sixteen sums.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct Square(pub(crate) [[i32; Block::LANES]; Square::ROWS]);
+
+impl Square {
+    pub(crate) const ROWS: usize = 16;
+    pub(crate) const ZERO: Self = Self([[0; Block::LANES]; Self::ROWS]);
+}
+
+/// Matrices of bytes, and what they are multiplied with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factors<'a, const WIDTH: usize> {
+    pub(crate) input: &'a [Bytes],
+    /// Blocks from the beginning of a row to that of the next.
+    pub(crate) stride: usize,
+    /// A row lies in pieces: where each begins behind the first, in blocks.
+    pub(crate) runs: &'a [usize],
+    /// Blocks of a piece.
+    pub(crate) length: usize,
+    /// Of `WIDTH` blocks of outputs: `[runs, length, 4]`.
+    pub(crate) weights: &'a [[Weights; WIDTH]],
+}

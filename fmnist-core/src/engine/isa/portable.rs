@@ -1,6 +1,6 @@
 //! Arrays; the compiler makes of them what the target has.
 
-use super::{Block, Sums, Vector, Weights, Work};
+use super::{Block, Factors, Products, Square, Sums, Vector, Weights, Work, groups};
 
 pub(super) const fn is_available() -> bool {
     true
@@ -105,10 +105,16 @@ impl Integers {
 
 impl Sums for Integers {
     type Vector = Floats;
+    type Products = Rows;
 
     #[inline(always)]
     fn zero() -> Self {
         Self([0; Block::LANES])
+    }
+
+    #[inline(always)]
+    fn load(sums: &[i32; Block::LANES]) -> Self {
+        Self(*sums)
     }
 
     #[inline(always)]
@@ -138,5 +144,37 @@ impl Sums for Integers {
             *number = sum as f32;
         }
         Floats::load(&numbers)
+    }
+}
+
+/// One row after the other: what tiles compute, for tests.
+pub(super) struct Rows(usize);
+
+impl Products for Rows {
+    fn new(rows: usize, _blocks: usize) -> Self {
+        Self(rows)
+    }
+
+    fn multiply<const SPANS: usize, const WIDTH: usize>(
+        &self,
+        factors: Factors<'_, WIDTH>,
+        spans: [usize; SPANS],
+        sums: &mut [[Square; WIDTH]; SPANS],
+    ) {
+        let Factors { input, stride, runs, length, weights } = factors;
+        for (span, squares) in spans.into_iter().zip(sums) {
+            for row in 0..self.0 {
+                let piece = |run| groups(&input[span + row * stride + run..][..length]);
+                let mut sums = [Integers::zero(); WIDTH];
+                for (inputs, weights) in runs.iter().flat_map(piece).zip(weights) {
+                    for (sum, weights) in sums.iter_mut().zip(weights) {
+                        *sum = sum.add_products(*inputs, weights);
+                    }
+                }
+                for (square, sum) in squares.iter_mut().zip(sums) {
+                    square.0[row] = sum.0;
+                }
+            }
+        }
     }
 }

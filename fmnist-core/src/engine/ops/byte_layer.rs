@@ -1,9 +1,14 @@
 //! Convolutions and dense layers from bytes, to bytes or numbers. They convolve directly: a byte instruction
 //! does four times a float's work, and sums of bytes are exact.
 
-use super::bytes::{Ending, Real};
+use std::ops::Range;
+
+use super::{
+    byte_tiles::{Tiling, byte_tiles},
+    bytes::{Ending, Real},
+};
 use crate::engine::{
-    isa::{Block, Bytes, Sums, Vector, Weights, groups},
+    isa::{Block, Bytes, Square, Sums, Vector, Weights, groups},
     layout::{Layout, Maps, MapsMut},
 };
 
@@ -11,8 +16,10 @@ use crate::engine::{
 #[derive(Clone, Debug)]
 pub(crate) struct ByteLayer {
     /// Blocks of outputs of each group, and its weights as `[taps, input groups, blocks]`.
-    groups: Box<[(usize, Box<[Weights]>)]>,
+    pub(super) groups: Box<[(usize, Box<[Weights]>)]>,
     ending: Ending,
+    /// For an instruction set with tiles.
+    tiling: Option<Tiling>,
     /// Blocks of input channels.
     input_blocks: usize,
     /// From the first block that a position sees, that of each tap.
@@ -25,8 +32,8 @@ impl ByteLayer {
     /// Blocks of outputs that one pass keeps in registers.
     const WIDTH: usize = 3;
 
-    /// Quantises a layer over maps of a layout.
-    pub(crate) fn new<W>(real: &Real<W>, input: &Layout) -> Self
+    /// Quantises a layer over maps of a layout, which tiles compute or not.
+    pub(crate) fn new<W>(real: &Real<W>, input: &Layout, tiles: bool) -> Self
     where
         W: Fn(usize, usize, usize) -> f64,
     {
@@ -53,6 +60,7 @@ impl ByteLayer {
         Self {
             groups: groups.collect(),
             ending: real.ending(&weight_quanta),
+            tiling: tiles.then(|| Tiling::new(real.taps, input)),
             input_blocks: input.blocks,
             taps: (0..real.taps * real.taps).map(tap).collect(),
             positions: (0..side * side).map(position).collect(),
@@ -64,10 +72,12 @@ impl ByteLayer {
         self.ending.bias.len()
     }
 
-    /// Multiply-adds of an image.
-    pub(crate) fn multiply_adds(&self) -> usize {
+    /// What an image costs, about, in multiply-adds of numbers: an instruction takes four times as many bytes,
+    /// and tiles are two to three times as fast as that.
+    pub(crate) fn cost(&self) -> usize {
         let weights: usize = self.groups.iter().map(|(_, weights)| weights.len()).sum();
-        self.positions.len() * weights * size_of::<Weights>()
+        let multiply_adds = self.positions.len() * weights * size_of::<Weights>();
+        multiply_adds / if self.tiling.is_some() { 10 } else { 4 }
     }
 }
 
@@ -75,13 +85,22 @@ impl ByteLayer {
 pub(crate) trait Store {
     /// Takes the sums of a block of channels at a position.
     fn store<S: Sums>(&mut self, layer: &ByteLayer, at: Place, block: usize, sums: S);
+    /// Takes some rows of the sums of some blocks: of positions one after the other in a row of a map.
+    fn store_row<S: Sums, const WIDTH: usize>(
+        &mut self,
+        layer: &ByteLayer,
+        at: Place,
+        block: usize,
+        sums: &[Square; WIDTH],
+        rows: Range<usize>,
+    );
 }
 
 /// A position of an image of a chunk.
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
-    image: usize,
-    position: usize,
+    pub(super) image: usize,
+    pub(super) position: usize,
 }
 
 /// As numbers.
@@ -94,6 +113,27 @@ impl Store for Numbers<'_> {
         let scaled = sums.numbers().mul(S::Vector::load(&scale[block]));
         let index = at.image * self.0.layout.len() + at.position * layer.blocks() + block;
         scaled.add(S::Vector::load(&bias[block])).store(&mut self.0.blocks[index]);
+    }
+
+    #[inline(always)]
+    fn store_row<S: Sums, const WIDTH: usize>(
+        &mut self,
+        layer: &ByteLayer,
+        at: Place,
+        block: usize,
+        sums: &[Square; WIDTH],
+        rows: Range<usize>,
+    ) {
+        let (scale, bias) = layer.ending.of::<S::Vector, WIDTH>(block);
+        let index = at.image * self.0.layout.len() + at.position * layer.blocks() + block;
+        let output = &mut self.0.blocks[index..];
+        for (position, row) in rows.enumerate() {
+            let output = columns_of::<_, WIDTH>(output, position, layer);
+            for column in 0..WIDTH {
+                let sum = S::load(&sums[column].0[row]).numbers();
+                sum.mul(scale[column]).add(bias[column]).store(&mut output[column]);
+            }
+        }
     }
 }
 
@@ -121,6 +161,56 @@ impl Store for Quanta<'_> {
         let index = at.image * self.output.layout.len() + self.positions[at.position] + block;
         scaled.add(S::Vector::load(addend)).store_bytes(&mut self.output.blocks[index].0);
     }
+
+    #[inline(always)]
+    fn store_row<S: Sums, const WIDTH: usize>(
+        &mut self,
+        layer: &ByteLayer,
+        at: Place,
+        block: usize,
+        sums: &[Square; WIDTH],
+        rows: Range<usize>,
+    ) {
+        let (scale, bias) = layer.ending.of::<S::Vector, WIDTH>(block);
+        let index = at.image * self.output.layout.len() + self.positions[at.position] + block;
+        let output = &mut self.output.blocks[index..];
+        match &self.residual {
+            None => {
+                for (position, row) in rows.enumerate() {
+                    let output = columns_of::<_, WIDTH>(output, position, layer);
+                    for column in 0..WIDTH {
+                        let sum = S::load(&sums[column].0[row]).numbers();
+                        let scaled = sum.mul(scale[column]);
+                        scaled.add(bias[column]).store_bytes(&mut output[column].0);
+                    }
+                }
+            }
+            Some(residual) => {
+                let index = at.image * residual.layout.len() + at.position * layer.blocks() + block;
+                let residual = &residual.blocks[index..];
+                for (position, row) in rows.enumerate() {
+                    let output = columns_of::<_, WIDTH>(output, position, layer);
+                    let residual = &residual[position * layer.blocks()..][..WIDTH];
+                    for column in 0..WIDTH {
+                        let sum = S::load(&sums[column].0[row]).numbers();
+                        let addend = S::Vector::load(&residual[column]);
+                        sum.mul(scale[column]).add(addend).store_bytes(&mut output[column].0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The blocks of a position so far behind the first.
+#[inline(always)]
+fn columns_of<'a, B, const WIDTH: usize>(
+    blocks: &'a mut [B],
+    position: usize,
+    layer: &ByteLayer,
+) -> &'a mut [B; WIDTH] {
+    let blocks = blocks[position * layer.blocks()..].first_chunk_mut();
+    blocks.expect("a group has no more blocks than its layer")
 }
 
 /// Computes a layer for every position of every image of a chunk.
@@ -130,6 +220,9 @@ pub(crate) fn byte_layer<S: Sums, const ROWS: usize>(
     input: Maps<'_, Bytes>,
     mut output: impl Store,
 ) {
+    if let Some(tiling) = layer.tiling.as_ref().filter(|tiling| tiling.suits(input.images())) {
+        return byte_tiles::<S>(layer, tiling, input, &mut output);
+    }
     let mut first = 0;
     for (width, weights) in &layer.groups {
         match width {

@@ -2,7 +2,7 @@
 //! layer does not depend on the instruction set in a single bit.
 
 use crate::engine::{
-    isa::{Block, Bytes, Weights},
+    isa::{Block, Bytes, Vector, Weights},
     layout::{Maps, MapsMut},
 };
 
@@ -13,6 +13,23 @@ pub(super) struct Ending {
     pub(super) scale: Box<[Block]>,
     /// `[blocks]`
     pub(super) bias: Box<[Block]>,
+}
+
+impl Ending {
+    /// Scale and bias of blocks one after the other.
+    #[inline(always)]
+    pub(super) fn of<V: Vector, const WIDTH: usize>(
+        &self,
+        first: usize,
+    ) -> ([V; WIDTH], [V; WIDTH]) {
+        let (scale, bias) = (&self.scale[first..][..WIDTH], &self.bias[first..][..WIDTH]);
+        let (mut scales, mut biases) = ([V::splat(0.0); WIDTH], [V::splat(0.0); WIDTH]);
+        for column in 0..WIDTH {
+            scales[column] = V::load(&scale[column]);
+            biases[column] = V::load(&bias[column]);
+        }
+        (scales, biases)
+    }
 }
 
 /// What a layer is made of, in real units.

@@ -85,7 +85,8 @@ impl Intake {
 
     /// Takes messages out, with a claim on each: within `limits`, or the first, or one that is to be alone.
     pub(crate) fn take(&mut self, limits: Limits) -> Vec<Taken> {
-        let (mut all, mut bytes) = (Vec::new(), 0);
+        let mut all = Vec::with_capacity(self.buffer.len().min(limits.max_messages));
+        let mut bytes = 0;
         while let Some((fetched, is_alone)) = self.pop(|next| {
             all.is_empty()
                 || (all.len() < limits.max_messages

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, StreamExt};
 use rdkafka::{
     Offset,
     consumer::{CommitMode, Consumer, StreamConsumer},
@@ -20,6 +21,8 @@ use crate::{
     wire::Fetched,
 };
 
+/// How many messages that are at hand are taken before anybody is told of them.
+const TOGETHER: usize = 256;
 /// How soon what the client refused for now is tried again.
 const RETRY_WAIT: Duration = Duration::from_millis(20);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +33,7 @@ const ROOM_WAIT: Duration = Duration::from_millis(500);
 /// Polls for ever: librdkafka serves rebalances and counts the poll interval only while polled.
 pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>, _part: Part) {
     let consumer = &**membership;
+    let mut messages = consumer.stream();
     let mut reported: Option<Instant> = None;
     loop {
         go_back(&membership, &shared).await;
@@ -37,46 +41,56 @@ pub(crate) async fn poll(membership: Arc<Membership>, shared: Arc<Shared>, _part
         if !shared.state().intake.is_half_full() {
             resume(consumer, &shared);
         }
-        tokio::select! {
+        let mut received = tokio::select! {
             // Polling first: a seek that fails until a rebalance is served must not prevent that.
             biased;
-            message = consumer.recv() => match message {
-                Ok(message) => {
-                    let full = shared.push(Fetched::from(&message));
-                    if full && !shared.has_room().await {
-                        pause(consumer, &shared);
-                    }
+            message = messages.next() => message,
+            () = shared.work.notified() => continue,
+        };
+        let (mut count, mut is_full) = (0, false);
+        while let Some(Ok(message)) = received {
+            // Before the next poll, which may serve a rebalance that takes the partition away.
+            is_full = shared.push(Fetched::from(&message));
+            count += 1;
+            let is_enough = is_full || count == TOGETHER;
+            received = if is_enough { None } else { messages.next().now_or_never().flatten() };
+        }
+        if count > 0 {
+            shared.arrived.notify_waiters();
+        }
+        if is_full && !shared.has_room().await {
+            pause(consumer, &shared);
+        }
+        match received {
+            None | Some(Ok(_)) => {}
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                if let Some(ends) = &mut shared.state().intake.ends {
+                    ends.reached(partition);
                 }
-                Err(KafkaError::PartitionEOF(partition)) => {
-                    if let Some(ends) = &mut shared.state().intake.ends {
-                        ends.reached(partition);
-                    }
-                }
-                Err(error @ KafkaError::MessageConsumptionFatal(_)) => {
-                    let reason = format!("the consumer of {} failed: {error}", shared.topic);
-                    return shared.supervisor.fail(reason);
-                }
-                Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded)) => {
-                    shared.breached(error);
-                }
-                #[cfg(not(feature = "zstd"))]
-                Err(KafkaError::MessageConsumption(RDKafkaErrorCode::NotImplemented)) => {
-                    shared.supervisor.fail(format!(
-                        "topic {} has messages that are compressed with zstd, which stay there: build \
-                         with the feature zstd of transport-kafka",
-                        shared.topic
-                    ));
-                    return;
-                }
-                // The client recovers by itself and says so up to 20 times a second.
-                Err(error) if reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) => {
-                    reported = Some(Instant::now());
-                    shared.state().intake.unavailable = Some(error);
-                    shared.arrived.notify_waiters();
-                }
-                Err(_) => {}
-            },
-            () = shared.work.notified() => {}
+            }
+            Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+                let reason = format!("the consumer of {} failed: {error}", shared.topic);
+                return shared.supervisor.fail(reason);
+            }
+            Some(Err(error @ KafkaError::MessageConsumption(RDKafkaErrorCode::PollExceeded))) => {
+                shared.breached(error);
+            }
+            #[cfg(not(feature = "zstd"))]
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::NotImplemented))) => {
+                shared.supervisor.fail(format!(
+                    "topic {} has messages that are compressed with zstd, which stay there: build \
+                     with the feature zstd of transport-kafka",
+                    shared.topic
+                ));
+                return;
+            }
+            // The client recovers by itself and says so up to 20 times a second.
+            Some(Err(error)) if reported.is_none_or(|at| at.elapsed() >= REPORT_INTERVAL) => {
+                reported = Some(Instant::now());
+                shared.state().intake.unavailable = Some(error);
+                shared.arrived.notify_waiters();
+            }
+            Some(Err(_)) => {}
         }
     }
 }
@@ -146,10 +160,7 @@ impl Shared {
     fn push(&self, fetched: Fetched) -> bool {
         let mut state = self.state();
         state.intake.push(fetched);
-        let is_full = state.intake.is_full();
-        drop(state);
-        self.arrived.notify_waiters();
-        is_full
+        state.intake.is_full()
     }
 
     /// Waits a moment until the buffer takes more, or something else is to be done before that.

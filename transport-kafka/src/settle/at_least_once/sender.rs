@@ -83,7 +83,7 @@ pub(super) enum Carried {
 }
 
 impl Carried {
-    const fn fate(&self) -> Fate {
+    pub(super) const fn fate(&self) -> Fate {
         match self {
             Self::Nothing(fate) => *fate,
             Self::Results => Fate::Published,
@@ -218,22 +218,27 @@ impl Settler {
         }
     }
 
-    /// Takes note that everything of a message is confirmed, and stores how far its partition may be
-    /// committed.
-    pub(super) fn acknowledge(&self, claim: Claim, carried: &Carried, settlement: &mut Settlement) {
+    /// Takes note that everything of some messages of one partition is confirmed, and stores how far that may
+    /// be committed.
+    pub(super) fn acknowledge(&self, done: &mut Vec<(Claim, Fate)>, settlement: &mut Settlement) {
+        let Some(&(Claim { partition, .. }, _)) = done.first() else { return };
         // Stored under the lock: of two confirmations at once, the later mark must be stored last,
         // and before a revocation of the partition goes on.
         let mut state = self.shared.state();
-        let standing = state.intake.claims.standing(claim);
-        if let Some(offset) = state.intake.done(claim) {
-            let stored = self.membership.store_offset(&self.shared.topic, claim.partition, offset);
+        let mut mark = None;
+        for (claim, fate) in done.drain(..) {
+            let standing = state.intake.claims.standing(claim);
+            mark = state.intake.done(claim).or(mark);
+            settlement.count(standing.fate().unwrap_or(fate));
+        }
+        if let Some(offset) = mark {
+            let stored = self.membership.store_offset(&self.shared.topic, partition, offset);
             if let Err(error) = stored {
                 // The partition was revoked a moment ago: its next owner delivers again.
-                tracing::debug!(%error, ?claim, "offset not stored");
+                tracing::debug!(%error, partition, offset, "offset not stored");
             }
         }
         drop(state);
         self.shared.progressed();
-        settlement.count(standing.fate().unwrap_or(carried.fate()));
     }
 }

@@ -1,8 +1,9 @@
 //! The part of a batch that one partition's messages have: carried out in order, held where the
 //! broker confirms nothing.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use futures_util::FutureExt;
 use rdkafka::{Message, message::OwnedMessage};
 use stream_inference::transport::{Delivery, Fate, Outcome};
 use tokio::sync::oneshot;
@@ -100,17 +101,27 @@ impl Share {
         sent: Vec<Sent>,
         tally: &mut Tally,
     ) -> Vec<Held> {
-        let mut held = Vec::new();
+        let (mut held, mut done) = (Vec::new(), Vec::new());
         for Sent { claim, delivery, mut carried, reports } in sent {
-            let confirmed = match confirmation(reports).await {
+            let mut confirmation = pin!(confirmation(reports));
+            let confirmed = match confirmation.as_mut().now_or_never() {
+                Some(confirmed) => confirmed,
+                None => {
+                    // What is confirmed does not wait for what is not.
+                    settler.acknowledge(&mut done, &mut tally.settlement);
+                    confirmation.await
+                }
+            };
+            let confirmed = match confirmed {
                 Err(unconfirmed) if is_too_large(&unconfirmed.error) => {
+                    settler.acknowledge(&mut done, &mut tally.settlement);
                     settler.send_alone(&delivery, &mut carried, unconfirmed.records).await
                 }
                 confirmed => confirmed,
             };
             let Err(unconfirmed) = confirmed else {
                 stream_inference::fail_point!(AfterPublish);
-                settler.acknowledge(claim, &carried, &mut tally.settlement);
+                done.push((claim, carried.fate()));
                 continue;
             };
             let Unconfirmed { error, records } = *unconfirmed;
@@ -126,6 +137,7 @@ impl Share {
             settler.shared.waits_for(settler.outputs.name(topic), &error);
             held.push(Held { claim, delivery, carried, records });
         }
+        settler.acknowledge(&mut done, &mut tally.settlement);
         held
     }
 

@@ -23,7 +23,7 @@ mod avx2;
 mod avx512;
 mod block;
 mod portable;
-#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+#[cfg(test)]
 mod tests;
 
 pub(super) use block::{Block, Bytes, Factors, Square, Weights, flat, groups};
@@ -166,7 +166,7 @@ pub(super) trait Vector: Copy {
     fn max(self, other: Self) -> Self;
     /// Its lanes where `condition`'s are above zero, zeros elsewhere.
     fn where_positive(self, condition: Self) -> Self;
-    /// To bytes: limited to 0–255, and rounded to the nearest, halves to the even one.
+    /// To bytes: limited to 0–255, and rounded to the nearest, halves to the even one; a NaN is 0.
     fn store_bytes(self, bytes: &mut [u8; Block::LANES]);
     /// Writes the positions of the lanes that are not zero, plus `first`, to the front of
     /// `positions` and returns how many; what lies behind them is overwritten, too.

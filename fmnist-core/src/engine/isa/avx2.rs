@@ -86,10 +86,11 @@ impl Vector for Floats {
     #[inline(always)]
     fn store_bytes(self, bytes: &mut [u8; Block::LANES]) {
         intrinsics!({
-            // Packing limits, too; it takes the halves of its arguments in turns.
+            // Packing limits, too; it takes the halves of its arguments in turns. A NaN, which the minimum
+            // keeps as its second, converts to the least integer.
             let most = _mm256_set1_ps(255.0);
-            let low = _mm256_cvtps_epi32(_mm256_min_ps(self.0, most));
-            let high = _mm256_cvtps_epi32(_mm256_min_ps(self.1, most));
+            let low = _mm256_cvtps_epi32(_mm256_min_ps(most, self.0));
+            let high = _mm256_cvtps_epi32(_mm256_min_ps(most, self.1));
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
             let (low, high) = (_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
             _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm_packus_epi16(low, high));

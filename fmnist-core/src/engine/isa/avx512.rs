@@ -80,9 +80,8 @@ impl Vector for Floats {
     #[inline(always)]
     fn store_bytes(self, bytes: &mut [u8; Block::LANES]) {
         intrinsics!({
-            // What is far below zero converts to the least integer.
-            let whole = _mm512_cvtps_epi32(_mm512_min_ps(self.0, _mm512_set1_ps(255.0)));
-            let whole = _mm512_max_epi32(whole, _mm512_setzero_si512());
+            // The maximum of a NaN is the other; what is too large for an integer is the largest.
+            let whole = _mm512_cvtps_epu32(_mm512_max_ps(self.0, _mm512_setzero_ps()));
             _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm512_cvtusepi32_epi8(whole));
         })
     }

@@ -38,8 +38,8 @@ pub(crate) struct JudgedArguments {
 impl JudgedArguments {
     pub(crate) fn open(&self) -> Result<(Classifier, Dataset)> {
         let classifier = Classifier::open(&self.model)?
-            .with_engine(self.engine)?
-            .with_kernel(Kernel::from_env()?)?;
+            .with_kernel(Kernel::from_env()?)?
+            .with_engine(self.engine)?;
         let test = open_test(self.data.as_deref(), &classifier)?;
         Ok((classifier, test))
     }

@@ -19,7 +19,7 @@ pub enum Engine {
     #[default]
     Fused,
     /// The same over bytes, for weights that were calibrated: faster still where the processor
-    /// multiplies bytes (AVX-512 VNNI), and 0.1 points of accuracy away at most.
+    /// multiplies bytes (AVX-512 VNNI, AMX), and 0.1 points of accuracy away at most.
     Int8,
     /// Burn's Flex backend, of feature `flex`: pure Rust, on rayon's threads.
     Flex,

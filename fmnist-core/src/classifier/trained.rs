@@ -130,7 +130,7 @@ impl Classifier {
         Self::warm(weights, identity, engine, Isa::best(), Threads::shared())
     }
 
-    /// The same model on another engine, with the same instruction set.
+    /// The same model on another engine; from `fused` to `int8` or back, with the same instruction set.
     ///
     /// # Errors
     /// [`ClassifyError::EngineMissing`], or [`ClassifyError::Weights`] if the engine computes

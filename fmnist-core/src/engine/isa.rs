@@ -49,7 +49,8 @@ macro_rules! instruction_sets {
                 }
             }
 
-            /// Whether this processor has it.
+            /// Whether this processor has it, and the system lends it. To ask of AMX asks Linux for it, once
+            /// for the process.
             pub fn is_available(self) -> bool {
                 match self {
                     $(#[cfg($target)] Self::$Isa => $file::is_available(),)+
@@ -177,7 +178,7 @@ pub(super) trait Vector: Copy {
 pub(super) trait Sums: Copy {
     /// Sixteen numbers in registers.
     type Vector: Vector;
-    /// What a plan with tiles asks.
+    /// What multiplies whole matrices.
     type Products: Products;
     /// Sixteen zeros.
     fn zero() -> Self;

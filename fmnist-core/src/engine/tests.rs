@@ -97,8 +97,19 @@ fn int8_is_the_same_to_the_last_bit_on_every_kernel() {
                 assert_eq!(logits(&plan(kernel), &images), expected, "{architecture} {kernel}");
             }
             let tiles = Plan::compile_with(&weights, Precision::Int8, Kernel::Portable, true);
-            let found = logits(&tiles.unwrap(), &images);
-            assert_eq!(found, expected, "{architecture} with tiles in software");
+            let plans =
+                [("with tiles in software", tiles.unwrap()), ("best", plan(Kernel::best()))];
+            // Images are the rows of a matrix, up to sixteen.
+            for ((name, plan), count) in plans.iter().flat_map(|plan| {
+                [1, 3, 4, 15, 16, 17, 31, 33, images.len()].map(|count| (plan, count))
+            }) {
+                let expected = &expected[..count * classes];
+                assert_eq!(
+                    logits(plan, &images[..count]),
+                    expected,
+                    "{architecture} {name} {count}"
+                );
+            }
         }
     }
 }

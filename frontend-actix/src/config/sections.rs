@@ -216,11 +216,12 @@ impl ModelConfig {
     /// As [`ModelConfig::classifier`].
     pub fn open(&self, name: &str) -> Result<Classifier, ClassifyError> {
         let name = legacy::model_name(name);
-        let classifier = Classifier::open(name)?.with_flip_average(self.flip_average);
-        let mut classifier = classifier.with_engine(self.engine)?;
+        let mut classifier = Classifier::open(name)?.with_flip_average(self.flip_average);
+        // Before the engine: what was asked for to avoid an instruction set is not to try it first.
         if let Some(kernel) = self.kernel {
             classifier = classifier.with_kernel(kernel)?;
         }
+        classifier = classifier.with_engine(self.engine)?;
         if let Some(threads) = self.threads {
             classifier = classifier.with_threads(threads);
         }

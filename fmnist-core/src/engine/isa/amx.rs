@@ -1,5 +1,7 @@
 //! AMX: tiles of sixteen rows of 64 bytes, and an instruction that multiplies two of them, beside AVX-512.
-//! Rust 1.95 has no intrinsics for it, so the instructions are written as such.
+//! Rust 1.95 has no stable intrinsics for it, so the instructions are written as such. Tiles keep what they hold
+//! from one to the next, which Rust's reference does not promise of registers; the compiler makes nothing for
+//! tiles unless it is told to, and keeps the order of such blocks.
 //!
 //! Intel® 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
 
@@ -8,6 +10,7 @@ use std::{
         asm,
         x86_64::{__cpuid_count, _xgetbv},
     },
+    cell::Cell,
     marker::PhantomData,
     sync::LazyLock,
 };
@@ -53,7 +56,8 @@ fn has_tiles() -> bool {
 }
 
 /// Asks Linux for the tiles' data, which it keeps for those processes alone that want it: a thread's state
-/// grows by 8 KiB (Documentation/arch/x86/xstate.rst).
+/// grows by 8 KiB, and a signal stack that is too small for that is refused from then on
+/// (Documentation/arch/x86/xstate.rst).
 fn lends_tiles() -> bool {
     const ARCH_PRCTL: i64 = 158;
     const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
@@ -74,6 +78,11 @@ fn lends_tiles() -> bool {
     result == 0
 }
 
+thread_local! {
+    /// Whether this thread has its tiles in use: they have one shape at a time.
+    static IN_USE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// This thread's tiles, of which there are eight: four for sums, two for inputs, two for weights.
 pub(super) struct Tiles {
     rows: usize,
@@ -83,8 +92,11 @@ pub(super) struct Tiles {
     here: PhantomData<*const ()>,
 }
 
+/// The first tile of inputs; those before it are of sums.
 const INPUTS: usize = 4;
+/// The first tile of weights.
 const WEIGHTS: usize = 6;
+/// How many tiles there are.
 const ALL: usize = 8;
 
 /// `TILECFG`: how many rows of how many bytes each tile has.
@@ -102,6 +114,7 @@ impl Products for Tiles {
     fn new(rows: usize, blocks: usize) -> Self {
         assert!(is_available(), "this processor has no AMX, or the system does not lend it");
         assert!((1..=Square::ROWS).contains(&rows) && (1..=4).contains(&blocks));
+        assert!(!IN_USE.replace(true), "this thread has its tiles in use");
         let depth = blocks * size_of::<Bytes>();
         let mut shapes = Shapes {
             palette: 1,
@@ -176,6 +189,7 @@ impl Drop for Tiles {
     fn drop(&mut self) {
         // SAFETY: the processor has tiles, and nothing else here has some at the same time.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
+        IN_USE.set(false);
     }
 }
 

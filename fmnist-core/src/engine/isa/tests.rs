@@ -114,4 +114,16 @@ mod amx {
         assert!(refused(6, 1));
         assert!(refused(6, usize::MAX - 1));
     }
+
+    #[test]
+    fn a_thread_has_its_tiles_once() {
+        if !Isa::Amx.is_available() {
+            eprintln!("skipped: this processor has no AMX, or the system does not lend it");
+            return;
+        }
+        let first = amx::Tiles::new(1, 1);
+        assert!(std::panic::catch_unwind(|| amx::Tiles::new(16, 4)).is_err());
+        drop(first);
+        drop(amx::Tiles::new(16, 4));
+    }
 }

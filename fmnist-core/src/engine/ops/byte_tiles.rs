@@ -21,8 +21,8 @@ pub(super) struct Tiling {
 
 #[derive(Clone, Debug)]
 enum Positions {
-    /// One an image: images are the rows.
-    One,
+    /// One an image: images are the rows, each from that block of its own.
+    One { origin: usize },
     /// The rows of matrices of an image's positions.
     Spans { rows: usize, stride: usize, spans: Box<[Span]> },
 }
@@ -60,7 +60,7 @@ impl Tiling {
             length,
             depth: depth.expect("one block divides any number"),
             positions: match input.side {
-                1 => Positions::One,
+                1 => Positions::One { origin: origin(taps, input) },
                 _ => Positions::spans(taps, input),
             },
         }
@@ -69,6 +69,14 @@ impl Tiling {
     /// Whether there are enough rows for it to be worth while.
     pub(super) fn suits(&self, images: usize) -> bool {
         matches!(self.positions, Positions::Spans { .. }) || images >= Self::LEAST_IMAGES
+    }
+}
+
+/// The block at which what the first position sees begins.
+fn origin(taps: usize, input: &Layout) -> usize {
+    match taps {
+        1 => input.index(0, 0),
+        _ => input.patch(0, 0),
     }
 }
 
@@ -89,10 +97,7 @@ impl Positions {
         };
         let cost = |rows: &usize| cut(*rows).len() * (rows + Tiling::OVERHEAD);
         let rows = (1..=Square::ROWS.min(extent)).min_by_key(cost).expect("there are rows");
-        let origin = match taps {
-            1 => input.index(0, 0),
-            _ => input.patch(0, 0),
-        };
+        let origin = origin(taps, input);
         let spans = cut(rows).into_iter().map(|span| {
             // The last begins earlier, so that it ends within the map.
             let first = span.end.saturating_sub(rows);
@@ -143,7 +148,7 @@ impl Group<'_> {
     #[inline(always)]
     fn compute<S: Sums, const SPANS: usize, const WIDTH: usize>(&self, output: &mut impl Store) {
         match &self.tiling.positions {
-            Positions::One => self.images::<S, WIDTH>(output),
+            Positions::One { origin } => self.images::<S, WIDTH>(*origin, output),
             Positions::Spans { rows, stride, spans } => {
                 self.spans::<S, SPANS, WIDTH>(*rows, *stride, spans, output);
             }
@@ -152,7 +157,7 @@ impl Group<'_> {
 
     /// Images as rows.
     #[inline(always)]
-    fn images<S: Sums, const WIDTH: usize>(&self, output: &mut impl Store) {
+    fn images<S: Sums, const WIDTH: usize>(&self, origin: usize, output: &mut impl Store) {
         let (images, stride) = (self.input.images(), self.input.layout.len());
         let rows = images.min(Square::ROWS);
         let products = S::Products::new(rows, self.tiling.depth);
@@ -160,7 +165,7 @@ impl Group<'_> {
         for first in (0..images).step_by(rows) {
             // The last matrix begins earlier, so that it ends within the chunk.
             let first = first.min(images - rows);
-            products.multiply(self.factors(stride), [first * stride], &mut sums);
+            products.multiply(self.factors(stride), [origin + first * stride], &mut sums);
             for row in 0..rows {
                 let at = Place { image: first + row, position: 0 };
                 output.store_row::<S, WIDTH>(self.layer, at, self.first, &sums[0], row..row + 1);

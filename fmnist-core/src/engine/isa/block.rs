@@ -70,9 +70,9 @@ pub(crate) struct Factors<'a, const WIDTH: usize> {
     pub(crate) input: &'a [Bytes],
     /// Blocks from the beginning of a row to that of the next.
     pub(crate) stride: usize,
-    /// A row lies in pieces: where each begins behind the first, in blocks.
+    /// A row lies in runs: where each begins behind the first, in blocks.
     pub(crate) runs: &'a [usize],
-    /// Blocks of a piece.
+    /// Blocks of a run.
     pub(crate) length: usize,
     /// Of `WIDTH` blocks of outputs: `[runs, length, 4]`.
     pub(crate) weights: &'a [[Weights; WIDTH]],

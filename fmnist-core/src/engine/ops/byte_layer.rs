@@ -57,13 +57,14 @@ impl ByteLayer {
             1 => input.index(position / side, position % side),
             _ => input.patch(position / side, position % side),
         };
+        let positions: Box<[usize]> = (0..side * side).map(position).collect();
         Self {
             groups: groups.collect(),
             ending: real.ending(&weight_quanta),
-            tiling: tiles.then(|| Tiling::new(real.taps, input)),
+            tiling: tiles.then(|| Tiling::new(real.taps, input, positions[0])),
             input_blocks: input.blocks,
             taps: (0..real.taps * real.taps).map(tap).collect(),
-            positions: (0..side * side).map(position).collect(),
+            positions,
         }
     }
 

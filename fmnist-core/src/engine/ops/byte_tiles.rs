@@ -10,9 +10,9 @@ use crate::engine::{
 /// How a layer's positions become rows of matrices.
 #[derive(Clone, Debug)]
 pub(super) struct Tiling {
-    /// What a position sees lies in pieces: where each begins, in blocks, behind where the first does.
+    /// What a position sees lies in runs: where each begins, in blocks, behind where the first does.
     runs: Box<[usize]>,
-    /// Blocks of a piece.
+    /// Blocks of a run.
     length: usize,
     /// Those of them that are taken in at a time.
     depth: usize,
@@ -51,8 +51,9 @@ impl Tiling {
     /// With fewer a dense layer's weights are read faster than tiles take them.
     const LEAST_IMAGES: usize = 4;
 
-    /// Of a layer with so many rows, and columns, of taps.
-    pub(super) fn new(taps: usize, input: &Layout) -> Self {
+    /// Of a layer with so many rows, and columns, of taps, whose first position sees what begins at the block
+    /// `origin`.
+    pub(super) fn new(taps: usize, input: &Layout, origin: usize) -> Self {
         let length = taps * input.blocks;
         let depth = (1..=4).rev().find(|blocks| length.is_multiple_of(*blocks));
         Self {
@@ -60,8 +61,8 @@ impl Tiling {
             length,
             depth: depth.expect("one block divides any number"),
             positions: match input.side {
-                1 => Positions::One { origin: origin(taps, input) },
-                _ => Positions::spans(taps, input),
+                1 => Positions::One { origin },
+                _ => Positions::spans(input, origin),
             },
         }
     }
@@ -72,16 +73,8 @@ impl Tiling {
     }
 }
 
-/// The block at which what the first position sees begins.
-fn origin(taps: usize, input: &Layout) -> usize {
-    match taps {
-        1 => input.index(0, 0),
-        _ => input.patch(0, 0),
-    }
-}
-
 impl Positions {
-    fn spans(taps: usize, input: &Layout) -> Self {
+    fn spans(input: &Layout, origin: usize) -> Self {
         // Positions in memory, of which those on the border are none.
         let (side, stored) = (input.side, input.row() / input.blocks);
         let extent = (side - 1) * stored + side;
@@ -97,7 +90,6 @@ impl Positions {
         };
         let cost = |rows: &usize| cut(*rows).len() * (rows + Tiling::OVERHEAD);
         let rows = (1..=Square::ROWS.min(extent)).min_by_key(cost).expect("there are rows");
-        let origin = origin(taps, input);
         let spans = cut(rows).into_iter().map(|span| {
             // The last begins earlier, so that it ends within the map.
             let first = span.end.saturating_sub(rows);

@@ -28,9 +28,10 @@ mod tests;
 
 pub(super) use block::{Block, Bytes, Factors, Square, Weights, flat, groups};
 
-/// Declares the instruction sets, the best first: variant, file, and for which targets it is compiled.
+/// Declares the instruction sets, the best first: variant, file, in which file its work is compiled, and for
+/// which targets.
 macro_rules! instruction_sets {
-    ($($(#[$doc:meta])+ $Isa:ident = $file:ident if $target:meta;)+) => {
+    ($($(#[$doc:meta])+ $Isa:ident = $file:ident compiled in $code:ident if $target:meta;)+) => {
         /// An instruction set: which instructions the fast engine uses.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
@@ -53,7 +54,7 @@ macro_rules! instruction_sets {
             /// for the process.
             pub fn is_available(self) -> bool {
                 match self {
-                    $(#[cfg($target)] Self::$Isa => $file::is_available(),)+
+                    $(#[cfg($target)] Self::$Isa => $code::is_available() && $file::is_available(),)+
                     #[cfg(not(all($($target),+)))]
                     _ => false,
                 }
@@ -65,7 +66,7 @@ macro_rules! instruction_sets {
             /// If this processor does not have them.
             pub(super) fn run(self, work: impl Work) {
                 match self {
-                    $(#[cfg($target)] Self::$Isa => $file::run(work),)+
+                    $(#[cfg($target)] Self::$Isa => $code::run(work),)+
                     #[cfg(not(all($($target),+)))]
                     _ => panic!("{self} is not an instruction set of this processor's"),
                 }
@@ -76,13 +77,13 @@ macro_rules! instruction_sets {
 
 instruction_sets! {
     /// AVX-512 as below, and AMX with tiles of bytes (Intel's servers since 2023), on Linux.
-    Amx = amx if all(target_arch = "x86_64", target_os = "linux");
+    Amx = amx compiled in avx512 if all(target_arch = "x86_64", target_os = "linux");
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI (Intel since 2019, AMD since 2022).
-    Avx512 = avx512 if target_arch = "x86_64";
+    Avx512 = avx512 compiled in avx512 if target_arch = "x86_64";
     /// x86-64 with AVX2 and FMA (Intel since 2013, AMD since 2015).
-    Avx2 = avx2 if target_arch = "x86_64";
+    Avx2 = avx2 compiled in avx2 if target_arch = "x86_64";
     /// Any processor.
-    Portable = portable if all();
+    Portable = portable compiled in portable if all();
 }
 
 impl Isa {

@@ -15,21 +15,15 @@ use std::{
     sync::LazyLock,
 };
 
-pub(super) use super::avx512::run;
-use super::{Bytes, Factors, Products, Square, Weights, avx512};
+use super::{Bytes, Factors, Products, Square, Weights};
 
-/// Calls a function of the tile of a number, which the optimiser knows once it has unrolled its loop.
+/// Calls a function of one of the tiles of a list by its number, which the optimiser knows once it has unrolled
+/// its loop. Each is compiled: one that takes some tiles alone must be given those.
 macro_rules! numbered {
-    ($number:expr => $function:ident($($argument:expr),*)) => {
+    ([$($tile:literal)+] $number:expr => $function:ident $arguments:tt) => {
         match $number {
-            0 => $function::<0>($($argument),*),
-            1 => $function::<1>($($argument),*),
-            2 => $function::<2>($($argument),*),
-            3 => $function::<3>($($argument),*),
-            4 => $function::<4>($($argument),*),
-            5 => $function::<5>($($argument),*),
-            6 => $function::<6>($($argument),*),
-            _ => $function::<7>($($argument),*),
+            $($tile => $function::<$tile> $arguments,)+
+            _ => unreachable!("no such tile"),
         }
     };
 }
@@ -37,8 +31,7 @@ macro_rules! numbered {
 /// Whether the processor has tiles of bytes, the operating system keeps them, and it lends them to this
 /// process, which is asked for once.
 pub(super) fn is_available() -> bool {
-    static LENT: LazyLock<bool> =
-        LazyLock::new(|| avx512::is_available() && has_tiles() && lends_tiles());
+    static LENT: LazyLock<bool> = LazyLock::new(|| has_tiles() && lends_tiles());
     *LENT
 }
 
@@ -51,8 +44,10 @@ fn has_tiles() -> bool {
         // SAFETY: whatever has AVX-512 has the instruction, and the operating system has switched it on.
         unsafe { _xgetbv(0) }
     }
-    // SAFETY: as above.
-    __cpuid_count(7, 0).edx & TILES_OF_BYTES == TILES_OF_BYTES && unsafe { kept() } & KEPT == KEPT
+    is_x86_feature_detected!("avx512f")
+        && __cpuid_count(7, 0).edx & TILES_OF_BYTES == TILES_OF_BYTES
+        // SAFETY: as above.
+        && unsafe { kept() } & KEPT == KEPT
 }
 
 /// Asks Linux for the tiles' data, which it keeps for those processes alone that want it: a thread's state
@@ -157,28 +152,29 @@ impl Products for Tiles {
         // as many rows as a tile can have.
         unsafe {
             for sum in 0..SPANS * WIDTH {
-                numbered!(sum => zero());
+                numbered!([0 1 2 3] sum => zero());
             }
             for run in runs {
                 for first in (*run..run + length).step_by(self.blocks) {
                     for column in 0..WIDTH {
                         let columns = weights.add(column).cast();
                         let stride_bytes = WIDTH * size_of::<Weights>();
-                        numbered!(WEIGHTS + column % 2 => load(columns, stride_bytes));
+                        numbered!([6 7] WEIGHTS + column % 2 => load(columns, stride_bytes));
                         for (span, start) in spans.into_iter().enumerate() {
                             if column == 0 {
                                 let rows = input.as_ptr().add(start + first).cast();
                                 let stride_bytes = stride * size_of::<Bytes>();
-                                numbered!(INPUTS + span => load(rows, stride_bytes));
+                                numbered!([4 5] INPUTS + span => load(rows, stride_bytes));
                             }
-                            numbered!(span * WIDTH + column => add_products(span, column % 2));
+                            let sum = span * WIDTH + column;
+                            numbered!([0 1 2 3] sum => add_products(span, column % 2));
                         }
                     }
                     weights = weights.add(groups * WIDTH);
                 }
             }
             for (sum, square) in sums.as_flattened_mut().iter_mut().enumerate() {
-                numbered!(sum => store(square));
+                numbered!([0 1 2 3] sum => store(square));
             }
         }
     }

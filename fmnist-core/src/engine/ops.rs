@@ -1,6 +1,7 @@
 //! What the steps of a plan compute with.
 
 mod byte_layer;
+mod byte_output;
 mod byte_stem;
 mod byte_tiles;
 mod bytes;
@@ -9,7 +10,7 @@ mod sparse;
 mod stem;
 mod winograd;
 
-pub(super) use byte_layer::{ByteLayer, Numbers, Quanta, byte_layer};
+pub(super) use byte_layer::ByteLayer;
 pub(super) use byte_stem::{ByteStem, byte_stem};
 pub(super) use bytes::{Real, byte_pool};
 pub(super) use matrix::{Matrix, multiply};

@@ -7,8 +7,8 @@ use super::{
     isa::{Block, Bytes, Isa, Sums, Vector, Work, flat},
     layout::{Layout, Maps, MapsMut},
     ops::{
-        ByteLayer, ByteStem, Matrix, Nonzero, Numbers, Quanta, SparseDense, Stem, Tiles, Winograd,
-        byte_layer, byte_pool, byte_stem, multiply, sparse_dense, stem, winograd,
+        ByteLayer, ByteStem, Matrix, Nonzero, SparseDense, Stem, Tiles, Winograd, byte_pool,
+        byte_stem, multiply, sparse_dense, stem, winograd,
     },
 };
 use crate::image::Image;
@@ -261,11 +261,11 @@ impl Work for Forward<'_> {
                 }
                 Op::Quanta { layer, input, residual, positions } => {
                     let residual = residual.map(numbers_in);
-                    let quanta = Quanta { residual, output: bytes_out, positions };
-                    byte_layer::<S, POSITIONS>(layer, bytes_in(*input), quanta);
+                    let input = bytes_in(*input);
+                    layer.quanta::<S, POSITIONS>(input, residual, bytes_out, positions);
                 }
                 Op::Numbers { layer, input } => {
-                    byte_layer::<S, POSITIONS>(layer, bytes_in(*input), Numbers(numbers_out));
+                    layer.numbers::<S, POSITIONS>(bytes_in(*input), numbers_out);
                 }
                 Op::BytePool { input } => byte_pool(bytes_in(*input), bytes_out),
             }

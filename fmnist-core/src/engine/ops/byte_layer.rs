@@ -1,14 +1,15 @@
 //! Convolutions and dense layers from bytes, to bytes or numbers. They convolve directly: a byte instruction
 //! does four times a float's work, and sums of bytes are exact.
 
-use std::ops::Range;
+use std::{array, iter};
 
 use super::{
+    byte_output::{Ending, Numbers, Place, Quanta, Store},
     byte_tiles::{Tiling, byte_tiles},
-    bytes::{Ending, Real},
+    bytes::Real,
 };
 use crate::engine::{
-    isa::{Block, Bytes, Square, Sums, Vector, Weights, groups},
+    isa::{Block, Bytes, Sums, Weights, groups},
     layout::{Layout, Maps, MapsMut},
 };
 
@@ -16,7 +17,7 @@ use crate::engine::{
 #[derive(Clone, Debug)]
 pub(crate) struct ByteLayer {
     /// Blocks of outputs of each group, and its weights as `[taps, input groups, blocks]`.
-    pub(super) groups: Box<[(usize, Box<[Weights]>)]>,
+    groups: Box<[(usize, Box<[Weights]>)]>,
     ending: Ending,
     /// For an instruction set with tiles.
     tiling: Option<Tiling>,
@@ -68,9 +69,47 @@ impl ByteLayer {
         }
     }
 
-    /// Blocks of a position of the output.
-    pub(crate) fn blocks(&self) -> usize {
-        self.ending.bias.len()
+    /// Computes it as numbers, for every position of every image of a chunk.
+    #[inline(always)]
+    pub(crate) fn numbers<S: Sums, const ROWS: usize>(
+        &self,
+        input: Maps<'_, Bytes>,
+        output: MapsMut<'_, Block>,
+    ) {
+        self.compute::<S, ROWS>(input, Numbers { ending: &self.ending, output });
+    }
+
+    /// Computes it as quanta, what is negative at 0.
+    ///
+    /// # Shapes
+    /// - `residual`: instead of the bias, for each position and channel, in quanta of the output
+    /// - `positions`: for each position, its first block of the output
+    #[inline(always)]
+    pub(crate) fn quanta<S: Sums, const ROWS: usize>(
+        &self,
+        input: Maps<'_, Bytes>,
+        residual: Option<Maps<'_, Block>>,
+        output: MapsMut<'_, Bytes>,
+        positions: &[usize],
+    ) {
+        let ending = &self.ending;
+        self.compute::<S, ROWS>(input, Quanta { ending, residual, output, positions });
+    }
+
+    #[inline(always)]
+    fn compute<S: Sums, const ROWS: usize>(&self, input: Maps<'_, Bytes>, mut output: impl Store) {
+        if let Some(tiling) = self.tiling.as_ref().filter(|tiling| tiling.suits(input.images())) {
+            return byte_tiles::<S>(&self.groups, tiling, input, &mut output);
+        }
+        let mut first = 0;
+        for (width, weights) in &self.groups {
+            match width {
+                1 => columns::<S, ROWS, 1>(self, input, weights, first, &mut output),
+                2 => columns::<S, ROWS, 2>(self, input, weights, first, &mut output),
+                _ => columns::<S, ROWS, 3>(self, input, weights, first, &mut output),
+            }
+            first += width;
+        }
     }
 
     /// What an image costs, about, in multiply-adds of numbers: an instruction takes four times as many bytes,
@@ -79,159 +118,6 @@ impl ByteLayer {
         let weights: usize = self.groups.iter().map(|(_, weights)| weights.len()).sum();
         let multiply_adds = self.positions.len() * weights * size_of::<Weights>();
         multiply_adds / if self.tiling.is_some() { 10 } else { 4 }
-    }
-}
-
-/// Where the outputs of a [`ByteLayer`] go, one position after the other.
-pub(crate) trait Store {
-    /// Takes the sums of a block of channels at a position.
-    fn store<S: Sums>(&mut self, layer: &ByteLayer, at: Place, block: usize, sums: S);
-    /// Takes some rows of the sums of some blocks: of positions one after the other in a row of a map.
-    fn store_row<S: Sums, const WIDTH: usize>(
-        &mut self,
-        layer: &ByteLayer,
-        at: Place,
-        block: usize,
-        sums: &[Square; WIDTH],
-        rows: Range<usize>,
-    );
-}
-
-/// A position of an image of a chunk.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(super) image: usize,
-    pub(super) position: usize,
-}
-
-/// As numbers.
-pub(crate) struct Numbers<'a>(pub(crate) MapsMut<'a, Block>);
-
-impl Store for Numbers<'_> {
-    #[inline(always)]
-    fn store<S: Sums>(&mut self, layer: &ByteLayer, at: Place, block: usize, sums: S) {
-        let Ending { scale, bias } = &layer.ending;
-        let scaled = sums.numbers().mul(S::Vector::load(&scale[block]));
-        let index = at.image * self.0.layout.len() + at.position * layer.blocks() + block;
-        scaled.add(S::Vector::load(&bias[block])).store(&mut self.0.blocks[index]);
-    }
-
-    #[inline(always)]
-    fn store_row<S: Sums, const WIDTH: usize>(
-        &mut self,
-        layer: &ByteLayer,
-        at: Place,
-        block: usize,
-        sums: &[Square; WIDTH],
-        rows: Range<usize>,
-    ) {
-        let (scale, bias) = layer.ending.of::<S::Vector, WIDTH>(block);
-        let index = at.image * self.0.layout.len() + at.position * layer.blocks() + block;
-        let output = &mut self.0.blocks[index..];
-        for (position, row) in rows.enumerate() {
-            let output = columns_of::<_, WIDTH>(output, position, layer);
-            for column in 0..WIDTH {
-                let sum = S::load(&sums[column].0[row]).numbers();
-                sum.mul(scale[column]).add(bias[column]).store(&mut output[column]);
-            }
-        }
-    }
-}
-
-/// As quanta, what is negative at 0.
-pub(crate) struct Quanta<'a> {
-    /// Instead of the bias, for each position and channel, in quanta of the output.
-    pub(crate) residual: Option<Maps<'a, Block>>,
-    pub(crate) output: MapsMut<'a, Bytes>,
-    /// For each position, its first block of the output.
-    pub(crate) positions: &'a [usize],
-}
-
-impl Store for Quanta<'_> {
-    #[inline(always)]
-    fn store<S: Sums>(&mut self, layer: &ByteLayer, at: Place, block: usize, sums: S) {
-        let Ending { scale, bias } = &layer.ending;
-        let scaled = sums.numbers().mul(S::Vector::load(&scale[block]));
-        let addend = match &self.residual {
-            Some(residual) => {
-                let index = at.image * residual.layout.len() + at.position * layer.blocks();
-                &residual.blocks[index + block]
-            }
-            None => &bias[block],
-        };
-        let index = at.image * self.output.layout.len() + self.positions[at.position] + block;
-        scaled.add(S::Vector::load(addend)).store_bytes(&mut self.output.blocks[index].0);
-    }
-
-    #[inline(always)]
-    fn store_row<S: Sums, const WIDTH: usize>(
-        &mut self,
-        layer: &ByteLayer,
-        at: Place,
-        block: usize,
-        sums: &[Square; WIDTH],
-        rows: Range<usize>,
-    ) {
-        let (scale, bias) = layer.ending.of::<S::Vector, WIDTH>(block);
-        let index = at.image * self.output.layout.len() + self.positions[at.position] + block;
-        let output = &mut self.output.blocks[index..];
-        match &self.residual {
-            None => {
-                for (position, row) in rows.enumerate() {
-                    let output = columns_of::<_, WIDTH>(output, position, layer);
-                    for column in 0..WIDTH {
-                        let sum = S::load(&sums[column].0[row]).numbers();
-                        let scaled = sum.mul(scale[column]);
-                        scaled.add(bias[column]).store_bytes(&mut output[column].0);
-                    }
-                }
-            }
-            Some(residual) => {
-                let index = at.image * residual.layout.len() + at.position * layer.blocks() + block;
-                let residual = &residual.blocks[index..];
-                for (position, row) in rows.enumerate() {
-                    let output = columns_of::<_, WIDTH>(output, position, layer);
-                    let residual = &residual[position * layer.blocks()..][..WIDTH];
-                    for column in 0..WIDTH {
-                        let sum = S::load(&sums[column].0[row]).numbers();
-                        let addend = S::Vector::load(&residual[column]);
-                        sum.mul(scale[column]).add(addend).store_bytes(&mut output[column].0);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The blocks of a position so far behind the first.
-#[inline(always)]
-fn columns_of<'a, B, const WIDTH: usize>(
-    blocks: &'a mut [B],
-    position: usize,
-    layer: &ByteLayer,
-) -> &'a mut [B; WIDTH] {
-    let blocks = blocks[position * layer.blocks()..].first_chunk_mut();
-    blocks.expect("a group has no more blocks than its layer")
-}
-
-/// Computes a layer for every position of every image of a chunk.
-#[inline(always)]
-pub(crate) fn byte_layer<S: Sums, const ROWS: usize>(
-    layer: &ByteLayer,
-    input: Maps<'_, Bytes>,
-    mut output: impl Store,
-) {
-    if let Some(tiling) = layer.tiling.as_ref().filter(|tiling| tiling.suits(input.images())) {
-        return byte_tiles::<S>(layer, tiling, input, &mut output);
-    }
-    let mut first = 0;
-    for (width, weights) in &layer.groups {
-        match width {
-            1 => columns::<S, ROWS, 1>(layer, input, weights, first, &mut output),
-            2 => columns::<S, ROWS, 2>(layer, input, weights, first, &mut output),
-            _ => columns::<S, ROWS, 3>(layer, input, weights, first, &mut output),
-        }
-        first += width;
     }
 }
 
@@ -305,13 +191,14 @@ fn tile<S: Sums, const ROWS: usize, const WIDTH: usize, const SPLIT: usize>(
         }
     }
     for (row, at) in places.into_iter().enumerate() {
-        for column in 0..WIDTH {
+        let sums = array::from_fn(|column| {
             let mut sum = sums[0][row][column];
             for part in &sums[1..] {
                 sum = sum.add(part[row][column]);
             }
-            output.store(layer, at, first + column, sum);
-        }
+            sum
+        });
+        output.store::<S, WIDTH>(at, first, iter::once(sums));
     }
     ROWS
 }

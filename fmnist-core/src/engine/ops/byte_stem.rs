@@ -1,6 +1,6 @@
 //! The first layer, from pixels to bytes.
 
-use super::bytes::{Ending, Real};
+use super::{byte_output::Ending, bytes::Real};
 use crate::{
     engine::{
         isa::{Block, Bytes, Sums, Vector, Weights},

@@ -1,7 +1,9 @@
 //! Layers over bytes by products of whole matrices, where the instruction set has them (AMX): up to sixteen
 //! positions that lie one after the other in memory, or as many images of a dense layer, are the rows of one.
 
-use super::byte_layer::{ByteLayer, Place, Store};
+use std::{array, ops::Range};
+
+use super::byte_output::{Place, Store};
 use crate::engine::{
     isa::{Bytes, Factors, Products, Square, Sums, Weights},
     layout::{Layout, Maps},
@@ -109,14 +111,14 @@ impl Positions {
 /// Computes a layer for every position of every image of a chunk.
 #[inline(always)]
 pub(super) fn byte_tiles<S: Sums>(
-    layer: &ByteLayer,
+    groups: &[(usize, Box<[Weights]>)],
     tiling: &Tiling,
     input: Maps<'_, Bytes>,
     output: &mut impl Store,
 ) {
     let mut first = 0;
-    for (width, weights) in &layer.groups {
-        let group = Group { layer, tiling, input, weights, first };
+    for (width, weights) in groups {
+        let group = Group { tiling, input, weights, first };
         match width {
             1 => group.compute::<S, 2, 1>(output),
             2 => group.compute::<S, 2, 2>(output),
@@ -128,7 +130,6 @@ pub(super) fn byte_tiles<S: Sums>(
 
 /// A group of a layer's outputs for a chunk.
 struct Group<'a> {
-    layer: &'a ByteLayer,
     tiling: &'a Tiling,
     input: Maps<'a, Bytes>,
     weights: &'a [Weights],
@@ -160,7 +161,7 @@ impl Group<'_> {
             products.multiply(self.factors(stride), [origin + first * stride], &mut sums);
             for row in 0..rows {
                 let at = Place { image: first + row, position: 0 };
-                output.store_row::<S, WIDTH>(self.layer, at, self.first, &sums[0], row..row + 1);
+                output.store(at, self.first, row_sums::<S, WIDTH>(&sums[0], row..row + 1));
             }
         }
     }
@@ -196,7 +197,7 @@ impl Group<'_> {
                 for piece in &span.pieces {
                     let at = Place { image: *image, position: piece.position };
                     let rows = piece.row..piece.row + piece.count;
-                    output.store_row::<S, WIDTH>(self.layer, at, self.first, sums, rows);
+                    output.store(at, self.first, row_sums::<S, WIDTH>(sums, rows));
                 }
             }
         }
@@ -207,4 +208,13 @@ impl Group<'_> {
         let (weights, _) = self.weights.as_chunks::<WIDTH>();
         Factors { input: self.input.blocks, stride, runs, length: *length, weights }
     }
+}
+
+/// Of each row, the sums of its blocks.
+#[inline(always)]
+fn row_sums<S: Sums, const WIDTH: usize>(
+    sums: &[Square; WIDTH],
+    rows: Range<usize>,
+) -> impl Iterator<Item = [S; WIDTH]> {
+    rows.map(|row| array::from_fn(|column| S::load(&sums[column].0[row])))
 }

@@ -1,36 +1,11 @@
 //! Layers over bytes: inputs are 0–255 quanta, weights ±127 quanta, sums are exact, and the result of a
 //! layer does not depend on the instruction set in a single bit.
 
+use super::byte_output::Ending;
 use crate::engine::{
-    isa::{Block, Bytes, Vector, Weights},
+    isa::{Block, Bytes, Weights},
     layout::{Maps, MapsMut},
 };
-
-/// How sums become the numbers, or quanta, of a layer's output.
-#[derive(Clone, Debug)]
-pub(super) struct Ending {
-    /// `[blocks]`, what a sum of one is worth.
-    pub(super) scale: Box<[Block]>,
-    /// `[blocks]`
-    pub(super) bias: Box<[Block]>,
-}
-
-impl Ending {
-    /// Scale and bias of blocks one after the other.
-    #[inline(always)]
-    pub(super) fn of<V: Vector, const WIDTH: usize>(
-        &self,
-        first: usize,
-    ) -> ([V; WIDTH], [V; WIDTH]) {
-        let (scale, bias) = (&self.scale[first..][..WIDTH], &self.bias[first..][..WIDTH]);
-        let (mut scales, mut biases) = ([V::splat(0.0); WIDTH], [V::splat(0.0); WIDTH]);
-        for column in 0..WIDTH {
-            scales[column] = V::load(&scale[column]);
-            biases[column] = V::load(&bias[column]);
-        }
-        (scales, biases)
-    }
-}
 
 /// What a layer is made of, in real units.
 pub(crate) struct Real<W> {

@@ -221,12 +221,12 @@ fn tables(markdown: &str) -> Value {
         if let Some(name) = line.strip_prefix("## ") {
             section = name.to_owned();
         }
-        let Some(row) = line.strip_prefix("| ") else {
+        let Some(row) = line.strip_prefix('|') else {
             header.clear();
             continue;
         };
-        let cells: Vec<String> =
-            row.trim_end_matches(" |").split(" | ").map(str::to_owned).collect();
+        let row = row.trim_end_matches('|').split('|');
+        let cells: Vec<String> = row.map(|cell| cell.trim().to_owned()).collect();
         if header.is_empty() {
             header = cells;
         } else if !section.is_empty() && !cells.iter().all(|cell| cell.starts_with("---")) {

@@ -10,9 +10,12 @@ use fmnist_benches::{Report, Rounds, Table, grouped, percentile};
 use fmnist_core::{
     Classifier, Engine, Image,
     dataset::{Split, synthetic},
+    engine::Isa,
 };
 
 const MODELS: [&str; 2] = ["base", "notebook"];
+/// Those that are measured on every instruction set.
+const COMPILED: [&str; 3] = ["base", "notebook", "tiny"];
 const BATCHES: [usize; 4] = [1, 8, 32, 256];
 const THREADS: [NonZeroUsize; 2] = [NonZeroUsize::MIN, NonZeroUsize::new(2).unwrap()];
 const ROUNDS: usize = 7;
@@ -22,6 +25,7 @@ const ROUND: Duration = Duration::from_millis(250);
 struct Subject {
     model: &'static str,
     engine: Engine,
+    kernel: Option<Isa>,
     /// `None` for Burn's engines, which take rayon's.
     threads: Option<NonZeroUsize>,
     classifier: Classifier,
@@ -40,15 +44,27 @@ fn main() -> anyhow::Result<()> {
          turns, ratios are within a round. Burn's engines take rayon's threads, one for each core.",
     );
     for batch in BATCHES {
-        let mut subjects = subjects()?;
-        for _ in 0..ROUNDS {
-            for subject in &mut subjects {
-                subject.round(&images[..batch])?;
-            }
-        }
-        report.add(&table(batch, &subjects));
+        report.add(&table(batch, &measured(subjects()?, &images[..batch])?));
     }
+    report.finish()?;
+    let mut report = Report::of(
+        "inference",
+        "kernels",
+        "The same as `inference` by instruction set, for batches of 32 on one thread: all that the processor has. \
+         `× fused` is on the same instruction set.",
+    );
+    report.add(&kernel_table(&measured(kernel_subjects()?, &images[..BATCHES[2]])?));
     report.finish()
+}
+
+/// In turns.
+fn measured(mut subjects: Vec<Subject>, images: &[Image]) -> anyhow::Result<Vec<Subject>> {
+    for _ in 0..ROUNDS {
+        for subject in &mut subjects {
+            subject.round(images)?;
+        }
+    }
+    Ok(subjects)
 }
 
 fn subjects() -> anyhow::Result<Vec<Subject>> {
@@ -64,15 +80,39 @@ fn subjects() -> anyhow::Result<Vec<Subject>> {
                     Some(threads) => classifier.with_threads(threads),
                     None => classifier,
                 };
-                let (image_us, call_us) = (Rounds::default(), Vec::new());
-                Subject { model, engine, threads, classifier, image_us, call_us }
+                Subject::new(model, engine, threads, classifier)
             }));
         }
     }
     Ok(subjects)
 }
 
+fn kernel_subjects() -> anyhow::Result<Vec<Subject>> {
+    let mut subjects = Vec::new();
+    for model in COMPILED {
+        for kernel in Isa::ALL.into_iter().filter(|kernel| kernel.is_available()) {
+            for engine in [Engine::Fused, Engine::Int8] {
+                let classifier = Classifier::open(model)?.with_engine(engine)?;
+                let one = NonZeroUsize::MIN;
+                let classifier = classifier.with_kernel(kernel)?.with_threads(one);
+                subjects.push(Subject::new(model, engine, Some(one), classifier));
+            }
+        }
+    }
+    Ok(subjects)
+}
+
 impl Subject {
+    fn new(
+        model: &'static str,
+        engine: Engine,
+        threads: Option<NonZeroUsize>,
+        classifier: Classifier,
+    ) -> Self {
+        let (kernel, image_us, call_us) = (classifier.kernel(), Rounds::default(), Vec::new());
+        Self { model, engine, kernel, threads, classifier, image_us, call_us }
+    }
+
     fn round(&mut self, images: &[Image]) -> anyhow::Result<()> {
         // Its weights left the caches during the others' turns.
         black_box(self.classifier.classify(images)?);
@@ -100,6 +140,7 @@ fn table(batch: usize, subjects: &[Subject]) -> Table {
         "images/s",
         "call p50 µs",
         "call p99 µs",
+        "call p99.9 µs",
         "× flex",
     ];
     let mut table = Table::new(&heads, &[0, 1]);
@@ -115,8 +156,27 @@ fn table(batch: usize, subjects: &[Subject]) -> Table {
             &grouped(1e6 / median),
             &grouped(percentile(call_us, 50.0)),
             &grouped(percentile(call_us, 99.0)),
+            &grouped(percentile(call_us, 99.9)),
             &image_us.relative_to(flex).to_string(),
         ]);
+    }
+    table
+}
+
+fn kernel_table(subjects: &[Subject]) -> Table {
+    let heads = ["model", "kernel", "engine", "µs an image", "images/s", "× fused"];
+    let mut table = Table::new(&heads, &[0, 1, 2]);
+    for pair in subjects.chunks(2) {
+        for Subject { model, engine, kernel, image_us, .. } in pair {
+            table.row(&[
+                model,
+                kernel.map_or("none", Isa::name),
+                engine.name(),
+                &image_us.to_string(),
+                &grouped(1e6 / image_us.median()),
+                &image_us.relative_to(&pair[0].image_us).to_string(),
+            ]);
+        }
     }
     table
 }

@@ -1,6 +1,7 @@
 use std::{env, fs, path::PathBuf, thread};
 
 use anyhow::Context;
+use fmnist_core::engine::Isa;
 use markdown::Table;
 
 /// One benchmark's section of `RESULTS.md`: what was measured, on what, and the tables.
@@ -12,10 +13,15 @@ pub struct Report {
 impl Report {
     /// Begins the section of the benchmark `title` with the machine as it is now.
     pub fn new(title: &'static str, measured: &str) -> Self {
+        Self::of(title, title, measured)
+    }
+
+    /// Begins a section of a benchmark that has several.
+    pub fn of(bench: &str, title: &'static str, measured: &str) -> Self {
         let now = fmnist_core::message::rfc3339(jiff::Timestamp::now());
         let machine = machine();
         let body = format!(
-            "{measured}\n\n`cargo bench -p fmnist-benches --bench {title}`, {now}, {machine}.\n"
+            "{measured}\n\n`cargo bench -p fmnist-benches --bench {bench}`, {now}, {machine}.\n"
         );
         Self { title, body }
     }
@@ -77,7 +83,7 @@ fn replaced(document: &str, title: &str, body: &str) -> String {
     parts.join("\n\n## ") + "\n"
 }
 
-/// Processor, vector extensions, threads, and how busy the machine was before.
+/// Processor, threads, instruction sets of the fast engine, and how busy the machine was before.
 pub fn machine() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
@@ -88,23 +94,10 @@ pub fn machine() -> String {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let load = read("/proc/loadavg");
     let load = load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown");
-    let vectors = vector_extensions().join(", ");
-    format!("{model}, {threads} threads, {vectors}; load average before: {load}")
-}
-
-#[cfg(target_arch = "x86_64")]
-fn vector_extensions() -> Vec<&'static str> {
-    let found = [
-        ("AVX-512F", is_x86_feature_detected!("avx512f")),
-        ("AVX2", is_x86_feature_detected!("avx2")),
-        ("FMA", is_x86_feature_detected!("fma")),
-    ];
-    found.into_iter().filter_map(|(name, found)| found.then_some(name)).collect()
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn vector_extensions() -> Vec<&'static str> {
-    vec![env::consts::ARCH]
+    let kernels: Vec<&str> =
+        Isa::ALL.into_iter().filter(|isa| isa.is_available()).map(Isa::name).collect();
+    let kernels = kernels.join(", ");
+    format!("{model}, {threads} threads, {kernels}; load average before: {load}")
 }
 
 #[cfg(test)]

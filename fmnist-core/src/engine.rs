@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `isa` | instruction sets, a file each: sixteen numbers, or sums of products of bytes, in registers |
 //! | `ops` | what a plan's steps compute, once for all of them: the first layer from pixels, 3×3 convolutions by Winograd, matrices, a dense layer that skips zeros, and layers over bytes |
-//! | `compile`, `plan` | weights folded and packed into steps, and their way through |
+//! | `compile`, `target`, `plan` | weights folded and packed into steps for an instruction set, and their way through |
 //! | `train` | a [`Tape`]: forward with batch statistics, and back |
 //! | `threads` | who computes a batch |
 //!
@@ -20,6 +20,7 @@ mod isa;
 mod layout;
 mod ops;
 mod plan;
+mod target;
 #[cfg(test)]
 mod tests;
 mod threads;

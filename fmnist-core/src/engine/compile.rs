@@ -12,8 +12,9 @@ use super::{
     Plan,
     isa::{Block, Isa},
     layout::Layout,
-    ops::{ByteLayer, ByteStem, SparseDense, Stem, Winograd},
+    ops::{ByteLayer, ByteStem, ByteWinograd, SparseDense, Stem, Winograd},
     plan::{Feature, Op, Slot, Step},
+    target::{ByteMethod, Target},
 };
 use crate::{
     image::Image,
@@ -45,19 +46,18 @@ impl Plan {
         precision: Precision,
         isa: Isa,
     ) -> Result<Self, WeightsError> {
-        Self::compile_with(weights, precision, isa, isa.has_tiles())
+        Self::compile_for(isa.into(), weights, precision)
     }
 
-    /// The same, where tiles multiply bytes or not: other instruction sets have them in software, for tests.
-    pub(super) fn compile_with(
+    /// The same by a method that another instruction set may be faster with, for tests.
+    pub(super) fn compile_for(
+        target: Target,
         weights: &Weights,
         precision: Precision,
-        isa: Isa,
-        tiles: bool,
     ) -> Result<Self, WeightsError> {
-        assert!(isa.is_available(), "the instruction set {isa} is not available");
-        let (compiler, classes) = Compiler::run(weights, precision, tiles)?;
-        Ok(Self::new(isa, classes, compiler.steps, compiler.features))
+        assert!(target.isa.is_available(), "the instruction set {} is not available", target.isa);
+        let (compiler, classes) = Compiler::run(target, weights, precision)?;
+        Ok(Self::new(target, classes, compiler.steps, compiler.features))
     }
 }
 
@@ -71,9 +71,10 @@ pub fn activations(
     weights: &Weights,
     images: &[Image],
 ) -> Result<BTreeMap<String, f32>, WeightsError> {
-    let (compiler, classes) = Compiler::run(weights, Precision::F32, false)?;
+    let target = Target::from(Isa::best());
+    let (compiler, classes) = Compiler::run(target, weights, Precision::F32)?;
     let names = compiler.names.clone();
-    let plan = Plan::new(Isa::best(), classes, compiler.steps, compiler.features);
+    let plan = Plan::new(target, classes, compiler.steps, compiler.features);
     let largest = plan.largest(images);
     Ok(names.into_iter().map(|(name, slot)| (name, largest[slot])).collect())
 }
@@ -82,8 +83,7 @@ pub fn activations(
 struct Compiler<'a> {
     weights: &'a Weights,
     precision: Precision,
-    /// Whether tiles multiply bytes.
-    tiles: bool,
+    target: Target,
     /// Those that are still to be used.
     tensors: BTreeMap<&'a str, &'a NamedTensor>,
     steps: Vec<Step>,
@@ -96,15 +96,15 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     fn run(
+        target: Target,
         weights: &'a Weights,
         precision: Precision,
-        tiles: bool,
     ) -> Result<(Self, usize), WeightsError> {
         let classes = weights.metadata.classes.len();
         let mut compiler = Self {
             weights,
             precision,
-            tiles,
+            target,
             tensors: weights.tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect(),
             steps: Vec::new(),
             features: Vec::new(),
@@ -123,9 +123,9 @@ impl<'a> Compiler<'a> {
 
     /// Zeros around a map, as far as the next convolution reaches.
     fn bordered(&self, side: usize, blocks: usize) -> Layout {
-        match self.precision {
-            Precision::F32 => Layout::bordered(side, blocks),
-            Precision::Int8 => Layout::framed(side, blocks),
+        match (self.precision, self.target.method) {
+            (Precision::F32, _) | (_, ByteMethod::Winograd) => Layout::bordered(side, blocks),
+            (Precision::Int8, _) => Layout::framed(side, blocks),
         }
     }
 
@@ -162,7 +162,7 @@ impl<'a> Compiler<'a> {
             Precision::Int8 => {
                 let real = over_pixels.real(1.0, self.quanta[output]);
                 let border = border.map(|border| border.round_ties_even() as u8);
-                Op::ByteStem(ByteStem::new(&real, border))
+                Op::ByteStem(ByteStem::new(&real, border, self.target))
             }
         };
         self.steps.push(Step { output, op });
@@ -193,9 +193,18 @@ impl<'a> Compiler<'a> {
         let whole = if pool { Layout::dense(from.side, layout.blocks) } else { layout };
         let output = self.activation(name, whole)?;
         let real = conv.real(self.quanta[input], self.quanta[output]);
-        let layer = ByteLayer::new(&real, &from, self.tiles);
         let positions = whole.positions().collect();
-        let op = Op::Quanta { layer, input, residual, positions };
+        let winograd = match self.target.method {
+            ByteMethod::Winograd => ByteWinograd::new(&real, self.target),
+            ByteMethod::Direct | ByteMethod::Tiles => None,
+        };
+        let op = match winograd {
+            Some(layer) => Op::ByteWinograd { layer, input, residual, positions },
+            None => {
+                let layer = ByteLayer::new(&real, &from, self.target);
+                Op::Quanta { layer, input, residual, positions }
+            }
+        };
         self.steps.push(Step { output, op });
         if !pool {
             return Ok(output);
@@ -216,7 +225,7 @@ impl<'a> Compiler<'a> {
             }
             Precision::Int8 => {
                 let real = conv.real(self.quanta[input], self.quantum(adder)?);
-                Op::Numbers { layer: ByteLayer::new(&real, &from, self.tiles), input }
+                Op::Numbers { layer: ByteLayer::new(&real, &from, self.target), input }
             }
         };
         self.steps.push(Step { output, op });
@@ -239,8 +248,8 @@ impl<'a> Compiler<'a> {
             }
             Precision::Int8 => {
                 let real = dense.real(self.quanta[input], self.quanta[output]);
-                let layer =
-                    ByteLayer::new(&real, &self.features[input].layout.flattened(), self.tiles);
+                let from = self.features[input].layout.flattened();
+                let layer = ByteLayer::new(&real, &from, self.target);
                 Op::Quanta { layer, input, residual: None, positions: [0].into() }
             }
         };
@@ -259,7 +268,7 @@ impl<'a> Compiler<'a> {
             }
             Precision::Int8 => {
                 let real = dense.real(self.quanta[input], 1.0);
-                Op::Numbers { layer: ByteLayer::new(&real, &from, self.tiles), input }
+                Op::Numbers { layer: ByteLayer::new(&real, &from, self.target), input }
             }
         };
         self.steps.push(Step { output, op });

@@ -26,7 +26,10 @@ mod portable;
 #[cfg(test)]
 mod tests;
 
-pub(super) use block::{Block, Bytes, Factors, Square, Weights, flat, groups};
+pub(super) use block::{
+    Block, Bytes, Factors, Packed, Pairs, Row, Square, Weights, WideWeights, Words, flat, groups,
+    pairs,
+};
 
 /// Declares the instruction sets, the best first: variant, file, in which file its work is compiled, and for
 /// which targets.
@@ -91,11 +94,6 @@ impl Isa {
     pub fn best() -> Self {
         let mut available = Self::ALL.into_iter().filter(|isa| isa.is_available());
         available.next().expect("any processor has the portable one")
-    }
-
-    /// Whether its plans multiply bytes by tiles.
-    pub(super) fn has_tiles(self) -> bool {
-        self == Self::Amx
     }
 
     /// The instruction set that the variable `FMNIST_KERNEL` names, or else the best.
@@ -175,24 +173,56 @@ pub(super) trait Vector: Copy {
     fn nonzero(self, first: u16, positions: &mut [u16; Block::LANES]) -> usize;
 }
 
-/// Sixteen `i32` in registers: sums of products of bytes.
+/// Sixteen `i32` in registers: exact sums of products. What does not fit wraps.
 pub(super) trait Sums: Copy {
     /// Sixteen numbers in registers.
     type Vector: Vector;
+    /// Sixteen numbers of 16 bits in registers.
+    type Shorts: Shorts;
+    /// Four inputs' weights.
+    type Weights: 'static;
     /// What multiplies whole matrices.
     type Products: Products;
     /// Sixteen zeros.
     fn zero() -> Self;
     /// From memory.
-    fn load(sums: &[i32; Block::LANES]) -> Self;
-    /// Adds the products of four inputs with their weights, exactly.
-    fn add_products(self, inputs: [u8; 4], weights: &Weights) -> Self;
+    fn load(sums: &Row) -> Self;
+    /// To memory.
+    fn store(self, sums: &mut Row);
+    /// Adds the products of four inputs with their weights.
+    fn add_products(self, inputs: [u8; 4], weights: &Self::Weights) -> Self;
+    /// A layer's weights as it takes them.
+    fn weights(packed: &Packed) -> &[Self::Weights];
+    /// Adds the products of two inputs with their weights.
+    fn add_pair(self, inputs: [i16; 2], weights: &Pairs) -> Self;
     /// `self + other`
     fn add(self, other: Self) -> Self;
+    /// `self - other`
+    fn sub(self, other: Self) -> Self;
+    /// `self × factor`
+    fn mul(self, factor: i32) -> Self;
+    /// `self × 2^bits`
+    fn shl(self, bits: u32) -> Self;
+    /// `self ÷ 2^bits`, rounded down.
+    fn shr(self, bits: u32) -> Self;
     /// The larger of both.
     fn max(self, other: Self) -> Self;
     /// The nearest `f32`.
     fn numbers(self) -> Self::Vector;
+}
+
+/// Sixteen `i16` in registers. What does not fit wraps.
+pub(super) trait Shorts: Copy {
+    /// From bytes.
+    fn widen(bytes: &Bytes) -> Self;
+    /// To memory.
+    fn store(self, words: &mut Words);
+    /// `self + other`
+    fn add(self, other: Self) -> Self;
+    /// `self - other`
+    fn sub(self, other: Self) -> Self;
+    /// `self × 4`
+    fn quadruple(self) -> Self;
 }
 
 /// What multiplies matrices of bytes. A thread has one of these at a time.

@@ -4,6 +4,7 @@ mod byte_layer;
 mod byte_output;
 mod byte_stem;
 mod byte_tiles;
+mod byte_winograd;
 mod bytes;
 mod matrix;
 mod sparse;
@@ -12,6 +13,7 @@ mod winograd;
 
 pub(super) use byte_layer::ByteLayer;
 pub(super) use byte_stem::{ByteStem, byte_stem};
+pub(super) use byte_winograd::{ByteWinograd, byte_winograd};
 pub(super) use bytes::{Real, byte_pool};
 pub(super) use matrix::{Matrix, multiply};
 pub(super) use sparse::{Nonzero, SparseDense, sparse_dense};

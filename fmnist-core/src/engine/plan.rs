@@ -4,12 +4,13 @@
 use std::{mem, sync::Mutex};
 
 use super::{
-    isa::{Block, Bytes, Isa, Sums, Vector, Work, flat},
+    isa::{Block, Bytes, Isa, Row, Sums, Vector, Words, Work, flat},
     layout::{Layout, Maps, MapsMut},
     ops::{
-        ByteLayer, ByteStem, Matrix, Nonzero, SparseDense, Stem, Tiles, Winograd, byte_pool,
-        byte_stem, multiply, sparse_dense, stem, winograd,
+        ByteLayer, ByteStem, ByteWinograd, Matrix, Nonzero, SparseDense, Stem, Tiles, Winograd,
+        byte_pool, byte_stem, byte_winograd, multiply, sparse_dense, stem, winograd,
     },
+    target::Target,
 };
 use crate::image::Image;
 
@@ -41,6 +42,13 @@ pub(super) enum Op {
     /// A convolution or a dense layer from bytes to bytes, ReLU included; `positions` are those of
     /// its output.
     Quanta { layer: ByteLayer, input: Slot, residual: Option<Slot>, positions: Box<[usize]> },
+    /// A 3×3 convolution from bytes to bytes, the same.
+    ByteWinograd {
+        layer: ByteWinograd,
+        input: Slot,
+        residual: Option<Slot>,
+        positions: Box<[usize]>,
+    },
     /// A 1×1 convolution or a dense layer from bytes to numbers.
     Numbers { layer: ByteLayer, input: Slot },
     /// A 2×2 maximum of bytes.
@@ -67,7 +75,7 @@ impl Feature {
 /// [`Plan::scratch_bytes`] large.
 #[derive(Debug)]
 pub struct Plan {
-    isa: Isa,
+    target: Target,
     classes: usize,
     steps: Box<[Step]>,
     features: Box<[Feature]>,
@@ -83,7 +91,8 @@ struct Scratch {
     numbers: Vec<Vec<Block>>,
     /// For each slot, a chunk's feature maps, if they are bytes.
     bytes: Vec<Vec<Bytes>>,
-    tiles: Tiles,
+    tiles: Tiles<Block, Block>,
+    byte_tiles: Tiles<Words, Row>,
     nonzero: Vec<Nonzero>,
 }
 
@@ -93,16 +102,21 @@ impl Plan {
     const MAX_CHUNK: usize = 32;
 
     /// The last slot holds the logits.
-    pub(super) fn new(isa: Isa, classes: usize, steps: Vec<Step>, features: Vec<Feature>) -> Self {
+    pub(super) fn new(
+        target: Target,
+        classes: usize,
+        steps: Vec<Step>,
+        features: Vec<Feature>,
+    ) -> Self {
         let bytes: usize = features.iter().map(Feature::size_bytes).sum();
         let chunk = (Self::CHUNK_BYTES / bytes).clamp(1, Self::MAX_CHUNK);
         let (steps, features) = (steps.into(), features.into());
-        Self { isa, classes, steps, features, chunk, idle: Mutex::default() }
+        Self { target, classes, steps, features, chunk, idle: Mutex::default() }
     }
 
     /// The instruction set that it was compiled for.
     pub fn kernel(&self) -> Isa {
-        self.isa
+        self.target.isa
     }
 
     /// Logits of an image.
@@ -112,6 +126,7 @@ impl Plan {
 
     /// What an image costs, about, in multiply-adds of numbers.
     pub fn multiply_adds(&self) -> usize {
+        let bytes = self.target.bytes_at_once();
         let each = self.steps.iter().map(|step| match &step.op {
             Op::Stem(layer) => layer.multiply_adds(),
             Op::Winograd { layer, input, .. } => {
@@ -122,9 +137,11 @@ impl Plan {
             }
             Op::Dense { layer, .. } => layer.multiply_adds(),
             Op::SparseDense { layer, .. } => layer.multiply_adds(),
-            // An instruction takes four times as many bytes as numbers.
-            Op::ByteStem(layer) => layer.multiply_adds() / 4,
-            Op::Quanta { layer, .. } | Op::Numbers { layer, .. } => layer.cost(),
+            Op::ByteStem(layer) => layer.multiply_adds() / bytes,
+            Op::Quanta { layer, .. } | Op::Numbers { layer, .. } => layer.multiply_adds() / bytes,
+            Op::ByteWinograd { layer, input, .. } => {
+                layer.multiply_adds(self.features[*input].layout.side) / bytes
+            }
             Op::BytePool { .. } => 0,
         });
         each.sum()
@@ -145,7 +162,7 @@ impl Plan {
         let chunks = images.chunks(self.chunk).zip(logits.chunks_mut(self.chunk * self.classes));
         for (images, logits) in chunks {
             let forward = Forward { plan: self, images, logits, scratch: &mut scratch };
-            self.isa.run(forward);
+            self.target.isa.run(forward);
         }
         idle().push(scratch);
     }
@@ -157,7 +174,7 @@ impl Plan {
         let mut logits = vec![0.0; self.chunk * self.classes];
         for images in images.chunks(self.chunk) {
             let logits = &mut logits[..images.len() * self.classes];
-            self.isa.run(Forward { plan: self, images, logits, scratch: &mut scratch });
+            self.target.isa.run(Forward { plan: self, images, logits, scratch: &mut scratch });
             for ((largest, feature), maps) in
                 largest.iter_mut().zip(&self.features).zip(&scratch.numbers)
             {
@@ -171,7 +188,8 @@ impl Plan {
     /// Bytes that each thread computes with, beside the plan that all share.
     pub fn scratch_bytes(&self) -> usize {
         self.chunk * self.features.iter().map(Feature::size_bytes).sum::<usize>()
-            + Tiles::bytes(self.tile_blocks())
+            + Tiles::<Block, Block>::bytes(self.tile_blocks())
+            + Tiles::<Words, Row>::bytes(self.byte_blocks())
             + self.chunk * Nonzero::bytes(self.sparse_depth())
     }
 
@@ -184,7 +202,8 @@ impl Plan {
         Scratch {
             numbers: self.features.iter().map(numbers).collect(),
             bytes: self.features.iter().map(bytes).collect(),
-            tiles: Tiles::with_blocks(self.tile_blocks()),
+            tiles: Tiles::with_blocks(self.tile_blocks(), (Block::ZERO, Block::ZERO)),
+            byte_tiles: Tiles::with_blocks(self.byte_blocks(), (Words::ZERO, Row::ZERO)),
             nonzero: vec![Nonzero::with_depth(self.sparse_depth()); self.chunk],
         }
     }
@@ -193,6 +212,17 @@ impl Plan {
     fn tile_blocks(&self) -> usize {
         let blocks = self.steps.iter().map(|step| match &step.op {
             Op::Winograd { layer, input, .. } => {
+                layer.blocks().max(self.features[*input].layout.blocks)
+            }
+            _ => 0,
+        });
+        blocks.max().unwrap_or(0)
+    }
+
+    /// Blocks of the widest convolution of bytes.
+    fn byte_blocks(&self) -> usize {
+        let blocks = self.steps.iter().map(|step| match &step.op {
+            Op::ByteWinograd { layer, input, .. } => {
                 layer.blocks().max(self.features[*input].layout.blocks)
             }
             _ => 0,
@@ -222,7 +252,7 @@ impl Work for Forward<'_> {
     #[inline(always)]
     fn run<S: Sums, const ROWS: usize, const POSITIONS: usize>(self) {
         let Self { plan, images, logits, scratch } = self;
-        let Scratch { numbers, bytes, tiles, nonzero } = scratch;
+        let Scratch { numbers, bytes, tiles, byte_tiles, nonzero } = scratch;
         let layout_of = |slot: Slot| plan.features[slot].layout;
         for Step { output: slot, op } in &plan.steps {
             // The output leaves its place while it is computed from what lies in the others.
@@ -263,6 +293,12 @@ impl Work for Forward<'_> {
                     let residual = residual.map(numbers_in);
                     let input = bytes_in(*input);
                     layer.quanta::<S, POSITIONS>(input, residual, bytes_out, positions);
+                }
+                Op::ByteWinograd { layer, input, residual, positions } => {
+                    let (input, residual) = (bytes_in(*input), residual.map(numbers_in));
+                    byte_winograd::<S, ROWS>(
+                        layer, input, residual, bytes_out, positions, byte_tiles,
+                    );
                 }
                 Op::Numbers { layer, input } => {
                     layer.numbers::<S, POSITIONS>(bytes_in(*input), numbers_out);

@@ -10,7 +10,10 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::*;
+use super::{
+    target::{ByteMethod, Target},
+    *,
+};
 use crate::{
     dataset::{self, Split},
     image::Image,
@@ -96,9 +99,18 @@ fn int8_is_the_same_to_the_last_bit_on_every_kernel() {
             for kernel in kernels() {
                 assert_eq!(logits(&plan(kernel), &images), expected, "{architecture} {kernel}");
             }
-            let tiles = Plan::compile_with(&weights, Precision::Int8, Kernel::Portable, true);
-            let plans =
-                [("with tiles in software", tiles.unwrap()), ("best", plan(Kernel::best()))];
+            let by = |isa, method| {
+                let target = Target { isa, method };
+                Plan::compile_for(target, &weights, Precision::Int8).unwrap()
+            };
+            let (portable, best) = (Kernel::Portable, Kernel::best());
+            let plans = [
+                ("directly", by(portable, ByteMethod::Direct)),
+                ("with tiles in software", by(portable, ByteMethod::Tiles)),
+                ("by the best's registers", by(best, ByteMethod::Direct)),
+                ("by the best's registers, filtered", by(best, ByteMethod::Winograd)),
+                ("best", plan(best)),
+            ];
             // Images are the rows of a matrix, up to sixteen.
             for ((name, plan), count) in plans.iter().flat_map(|plan| {
                 [1, 3, 4, 15, 16, 17, 31, 33, images.len()].map(|count| (plan, count))

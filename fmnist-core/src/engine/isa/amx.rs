@@ -15,7 +15,7 @@ use std::{
     sync::LazyLock,
 };
 
-use super::{Bytes, Factors, Products, Square, Weights};
+use super::{Bytes, Factors, Products, Row, Square, Weights};
 
 /// Calls a function of one of the tiles of a list by its number, which the optimiser knows once it has unrolled
 /// its loop. Each is compiled: one that takes some tiles alone must be given those.
@@ -234,7 +234,7 @@ unsafe fn add_products<const SUM: usize>(inputs: usize, weights: usize) {
 
 #[inline(always)]
 unsafe fn store<const TILE: usize>(square: &mut Square) {
-    let (first, stride) = (square.0.as_mut_ptr(), size_of_val(&square.0[0]));
+    let (first, stride) = (square.0.as_mut_ptr(), size_of::<Row>());
     // SAFETY: a square has room for the largest tile.
     unsafe {
         asm!(

@@ -2,7 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::{Block, Sums, Vector, Weights, Work, portable};
+use super::{
+    Block, Bytes, Packed, Pairs, Row, Shorts, Sums, Vector, WideWeights, Words, Work, portable,
+};
 
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
@@ -118,9 +120,24 @@ impl Vector for Floats {
 #[derive(Clone, Copy)]
 struct Integers(__m256i, __m256i);
 
+impl Integers {
+    /// Adds the products of the same two inputs in every lane.
+    #[inline(always)]
+    fn add_products_of(self, inputs: __m256i, weights: &Pairs) -> Self {
+        let first = weights.0.as_ptr().cast::<__m256i>();
+        intrinsics!({
+            let low = _mm256_madd_epi16(inputs, _mm256_load_si256(first));
+            let high = _mm256_madd_epi16(inputs, _mm256_load_si256(first.add(1)));
+            Self(_mm256_add_epi32(self.0, low), _mm256_add_epi32(self.1, high))
+        })
+    }
+}
+
 impl Sums for Integers {
     type Vector = Floats;
     type Products = portable::Rows;
+    type Shorts = Words16;
+    type Weights = WideWeights;
 
     #[inline(always)]
     fn zero() -> Self {
@@ -129,36 +146,76 @@ impl Sums for Integers {
     }
 
     #[inline(always)]
-    fn load(sums: &[i32; Block::LANES]) -> Self {
-        let first = sums.as_ptr().cast::<__m256i>();
-        intrinsics!(Self(_mm256_loadu_si256(first), _mm256_loadu_si256(first.add(1))))
+    fn load(sums: &Row) -> Self {
+        let first = sums.0.as_ptr().cast::<__m256i>();
+        intrinsics!(Self(_mm256_load_si256(first), _mm256_load_si256(first.add(1))))
     }
 
-    // Even and odd inputs apart, as 16-bit numbers: the instruction that takes bytes saturates.
     #[inline(always)]
-    fn add_products(self, inputs: [u8; 4], weights: &Weights) -> Self {
+    fn store(self, sums: &mut Row) {
+        let first = sums.0.as_mut_ptr().cast::<__m256i>();
+        intrinsics!({
+            _mm256_store_si256(first, self.0);
+            _mm256_store_si256(first.add(1), self.1);
+        })
+    }
+
+    // As 16-bit numbers: the instruction that takes bytes saturates.
+    #[inline(always)]
+    fn add_products(self, inputs: [u8; 4], weights: &WideWeights) -> Self {
         intrinsics!({
             let inputs = _mm256_set1_epi32(i32::from_le_bytes(inputs));
-            let even = _mm256_and_si256(inputs, _mm256_set1_epi16(0xff));
-            let odd = _mm256_srli_epi16::<8>(inputs);
-            let add = |sums, weights| {
-                let even_weights = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(weights));
-                let odd_weights = _mm256_srai_epi16::<8>(weights);
-                let even = _mm256_madd_epi16(even, even_weights);
-                let odd = _mm256_madd_epi16(odd, odd_weights);
-                _mm256_add_epi32(sums, _mm256_add_epi32(even, odd))
-            };
-            let first = weights.0.as_ptr().cast::<__m256i>();
-            Self(
-                add(self.0, _mm256_load_si256(first)),
-                add(self.1, _mm256_load_si256(first.add(1))),
-            )
+            let first_and_third = _mm256_and_si256(inputs, _mm256_set1_epi16(0xff));
+            let second_and_fourth = _mm256_srli_epi16::<8>(inputs);
+            let [one, other] = &weights.0;
+            self.add_products_of(first_and_third, one).add_products_of(second_and_fourth, other)
         })
+    }
+
+    #[inline(always)]
+    fn weights(packed: &Packed) -> &[WideWeights] {
+        &packed.words
+    }
+
+    #[inline(always)]
+    fn add_pair(self, inputs: [i16; 2], weights: &Pairs) -> Self {
+        let [low, high] = inputs.map(i16::cast_unsigned);
+        let inputs = (u32::from(low) | u32::from(high) << 16).cast_signed();
+        self.add_products_of(intrinsics!(_mm256_set1_epi32(inputs)), weights)
     }
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         intrinsics!(Self(_mm256_add_epi32(self.0, other.0), _mm256_add_epi32(self.1, other.1)))
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        intrinsics!(Self(_mm256_sub_epi32(self.0, other.0), _mm256_sub_epi32(self.1, other.1)))
+    }
+
+    #[inline(always)]
+    fn mul(self, factor: i32) -> Self {
+        intrinsics!({
+            let factor = _mm256_set1_epi32(factor);
+            Self(_mm256_mullo_epi32(self.0, factor), _mm256_mullo_epi32(self.1, factor))
+        })
+    }
+
+    #[inline(always)]
+    fn shl(self, bits: u32) -> Self {
+        intrinsics!({
+            let bits = _mm_cvtsi32_si128(bits.cast_signed());
+            Self(_mm256_sll_epi32(self.0, bits), _mm256_sll_epi32(self.1, bits))
+        })
+    }
+
+    #[inline(always)]
+    fn shr(self, bits: u32) -> Self {
+        intrinsics!({
+            let bits = _mm_cvtsi32_si128(bits.cast_signed());
+            Self(_mm256_sra_epi32(self.0, bits), _mm256_sra_epi32(self.1, bits))
+        })
     }
 
     #[inline(always)]
@@ -169,5 +226,36 @@ impl Sums for Integers {
     #[inline(always)]
     fn numbers(self) -> Floats {
         intrinsics!(Floats(_mm256_cvtepi32_ps(self.0), _mm256_cvtepi32_ps(self.1)))
+    }
+}
+
+/// One register.
+#[derive(Clone, Copy)]
+pub(super) struct Words16(__m256i);
+
+impl Shorts for Words16 {
+    #[inline(always)]
+    fn widen(bytes: &Bytes) -> Self {
+        Self(intrinsics!(_mm256_cvtepu8_epi16(_mm_load_si128(bytes.0.as_ptr().cast()))))
+    }
+
+    #[inline(always)]
+    fn store(self, words: &mut Words) {
+        intrinsics!(_mm256_store_si256(words.0.as_mut_ptr().cast(), self.0))
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(intrinsics!(_mm256_add_epi16(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(intrinsics!(_mm256_sub_epi16(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn quadruple(self) -> Self {
+        Self(intrinsics!(_mm256_slli_epi16::<2>(self.0)))
     }
 }

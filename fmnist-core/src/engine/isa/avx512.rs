@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Block, Sums, Vector, Weights, Work, avx2};
+use super::{Block, Packed, Pairs, Row, Sums, Vector, Weights, Work, avx2};
 
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx512f")
@@ -106,6 +106,8 @@ struct Integers(__m512i);
 
 impl Sums for Integers {
     type Vector = Floats;
+    type Shorts = avx2::Words16;
+    type Weights = Weights;
     #[cfg(target_os = "linux")]
     type Products = super::amx::Tiles;
     #[cfg(not(target_os = "linux"))]
@@ -117,8 +119,13 @@ impl Sums for Integers {
     }
 
     #[inline(always)]
-    fn load(sums: &[i32; Block::LANES]) -> Self {
-        Self(intrinsics!(_mm512_loadu_si512(sums.as_ptr().cast())))
+    fn load(sums: &Row) -> Self {
+        Self(intrinsics!(_mm512_load_si512(sums.0.as_ptr().cast())))
+    }
+
+    #[inline(always)]
+    fn store(self, sums: &mut Row) {
+        intrinsics!(_mm512_store_si512(sums.0.as_mut_ptr().cast(), self.0))
     }
 
     #[inline(always)]
@@ -131,8 +138,43 @@ impl Sums for Integers {
     }
 
     #[inline(always)]
+    fn weights(packed: &Packed) -> &[Weights] {
+        &packed.bytes
+    }
+
+    #[inline(always)]
+    fn add_pair(self, inputs: [i16; 2], weights: &Pairs) -> Self {
+        intrinsics!({
+            let weights = _mm512_load_si512(weights.0.as_ptr().cast());
+            let [low, high] = inputs.map(i16::cast_unsigned);
+            let inputs = _mm512_set1_epi32((u32::from(low) | u32::from(high) << 16).cast_signed());
+            Self(_mm512_dpwssd_epi32(self.0, inputs, weights))
+        })
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         Self(intrinsics!(_mm512_add_epi32(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(intrinsics!(_mm512_sub_epi32(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn mul(self, factor: i32) -> Self {
+        Self(intrinsics!(_mm512_mullo_epi32(self.0, _mm512_set1_epi32(factor))))
+    }
+
+    #[inline(always)]
+    fn shl(self, bits: u32) -> Self {
+        Self(intrinsics!(_mm512_sll_epi32(self.0, _mm_cvtsi32_si128(bits.cast_signed()))))
+    }
+
+    #[inline(always)]
+    fn shr(self, bits: u32) -> Self {
+        Self(intrinsics!(_mm512_sra_epi32(self.0, _mm_cvtsi32_si128(bits.cast_signed()))))
     }
 
     #[inline(always)]

@@ -54,14 +54,56 @@ pub(crate) fn groups(bytes: &[Bytes]) -> &[[u8; Bytes::GROUP]] {
 #[repr(C, align(64))]
 pub(crate) struct Weights(pub(crate) [[i8; Bytes::GROUP]; Block::LANES]);
 
-/// Sixteen rows of sixteen sums.
+/// Sixteen numbers of 16 bits: channels of one position.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(32))]
+pub(crate) struct Words(pub(crate) [i16; Block::LANES]);
+
+impl Words {
+    /// Sixteen zeros.
+    pub(crate) const ZERO: Self = Self([0; Block::LANES]);
+}
+
+/// The same numbers, two by two.
+pub(crate) fn pairs(words: &[Words]) -> &[[i16; 2]] {
+    // SAFETY: `Words` is sixteen i16 without padding (`repr(C)`), eight arrays of two.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), words.len() * 8) }
+}
+
+/// Two inputs' weights for sixteen sums, in the order of [`Target::pairs`](crate::engine::target::Target::pairs).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(C, align(64))]
-pub(crate) struct Square(pub(crate) [[i32; Block::LANES]; Square::ROWS]);
+pub(crate) struct Pairs(pub(crate) [i16; 2 * Block::LANES]);
+
+/// Four inputs' weights for sixteen sums: of the first and the third, and of the second and the fourth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct WideWeights(pub(crate) [Pairs; 2]);
+
+/// A layer's weights as an instruction set takes them; what it does not take is empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Packed {
+    pub(crate) bytes: Box<[Weights]>,
+    pub(crate) words: Box<[WideWeights]>,
+}
+
+/// Sixteen sums.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct Row(pub(crate) [i32; Block::LANES]);
+
+impl Row {
+    /// Sixteen zeros.
+    pub(crate) const ZERO: Self = Self([0; Block::LANES]);
+}
+
+/// Sixteen rows of sixteen sums.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(C)]
+pub(crate) struct Square(pub(crate) [Row; Square::ROWS]);
 
 impl Square {
     pub(crate) const ROWS: usize = 16;
-    pub(crate) const ZERO: Self = Self([[0; Block::LANES]; Self::ROWS]);
+    pub(crate) const ZERO: Self = Self([Row::ZERO; Self::ROWS]);
 }
 
 /// Matrices of bytes, and what they are multiplied with.

@@ -9,15 +9,16 @@ use super::{
     bytes::Real,
 };
 use crate::engine::{
-    isa::{Block, Bytes, Sums, Weights, groups},
+    isa::{Block, Bytes, Packed, Sums, groups},
     layout::{Layout, Maps, MapsMut},
+    target::{ByteMethod, Target},
 };
 
 /// A convolution or a dense layer, which is one of a single position.
 #[derive(Clone, Debug)]
 pub(crate) struct ByteLayer {
     /// Blocks of outputs of each group, and its weights as `[taps, input groups, blocks]`.
-    groups: Box<[(usize, Box<[Weights]>)]>,
+    groups: Box<[(usize, Packed)]>,
     ending: Ending,
     /// For an instruction set with tiles.
     tiling: Option<Tiling>,
@@ -33,8 +34,8 @@ impl ByteLayer {
     /// Blocks of outputs that one pass keeps in registers.
     const WIDTH: usize = 3;
 
-    /// Quantises a layer over maps of a layout, which tiles compute or not.
-    pub(crate) fn new<W>(real: &Real<W>, input: &Layout, tiles: bool) -> Self
+    /// Quantises a layer over maps of a layout.
+    pub(crate) fn new<W>(real: &Real<W>, input: &Layout, target: Target) -> Self
     where
         W: Fn(usize, usize, usize) -> f64,
     {
@@ -50,7 +51,7 @@ impl ByteLayer {
                 real.pack(&weight_quanta, block, |input| (group * Bytes::GROUP + input, tap))
             };
             let count = real.taps * real.taps * input_groups * width;
-            (width, (0..count).map(weights).collect())
+            (width, target.pack((0..count).map(weights)))
         });
         let tap = |tap: usize| tap / real.taps * input.row() + tap % real.taps * input.blocks;
         let side = input.side;
@@ -62,7 +63,8 @@ impl ByteLayer {
         Self {
             groups: groups.collect(),
             ending: real.ending(&weight_quanta),
-            tiling: tiles.then(|| Tiling::new(real.taps, input, positions[0])),
+            tiling: (target.method == ByteMethod::Tiles)
+                .then(|| Tiling::new(real.taps, input, positions[0])),
             input_blocks: input.blocks,
             taps: (0..real.taps * real.taps).map(tap).collect(),
             positions,
@@ -103,6 +105,7 @@ impl ByteLayer {
         }
         let mut first = 0;
         for (width, weights) in &self.groups {
+            let weights = S::weights(weights);
             match width {
                 1 => columns::<S, ROWS, 1>(self, input, weights, first, &mut output),
                 2 => columns::<S, ROWS, 2>(self, input, weights, first, &mut output),
@@ -112,12 +115,10 @@ impl ByteLayer {
         }
     }
 
-    /// What an image costs, about, in multiply-adds of numbers: an instruction takes four times as many bytes,
-    /// and tiles are two to three times as fast as that.
-    pub(crate) fn cost(&self) -> usize {
-        let weights: usize = self.groups.iter().map(|(_, weights)| weights.len()).sum();
-        let multiply_adds = self.positions.len() * weights * size_of::<Weights>();
-        multiply_adds / if self.tiling.is_some() { 10 } else { 4 }
+    /// Multiply-adds of an image.
+    pub(crate) fn multiply_adds(&self) -> usize {
+        let inputs = self.taps.len() * self.input_blocks * Block::LANES;
+        self.positions.len() * inputs * self.ending.blocks() * Block::LANES
     }
 }
 
@@ -126,7 +127,7 @@ impl ByteLayer {
 fn columns<S: Sums, const ROWS: usize, const WIDTH: usize>(
     layer: &ByteLayer,
     input: Maps<'_, Bytes>,
-    weights: &[Weights],
+    weights: &[S::Weights],
     first: usize,
     output: &mut impl Store,
 ) {
@@ -153,7 +154,7 @@ fn columns<S: Sums, const ROWS: usize, const WIDTH: usize>(
 fn tile<S: Sums, const ROWS: usize, const WIDTH: usize, const SPLIT: usize>(
     layer: &ByteLayer,
     input: Maps<'_, Bytes>,
-    weights: &[[Weights; WIDTH]],
+    weights: &[[S::Weights; WIDTH]],
     first: usize,
     place: &mut Place,
     output: &mut impl Store,
@@ -209,7 +210,7 @@ fn add_group<S: Sums, const ROWS: usize, const WIDTH: usize>(
     sums: &mut [[S; WIDTH]; ROWS],
     rows: &[&[[u8; Bytes::GROUP]]; ROWS],
     group: usize,
-    weights: &[Weights; WIDTH],
+    weights: &[S::Weights; WIDTH],
 ) {
     for (sums, row) in sums.iter_mut().zip(rows) {
         for (sum, weights) in sums.iter_mut().zip(weights) {

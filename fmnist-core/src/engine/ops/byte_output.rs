@@ -16,7 +16,7 @@ pub(super) struct Ending {
 
 impl Ending {
     /// Blocks of a position.
-    fn blocks(&self) -> usize {
+    pub(super) fn blocks(&self) -> usize {
         self.bias.len()
     }
 

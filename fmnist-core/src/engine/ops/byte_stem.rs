@@ -3,8 +3,9 @@
 use super::{byte_output::Ending, bytes::Real};
 use crate::{
     engine::{
-        isa::{Block, Bytes, Sums, Vector, Weights},
+        isa::{Block, Bytes, Packed, Sums, Vector},
         layout::MapsMut,
+        target::Target,
     },
     image::Image,
 };
@@ -13,7 +14,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct ByteStem {
     /// `[3, blocks]`: a row of taps, and a zero behind it.
-    weights: Box<[Weights]>,
+    weights: Packed,
     ending: Ending,
     /// What stands around the image; `None` where the convolution stays inside.
     border: Option<u8>,
@@ -26,7 +27,7 @@ const PADDED: usize = Image::HEIGHT + 2;
 
 impl ByteStem {
     /// Quantises a layer; a quantum of its input is a pixel's.
-    pub(crate) fn new<W>(real: &Real<W>, border: Option<u8>) -> Self
+    pub(crate) fn new<W>(real: &Real<W>, border: Option<u8>, target: Target) -> Self
     where
         W: Fn(usize, usize, usize) -> f64,
     {
@@ -37,14 +38,14 @@ impl ByteStem {
             // Behind a row's three taps there is none: of an input that the layer does not have.
             real.pack(&weight_quanta, block, |column| (column / 3, row * 3 + column % 3))
         };
-        let weights = (0..3 * blocks).map(weights).collect();
+        let weights = target.pack((0..3 * blocks).map(weights));
         Self { weights, ending: real.ending(&weight_quanta), border }
     }
 
     /// Multiply-adds of an image.
     pub(crate) fn multiply_adds(&self) -> usize {
         let side = Image::WIDTH - if self.border.is_some() { 0 } else { 2 };
-        side * side * self.weights.len() * size_of::<Weights>()
+        side * side * 3 * self.ending.blocks() * Block::LANES * Bytes::GROUP
     }
 }
 
@@ -62,8 +63,8 @@ pub(crate) fn byte_stem<S: Sums, const WIDTH: usize>(
         padded[inset..][..Image::WIDTH].copy_from_slice(row);
     }
 
-    let (weights, _) = stem.weights.as_chunks::<WIDTH>();
-    let weights: &[[Weights; WIDTH]; 3] = weights.first_chunk().expect("three rows of taps");
+    let (weights, _) = S::weights(&stem.weights).as_chunks::<WIDTH>();
+    let weights: &[[S::Weights; WIDTH]; 3] = weights.first_chunk().expect("three rows of taps");
     for row in 0..output.layout.side {
         let patch_rows: &[[u8; STORED]; 4] =
             pixels[2 * row..].first_chunk().expect("a pooled row sees four rows of pixels");
@@ -78,7 +79,7 @@ pub(crate) fn byte_stem<S: Sums, const WIDTH: usize>(
 #[inline(always)]
 fn stem_position<S: Sums, const WIDTH: usize>(
     stem: &ByteStem,
-    weights: &[[Weights; WIDTH]; 3],
+    weights: &[[S::Weights; WIDTH]; 3],
     rows: &[[u8; STORED]; 4],
     first: usize,
     output: &mut [Bytes; WIDTH],

@@ -5,7 +5,7 @@ use std::{array, ops::Range};
 
 use super::byte_output::{Place, Store};
 use crate::engine::{
-    isa::{Bytes, Factors, Products, Square, Sums, Weights},
+    isa::{Bytes, Factors, Packed, Products, Square, Sums, Weights},
     layout::{Layout, Maps},
 };
 
@@ -111,14 +111,14 @@ impl Positions {
 /// Computes a layer for every position of every image of a chunk.
 #[inline(always)]
 pub(super) fn byte_tiles<S: Sums>(
-    groups: &[(usize, Box<[Weights]>)],
+    groups: &[(usize, Packed)],
     tiling: &Tiling,
     input: Maps<'_, Bytes>,
     output: &mut impl Store,
 ) {
     let mut first = 0;
     for (width, weights) in groups {
-        let group = Group { tiling, input, weights, first };
+        let group = Group { tiling, input, weights: &weights.bytes, first };
         match width {
             1 => group.compute::<S, 2, 1>(output),
             2 => group.compute::<S, 2, 2>(output),

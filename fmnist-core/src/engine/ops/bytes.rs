@@ -40,22 +40,33 @@ impl<W: Fn(usize, usize, usize) -> f64> Real<W> {
     }
 
     /// A block of outputs' weights of one group, in quanta; `at` gives the input and the tap of each
-    /// of the group's members, and where the layer does not have that input, the weight is 0.
+    /// of the group's members.
     pub(super) fn pack(
         &self,
         weight_quanta: &[f64],
         block: usize,
         at: impl Fn(usize) -> (usize, usize),
     ) -> Weights {
-        let weight = |output: usize, (input, tap): (usize, usize)| {
-            if output >= self.outputs || input >= self.inputs {
-                return 0;
-            }
-            ((self.weight)(output, input, tap) / weight_quanta[output]).round_ties_even() as i8
-        };
         Weights(std::array::from_fn(|lane| {
-            std::array::from_fn(|member| weight(block * Block::LANES + lane, at(member)))
+            std::array::from_fn(|member| {
+                let (input, tap) = at(member);
+                self.quanta(weight_quanta, block * Block::LANES + lane, input, tap)
+            })
         }))
+    }
+
+    /// A weight in quanta; 0 where the layer has no such output or input.
+    pub(super) fn quanta(
+        &self,
+        weight_quanta: &[f64],
+        output: usize,
+        input: usize,
+        tap: usize,
+    ) -> i8 {
+        if output >= self.outputs || input >= self.inputs {
+            return 0;
+        }
+        ((self.weight)(output, input, tap) / weight_quanta[output]).round_ties_even() as i8
     }
 
     pub(super) fn ending(&self, weight_quanta: &[f64]) -> Ending {

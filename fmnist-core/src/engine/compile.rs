@@ -6,7 +6,7 @@ mod networks;
 
 use std::collections::BTreeMap;
 
-use folded::Folded;
+use folded::{Dense, Folded};
 
 use super::{
     Plan,
@@ -134,7 +134,7 @@ impl<'a> Compiler<'a> {
     fn stem(
         &mut self,
         name: &str,
-        conv: &Folded,
+        conv: &Folded<Vec<f64>>,
         padded: bool,
         layout: Layout,
     ) -> Result<Slot, WeightsError> {
@@ -173,7 +173,7 @@ impl<'a> Compiler<'a> {
     fn convolution(
         &mut self,
         name: &str,
-        conv: &Folded,
+        conv: &Folded<Vec<f64>>,
         input: Slot,
         residual: Option<Slot>,
         layout: Layout,
@@ -215,7 +215,12 @@ impl<'a> Compiler<'a> {
     }
 
     /// A 1×1 convolution to numbers, in the quanta of the layer that adds them.
-    fn pointwise(&mut self, adder: &str, conv: &Folded, input: Slot) -> Result<Slot, WeightsError> {
+    fn pointwise(
+        &mut self,
+        adder: &str,
+        conv: &Folded<Vec<f64>>,
+        input: Slot,
+    ) -> Result<Slot, WeightsError> {
         let from = self.features[input].layout;
         let output = self.slot(Layout::dense(from.side, conv.blocks()), false, 1.0);
         let op = match self.precision {
@@ -233,7 +238,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The notebook's dense layer with ReLU.
-    fn hidden(&mut self, dense: &Folded, input: Slot) -> Result<Slot, WeightsError> {
+    fn hidden(&mut self, dense: &Folded<Dense<'_>>, input: Slot) -> Result<Slot, WeightsError> {
         let output = self.activation("hidden", Layout::dense(1, SparseDense::BLOCKS))?;
         let op = match self.precision {
             Precision::F32 => {
@@ -258,7 +263,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// The last layer.
-    fn output(&mut self, dense: &Folded, input: Slot) {
+    fn output(&mut self, dense: &Folded<Dense<'_>>, input: Slot) {
         let from = self.features[input].layout.flattened();
         let output = self.slot(Layout::dense(1, dense.blocks()), false, 1.0);
         let op = match self.precision {

@@ -6,21 +6,44 @@ use crate::engine::{
 };
 
 /// A convolution with everything linear folded in, or a dense layer, which is one of 1×1.
-pub(super) struct Folded {
-    /// `[outputs, inputs, side, side]`; of a dense layer `[inputs, outputs]`, as its file has them.
-    pub(super) weights: Vec<f64>,
+pub(super) struct Folded<W> {
+    pub(super) weights: W,
     pub(super) bias: Vec<f64>,
     pub(super) inputs: usize,
     pub(super) side: usize,
-    pub(super) dense: bool,
 }
 
-impl Folded {
+/// A layer's weights.
+pub(super) trait Weight {
+    /// By output, input, and tap in row-major order, of a layer of so many outputs, inputs and taps.
+    fn at(&self, at: [usize; 3], of: [usize; 3]) -> f64;
+}
+
+/// `[outputs, inputs, side, side]`
+impl Weight for Vec<f64> {
+    fn at(&self, [output, input, tap]: [usize; 3], [_, inputs, taps]: [usize; 3]) -> f64 {
+        self[(output * inputs + input) * taps + tap]
+    }
+}
+
+/// A dense layer's, where its file has them: they are most of a network, and nothing is folded in.
+pub(super) struct Dense<'a> {
+    /// `[inputs, outputs]`
+    pub(super) values: &'a [f32],
+    /// The row of each input.
+    pub(super) rows: Vec<usize>,
+}
+
+impl Weight for Dense<'_> {
+    fn at(&self, [output, input, _]: [usize; 3], [outputs, ..]: [usize; 3]) -> f64 {
+        self.values[self.rows[input] * outputs + output].into()
+    }
+}
+
+impl<W: Weight> Folded<W> {
     pub(super) fn weight(&self, output: usize, input: usize, tap: usize) -> f64 {
-        if self.dense {
-            return self.weights[input * self.bias.len() + output];
-        }
-        self.weights[(output * self.inputs + input) * self.side * self.side + tap]
+        let of = [self.outputs(), self.inputs, self.side * self.side];
+        self.weights.at([output, input, tap], of)
     }
 
     pub(super) fn outputs(&self) -> usize {

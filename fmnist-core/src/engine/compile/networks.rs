@@ -3,7 +3,7 @@
 
 use super::{
     Compiler,
-    folded::{Folded, widen},
+    folded::{Dense, Folded, widen},
 };
 use crate::{
     engine::{isa::Block, layout::Layout, plan::Slot},
@@ -17,7 +17,7 @@ impl Compiler<'_> {
         use notebook::{CHANNELS, FLAT, HIDDEN, POOLED};
         let weights = widen(self.take("conv.weight", &[CHANNELS, 1, 3, 3])?);
         let bias = widen(self.take("conv.bias", &[CHANNELS])?);
-        let conv = Folded { weights, bias, inputs: 1, side: 3, dense: false };
+        let conv = Folded { weights, bias, inputs: 1, side: 3 };
         let layout = Layout::dense(POOLED, CHANNELS.div_ceil(Block::LANES));
         let pooled = self.stem("conv", &conv, false, layout)?;
         let rows = channels_last(CHANNELS, POOLED * POOLED);
@@ -86,15 +86,11 @@ impl<'a> Compiler<'a> {
         name: &str,
         [inputs, outputs]: [usize; 2],
         row: impl Fn(usize) -> usize,
-    ) -> Result<Folded, WeightsError> {
-        let weight = self.take(&format!("{name}.weight"), &[inputs, outputs])?;
+    ) -> Result<Folded<Dense<'a>>, WeightsError> {
+        let values = self.take(&format!("{name}.weight"), &[inputs, outputs])?;
         let bias = widen(self.take(&format!("{name}.bias"), &[outputs])?);
-        let mut weights = Vec::with_capacity(weight.len());
-        for input in 0..inputs {
-            let row = &weight[row(input) * outputs..][..outputs];
-            weights.extend(row.iter().copied().map(f64::from));
-        }
-        Ok(Folded { weights, bias, inputs, side: 1, dense: true })
+        let weights = Dense { values, rows: (0..inputs).map(row).collect() };
+        Ok(Folded { weights, bias, inputs, side: 1 })
     }
 
     /// A convolution without bias and the batch normalisation behind it.
@@ -103,7 +99,7 @@ impl<'a> Compiler<'a> {
         name: &str,
         [inputs, outputs]: [usize; 2],
         side: usize,
-    ) -> Result<Folded, WeightsError> {
+    ) -> Result<Folded<Vec<f64>>, WeightsError> {
         let weights = format!("{name}.conv.weight");
         let mut weights = widen(self.take(&weights, &[outputs, inputs, side, side])?);
         let mut norm =
@@ -123,7 +119,7 @@ impl<'a> Compiler<'a> {
             weights.iter_mut().for_each(|weight| *weight *= scale);
         }
         let bias = (0..outputs).map(|output| beta[output] - mean[output] * scale[output]);
-        Ok(Folded { weights, bias: bias.collect(), inputs, side, dense: false })
+        Ok(Folded { weights, bias: bias.collect(), inputs, side })
     }
 
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<&'a [f32], WeightsError> {

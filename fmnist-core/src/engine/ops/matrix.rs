@@ -21,16 +21,30 @@ impl Matrix {
         bias: impl Fn(usize) -> f32,
         weight: impl Fn(usize, usize) -> f32,
     ) -> Self {
-        let blocks = columns.div_ceil(Block::LANES);
+        Self::of_blocks(
+            depth,
+            columns.div_ceil(Block::LANES),
+            |block| Block::from_fn(block, columns, &bias),
+            |row, block| Block::from_fn(block, columns, |column| weight(row, column)),
+        )
+    }
+
+    /// The same from what `bias(block)` and `weights(row, block)` give for blocks of columns.
+    pub(crate) fn of_blocks(
+        depth: usize,
+        blocks: usize,
+        bias: impl Fn(usize) -> Block,
+        weights: impl Fn(usize, usize) -> Block,
+    ) -> Self {
         let width = blocks.div_ceil(blocks.div_ceil(GROUP));
         let groups = (0..blocks).step_by(width).map(|first| {
             let width = width.min(blocks - first);
             let block = |index: usize| {
                 let (row, block) = (index / width, first + index % width);
-                Block::from_fn(block, columns, |column| match row {
-                    0 => bias(column),
-                    _ => weight(row - 1, column),
-                })
+                match row {
+                    0 => bias(block),
+                    _ => weights(row - 1, block),
+                }
             };
             (width, (0..(1 + depth) * width).map(block).collect())
         });

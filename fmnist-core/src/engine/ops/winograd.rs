@@ -183,13 +183,29 @@ impl Winograd {
         pool: bool,
     ) -> Self {
         let (filters, _) = weights.as_chunks::<9>();
-        let transformed: Vec<[f32; PRODUCTS]> = filters.iter().map(transform_filter).collect();
+        let blocks = outputs.div_ceil(Block::LANES);
+        // `[products, inputs, blocks]`, as they are packed.
+        let mut transformed = vec![Block::ZERO; PRODUCTS * inputs * blocks];
+        for index in 0..inputs * blocks {
+            let (input, first) = (index / blocks, index % blocks * Block::LANES);
+            let mut products = [Block::ZERO; PRODUCTS];
+            for (lane, output) in (first..outputs).take(Block::LANES).enumerate() {
+                let numbers = transform_filter(&filters[output * inputs + input]);
+                for (product, number) in products.iter_mut().zip(numbers) {
+                    product.0[lane] = number;
+                }
+            }
+            for (product, block) in products.into_iter().enumerate() {
+                transformed[product * inputs * blocks + index] = block;
+            }
+        }
         let depth = inputs.next_multiple_of(Block::LANES);
-        let product = |index: usize| {
-            let weight = |input: usize, output: usize| {
-                if input < inputs { transformed[output * inputs + input][index] } else { 0.0 }
+        let product = |product: usize| {
+            let weights = |input: usize, block: usize| {
+                let weights = &transformed[product * inputs * blocks..][..inputs * blocks];
+                weights.get(input * blocks + block).copied().unwrap_or(Block::ZERO)
             };
-            Matrix::pack(depth, outputs, |_| 0.0, weight)
+            Matrix::of_blocks(depth, blocks, |_| Block::ZERO, weights)
         };
         Self { products: (0..PRODUCTS).map(product).collect(), bias, pool }
     }
@@ -209,12 +225,13 @@ impl Winograd {
 /// Spreads a filter over the products: G of Lavin and Gray on both sides.
 fn transform_filter(taps: &[f64; 9]) -> [f32; PRODUCTS] {
     let line = |[a, b, c]: [f64; 3]| {
+        let (once, twice) = (a + c, a + 4.0 * c);
         [
-            a / 4.0,
-            -(a + b + c) / 6.0,
-            -(a - b + c) / 6.0,
-            (a + 2.0 * b + 4.0 * c) / 24.0,
-            (a - 2.0 * b + 4.0 * c) / 24.0,
+            a * 0.25,
+            (once + b) * (-1.0 / 6.0),
+            (once - b) * (-1.0 / 6.0),
+            (twice + 2.0 * b) * (1.0 / 24.0),
+            (twice - 2.0 * b) * (1.0 / 24.0),
             c,
         ]
     };

@@ -18,8 +18,8 @@ pub enum Engine {
     /// This library's own, see [`engine`](crate::engine): several times as fast as the others.
     #[default]
     Fused,
-    /// The same over bytes, for weights that were calibrated: faster still on x86-64 with AVX2, two to five
-    /// times where the processor multiplies bytes (AVX-512 VNNI, AMX), and 0.1 points of accuracy away at most.
+    /// The same over bytes, for weights that were calibrated: faster still on x86-64 with AVX2, and several
+    /// times where the processor multiplies bytes (AVX-512 VNNI, AMX); 0.1 points of accuracy away at most.
     Int8,
     /// Burn's Flex backend, of feature `flex`: pure Rust, on rayon's threads.
     Flex,

@@ -8,9 +8,9 @@ use std::{env, fmt, str::FromStr};
 /// Calls instructions that this processor has.
 macro_rules! intrinsics {
     ($calls:expr) => {
-        // SAFETY: an instruction set's types are private to its file, where nothing but `run` names them, and
-        // only after it has looked for the instructions. Loads and stores stay within their block, bytes or
-        // weights; those that want to be aligned are of blocks and weights, which are to 64 bytes.
+        // SAFETY: an instruction set's types are private to this room, where nothing but `run` names them, and
+        // only after it has looked for the instructions; who uses those of another has looked for its, too. Loads
+        // and stores stay within what they are of; those that want to be aligned are of types that are.
         unsafe { $calls }
     };
 }

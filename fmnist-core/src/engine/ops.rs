@@ -18,4 +18,4 @@ pub(super) use bytes::{Real, byte_pool};
 pub(super) use matrix::{Matrix, multiply};
 pub(super) use sparse::{Nonzero, SparseDense, sparse_dense};
 pub(super) use stem::{Stem, stem};
-pub(super) use winograd::{Tiles, Winograd, winograd};
+pub(super) use winograd::{Room, Winograd, winograd};

@@ -7,7 +7,7 @@ use super::{
     isa::{Block, Bytes, Isa, Row, Sums, Vector, Words, Work, flat},
     layout::{Layout, Maps, MapsMut},
     ops::{
-        ByteLayer, ByteStem, ByteWinograd, Matrix, Nonzero, SparseDense, Stem, Tiles, Winograd,
+        ByteLayer, ByteStem, ByteWinograd, Matrix, Nonzero, Room, SparseDense, Stem, Winograd,
         byte_pool, byte_stem, byte_winograd, multiply, sparse_dense, stem, winograd,
     },
     target::Target,
@@ -91,8 +91,8 @@ struct Scratch {
     numbers: Vec<Vec<Block>>,
     /// For each slot, a chunk's feature maps, if they are bytes.
     bytes: Vec<Vec<Bytes>>,
-    tiles: Tiles<Block, Block>,
-    byte_tiles: Tiles<Words, Row>,
+    room: Room<Block, Block>,
+    byte_room: Room<Words, Row>,
     nonzero: Vec<Nonzero>,
 }
 
@@ -124,27 +124,28 @@ impl Plan {
         self.classes
     }
 
-    /// What an image costs, about, in multiply-adds of numbers.
+    /// What an image costs, about, in multiply-adds of numbers with AVX-512.
     pub fn multiply_adds(&self) -> usize {
-        let bytes = self.target.bytes_at_once();
+        let [numbers, bytes] = self.target.costs();
+        let side = |slot: Slot| self.features[slot].layout.side;
         let each = self.steps.iter().map(|step| match &step.op {
-            Op::Stem(layer) => layer.multiply_adds(),
-            Op::Winograd { layer, input, .. } => {
-                layer.multiply_adds(self.features[*input].layout.side)
-            }
+            Op::Stem(layer) => numbers * layer.multiply_adds() as f64,
+            Op::Winograd { layer, input, .. } => numbers * layer.multiply_adds(side(*input)) as f64,
             Op::Pointwise { layer, input } => {
-                self.features[*input].layout.side.pow(2) * layer.multiply_adds()
+                numbers * (side(*input).pow(2) * layer.multiply_adds()) as f64
             }
-            Op::Dense { layer, .. } => layer.multiply_adds(),
-            Op::SparseDense { layer, .. } => layer.multiply_adds(),
-            Op::ByteStem(layer) => layer.multiply_adds() / bytes,
-            Op::Quanta { layer, .. } | Op::Numbers { layer, .. } => layer.multiply_adds() / bytes,
+            Op::Dense { layer, .. } => numbers * layer.multiply_adds() as f64,
+            Op::SparseDense { layer, .. } => numbers * layer.multiply_adds() as f64,
+            Op::ByteStem(layer) => bytes * layer.multiply_adds() as f64,
             Op::ByteWinograd { layer, input, .. } => {
-                layer.multiply_adds(self.features[*input].layout.side) / bytes
+                bytes * layer.multiply_adds(side(*input)) as f64
             }
-            Op::BytePool { .. } => 0,
+            Op::Quanta { layer, .. } | Op::Numbers { layer, .. } => {
+                bytes * layer.multiply_adds() as f64
+            }
+            Op::BytePool { .. } => 0.0,
         });
-        each.sum()
+        each.sum::<f64>() as usize
     }
 
     /// Computes the logits, on this thread.
@@ -188,8 +189,8 @@ impl Plan {
     /// Bytes that each thread computes with, beside the plan that all share.
     pub fn scratch_bytes(&self) -> usize {
         self.chunk * self.features.iter().map(Feature::size_bytes).sum::<usize>()
-            + Tiles::<Block, Block>::bytes(self.tile_blocks())
-            + Tiles::<Words, Row>::bytes(self.byte_blocks())
+            + Room::<Block, Block>::bytes(self.width(false))
+            + Room::<Words, Row>::bytes(self.width(true))
             + self.chunk * Nonzero::bytes(self.sparse_depth())
     }
 
@@ -202,32 +203,21 @@ impl Plan {
         Scratch {
             numbers: self.features.iter().map(numbers).collect(),
             bytes: self.features.iter().map(bytes).collect(),
-            tiles: Tiles::with_blocks(self.tile_blocks(), (Block::ZERO, Block::ZERO)),
-            byte_tiles: Tiles::with_blocks(self.byte_blocks(), (Words::ZERO, Row::ZERO)),
+            room: Room::with_blocks(self.width(false), (Block::ZERO, Block::ZERO)),
+            byte_room: Room::with_blocks(self.width(true), (Words::ZERO, Row::ZERO)),
             nonzero: vec![Nonzero::with_depth(self.sparse_depth()); self.chunk],
         }
     }
 
-    /// Blocks of the widest convolution.
-    fn tile_blocks(&self) -> usize {
-        let blocks = self.steps.iter().map(|step| match &step.op {
-            Op::Winograd { layer, input, .. } => {
-                layer.blocks().max(self.features[*input].layout.blocks)
-            }
-            _ => 0,
+    /// Blocks of the widest 3×3 convolution, of numbers or of bytes.
+    fn width(&self, bytes: bool) -> usize {
+        let layers = self.steps.iter().filter_map(|step| match &step.op {
+            Op::Winograd { layer, input, .. } if !bytes => Some((layer.blocks(), *input)),
+            Op::ByteWinograd { layer, input, .. } if bytes => Some((layer.blocks(), *input)),
+            _ => None,
         });
-        blocks.max().unwrap_or(0)
-    }
-
-    /// Blocks of the widest convolution of bytes.
-    fn byte_blocks(&self) -> usize {
-        let blocks = self.steps.iter().map(|step| match &step.op {
-            Op::ByteWinograd { layer, input, .. } => {
-                layer.blocks().max(self.features[*input].layout.blocks)
-            }
-            _ => 0,
-        });
-        blocks.max().unwrap_or(0)
+        let widths = layers.map(|(blocks, input)| blocks.max(self.features[input].layout.blocks));
+        widths.max().unwrap_or(0)
     }
 
     /// Inputs of the largest sparse layer.
@@ -252,7 +242,7 @@ impl Work for Forward<'_> {
     #[inline(always)]
     fn run<S: Sums, const ROWS: usize, const POSITIONS: usize>(self) {
         let Self { plan, images, logits, scratch } = self;
-        let Scratch { numbers, bytes, tiles, byte_tiles, nonzero } = scratch;
+        let Scratch { numbers, bytes, room, byte_room, nonzero } = scratch;
         let layout_of = |slot: Slot| plan.features[slot].layout;
         for Step { output: slot, op } in &plan.steps {
             // The output leaves its place while it is computed from what lies in the others.
@@ -270,7 +260,7 @@ impl Work for Forward<'_> {
                 Op::Winograd { layer, input, residual } => {
                     let residual = residual.map(numbers_in);
                     let input = numbers_in(*input);
-                    winograd::<S::Vector, ROWS>(layer, input, residual, numbers_out, tiles);
+                    winograd::<S::Vector, ROWS>(layer, input, residual, numbers_out, room);
                 }
                 Op::Pointwise { layer, input } => {
                     pointwise::<S::Vector, ROWS>(layer, numbers_in(*input), numbers_out);
@@ -297,7 +287,7 @@ impl Work for Forward<'_> {
                 Op::ByteWinograd { layer, input, residual, positions } => {
                     let (input, residual) = (bytes_in(*input), residual.map(numbers_in));
                     byte_winograd::<S, ROWS>(
-                        layer, input, residual, bytes_out, positions, byte_tiles,
+                        layer, input, residual, bytes_out, positions, byte_room,
                     );
                 }
                 Op::Numbers { layer, input } => {

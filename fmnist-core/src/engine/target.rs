@@ -35,12 +35,13 @@ impl From<Isa> for Target {
 }
 
 impl Target {
-    /// How many bytes are multiplied in the time of a number, about.
-    pub(super) fn bytes_at_once(self) -> usize {
-        match self.method {
-            ByteMethod::Tiles => 10,
-            ByteMethod::Direct => 4,
-            ByteMethod::Winograd => 2,
+    /// How long a multiply-add takes, of numbers and of bytes, about: one of numbers with AVX-512 takes 1.
+    pub(super) fn costs(self) -> [f64; 2] {
+        match self.isa {
+            Isa::Amx => [1.0, 0.1],
+            Isa::Avx512 => [1.0, 0.25],
+            Isa::Avx2 => [1.8, 1.75],
+            Isa::Portable => [7.0, 10.0],
         }
     }
 

@@ -136,7 +136,7 @@ impl Integers {
 impl Sums for Integers {
     type Vector = Floats;
     type Products = portable::Rows;
-    type Shorts = Words16;
+    type Shorts = SmallIntegers;
     type Weights = WideWeights;
 
     #[inline(always)]
@@ -231,9 +231,9 @@ impl Sums for Integers {
 
 /// One register.
 #[derive(Clone, Copy)]
-pub(super) struct Words16(__m256i);
+pub(super) struct SmallIntegers(__m256i);
 
-impl Shorts for Words16 {
+impl Shorts for SmallIntegers {
     #[inline(always)]
     fn widen(bytes: &Bytes) -> Self {
         Self(intrinsics!(_mm256_cvtepu8_epi16(_mm_load_si128(bytes.0.as_ptr().cast()))))

@@ -106,7 +106,7 @@ struct Integers(__m512i);
 
 impl Sums for Integers {
     type Vector = Floats;
-    type Shorts = avx2::Words16;
+    type Shorts = avx2::SmallIntegers;
     type Weights = Weights;
     #[cfg(target_os = "linux")]
     type Products = super::amx::Tiles;

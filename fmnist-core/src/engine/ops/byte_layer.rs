@@ -1,7 +1,6 @@
-//! Convolutions and dense layers from bytes, to bytes or numbers. They convolve directly: a byte instruction
-//! does four times a float's work, and sums of bytes are exact.
+//! Convolutions and dense layers from bytes, to bytes or numbers, by the definition.
 
-use std::{array, iter};
+use std::iter;
 
 use super::{
     byte_output::{Ending, Numbers, Place, Quanta, Store},
@@ -192,14 +191,13 @@ fn tile<S: Sums, const ROWS: usize, const WIDTH: usize, const SPLIT: usize>(
         }
     }
     for (row, at) in places.into_iter().enumerate() {
-        let sums = array::from_fn(|column| {
-            let mut sum = sums[0][row][column];
-            for part in &sums[1..] {
-                sum = sum.add(part[row][column]);
+        let mut whole = sums[0][row];
+        for part in &sums[1..] {
+            for (sum, part) in whole.iter_mut().zip(part[row]) {
+                *sum = sum.add(part);
             }
-            sum
-        });
-        output.store::<S, WIDTH>(at, first, iter::once(sums));
+        }
+        output.store::<S, WIDTH>(at, first, iter::once(whole));
     }
     ROWS
 }

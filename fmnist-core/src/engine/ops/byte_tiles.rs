@@ -1,7 +1,7 @@
 //! Layers over bytes by products of whole matrices, where the instruction set has them (AMX): up to sixteen
 //! positions that lie one after the other in memory, or as many images of a dense layer, are the rows of one.
 
-use std::{array, ops::Range};
+use std::ops::Range;
 
 use super::byte_output::{Place, Store};
 use crate::engine::{
@@ -216,5 +216,11 @@ fn row_sums<S: Sums, const WIDTH: usize>(
     sums: &[Square; WIDTH],
     rows: Range<usize>,
 ) -> impl Iterator<Item = [S; WIDTH]> {
-    rows.map(|row| array::from_fn(|column| S::load(&sums[column].0[row])))
+    rows.map(move |row| {
+        let mut loaded = [S::zero(); WIDTH];
+        for (loaded, square) in loaded.iter_mut().zip(sums) {
+            *loaded = S::load(&square.0[row]);
+        }
+        loaded
+    })
 }

@@ -14,7 +14,7 @@ use std::{array, marker::PhantomData};
 use super::{
     byte_output::{Ending, Place, Quanta, Store},
     bytes::Real,
-    winograd::{GAP, Lines, PRODUCTS, Tile, Tiles},
+    winograd::{GAP, Lines, PRODUCTS, Room, Tile},
 };
 use crate::engine::{
     isa::{Block, Bytes, Pairs, Row, Shorts, Sums, Words, pairs},
@@ -122,7 +122,7 @@ pub(crate) fn byte_winograd<S: Sums, const ROWS: usize>(
     residual: Option<Maps<'_, Block>>,
     output: MapsMut<'_, Bytes>,
     positions: &[usize],
-    room: &mut Tiles<Words, Row>,
+    room: &mut Room<Words, Row>,
 ) {
     let (blocks, side) = (layer.blocks(), input.layout.side);
     let mut output = Quanta { ending: &layer.ending, residual, output, positions };
@@ -317,15 +317,20 @@ mod tests {
         fn run<S: Sums, const ROWS: usize, const POSITIONS: usize>(self) {
             let Self { filtered, direct, input, positions, outputs: [one, other] } = self;
             let blocks = one.layout.blocks.max(input.layout.blocks);
-            let mut room = Tiles::with_blocks(blocks, (Words::ZERO, Row::ZERO));
+            let mut room = Room::with_blocks(blocks, (Words::ZERO, Row::ZERO));
             byte_winograd::<S, ROWS>(filtered, input, None, one, positions, &mut room);
             direct.quanta::<S, POSITIONS>(input, None, other, positions);
         }
     }
 
-    /// Bytes or weights: any, or the ones that make the largest sums.
-    fn extreme<T: Copy>(random: &mut ChaCha8Rng, extremes: [T; 2], any: T) -> T {
-        if random.random() { extremes[usize::from(random.random::<bool>())] } else { any }
+    /// What a case is made of.
+    #[derive(Clone, Copy, Debug)]
+    enum Kind {
+        Any,
+        /// At the ends of their range.
+        Extreme,
+        /// Full bytes, and the largest weights of one sign for each output: the largest sums.
+        Largest,
     }
 
     proptest! {
@@ -333,17 +338,19 @@ mod tests {
 
         #[test]
         fn filtered_sums_are_those_of_the_definition(
+            kind in prop::sample::select(vec![Kind::Any, Kind::Extreme, Kind::Largest]),
             [side, inputs, outputs, images] in [1..=15_usize, 1..=115, 1..=33, 1..=3],
+            output_quantum in prop::sample::select(vec![1.0, 1e3, 1.4e5]),
             seed: u64,
         ) {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
-            let all_extreme: bool = random.random();
-            let weights: Vec<i8> = (0..outputs * inputs * 9)
-                .map(|_| {
-                    let any = if all_extreme { 127 } else { random.random_range(-127..=127) };
-                    extreme(&mut random, [-127, 127], any)
-                })
-                .collect();
+            let mut weight = |output: usize| match kind {
+                Kind::Any => random.random_range(-127..=127),
+                Kind::Extreme => if random.random() { 127 } else { -127 },
+                Kind::Largest => if output.is_multiple_of(2) { 127 } else { -127 },
+            };
+            let count = outputs * inputs * 9;
+            let weights: Vec<i8> = (0..count).map(|at| weight(at / (inputs * 9))).collect();
             let real = Real {
                 inputs,
                 outputs,
@@ -351,10 +358,10 @@ mod tests {
                 weight: |output: usize, input: usize, tap: usize| {
                     f64::from(weights[(output * inputs + input) * 9 + tap])
                 },
-                bias: (0..outputs).map(|_| random.random_range(-5e4..5e4)).collect(),
+                // In the middle of what a byte holds, so that sums of both signs are told apart.
+                bias: vec![128.0 * output_quantum; outputs].into(),
                 input_quantum: 1.0,
-                // What tells neighbouring sums apart where they are small.
-                output_quantum: if random.random() { 1.0 } else { 1e4 },
+                output_quantum,
             };
             let [from, to] = [inputs, outputs].map(|channels| channels.div_ceil(Block::LANES));
             let layout = Layout::bordered(side, from);
@@ -363,8 +370,11 @@ mod tests {
                 for first in layout.positions() {
                     for channels in &mut image[first..first + from] {
                         for byte in &mut channels.0 {
-                            let any = random.random();
-                            *byte = extreme(&mut random, [0, 255], any);
+                            *byte = match kind {
+                                Kind::Any => random.random(),
+                                Kind::Extreme => if random.random() { 255 } else { 0 },
+                                Kind::Largest => 255,
+                            };
                         }
                     }
                 }

@@ -33,14 +33,14 @@ pub(crate) struct Winograd {
 
 /// What a thread needs to compute any such convolution of a plan: of numbers, or of bytes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tiles<I, O> {
+pub(crate) struct Room<I, O> {
     /// Transformed inputs, `[products, tiles, input blocks]`.
     pub(super) inputs: Box<[I]>,
     /// Products, `[products, tiles, output blocks]`.
     pub(super) outputs: Box<[O]>,
 }
 
-impl<I: Copy, O: Copy> Tiles<I, O> {
+impl<I: Copy, O: Copy> Room<I, O> {
     /// Room for convolutions of at most so many blocks of channels, which holds this at first.
     pub(crate) fn with_blocks(blocks: usize, (input, output): (I, O)) -> Self {
         let length = Self::length(blocks);
@@ -256,7 +256,7 @@ pub(crate) fn winograd<V: Vector, const ROWS: usize>(
     input: Maps<'_, Block>,
     residual: Option<Maps<'_, Block>>,
     mut output: MapsMut<'_, Block>,
-    room: &mut Tiles<Block, Block>,
+    room: &mut Room<Block, Block>,
 ) {
     for (count, tiles) in Tile::together(input.images(), input.layout) {
         for tile in tiles.clone() {

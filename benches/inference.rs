@@ -25,7 +25,6 @@ const ROUND: Duration = Duration::from_millis(250);
 struct Subject {
     model: &'static str,
     engine: Engine,
-    kernel: Option<Isa>,
     /// `None` for Burn's engines, which take rayon's.
     threads: Option<NonZeroUsize>,
     classifier: Classifier,
@@ -109,8 +108,8 @@ impl Subject {
         threads: Option<NonZeroUsize>,
         classifier: Classifier,
     ) -> Self {
-        let (kernel, image_us, call_us) = (classifier.kernel(), Rounds::default(), Vec::new());
-        Self { model, engine, kernel, threads, classifier, image_us, call_us }
+        let (image_us, call_us) = (Rounds::default(), Vec::new());
+        Self { model, engine, threads, classifier, image_us, call_us }
     }
 
     fn round(&mut self, images: &[Image]) -> anyhow::Result<()> {
@@ -167,10 +166,10 @@ fn kernel_table(subjects: &[Subject]) -> Table {
     let heads = ["model", "kernel", "engine", "µs an image", "images/s", "× fused"];
     let mut table = Table::new(&heads, &[0, 1, 2]);
     for pair in subjects.chunks(2) {
-        for Subject { model, engine, kernel, image_us, .. } in pair {
+        for Subject { model, engine, classifier, image_us, .. } in pair {
             table.row(&[
                 model,
-                kernel.map_or("none", Isa::name),
+                classifier.kernel().map_or("none", Isa::name),
                 engine.name(),
                 &image_us.to_string(),
                 &grouped(1e6 / image_us.median()),

@@ -128,22 +128,23 @@ impl Plan {
     pub fn multiply_adds(&self) -> usize {
         let [numbers, bytes] = self.target.costs();
         let side = |slot: Slot| self.features[slot].layout.side;
-        let each = self.steps.iter().map(|step| match &step.op {
-            Op::Stem(layer) => numbers * layer.multiply_adds() as f64,
-            Op::Winograd { layer, input, .. } => numbers * layer.multiply_adds(side(*input)) as f64,
-            Op::Pointwise { layer, input } => {
-                numbers * (side(*input).pow(2) * layer.multiply_adds()) as f64
-            }
-            Op::Dense { layer, .. } => numbers * layer.multiply_adds() as f64,
-            Op::SparseDense { layer, .. } => numbers * layer.multiply_adds() as f64,
-            Op::ByteStem(layer) => bytes * layer.multiply_adds() as f64,
-            Op::ByteWinograd { layer, input, .. } => {
-                bytes * layer.multiply_adds(side(*input)) as f64
-            }
-            Op::Quanta { layer, .. } | Op::Numbers { layer, .. } => {
-                bytes * layer.multiply_adds() as f64
-            }
-            Op::BytePool { .. } => 0.0,
+        let each = self.steps.iter().map(|step| {
+            let (cost, multiply_adds) = match &step.op {
+                Op::Stem(layer) => (numbers, layer.multiply_adds()),
+                Op::Winograd { layer, input, .. } => (numbers, layer.multiply_adds(side(*input))),
+                Op::Pointwise { layer, input } => {
+                    (numbers, side(*input).pow(2) * layer.multiply_adds())
+                }
+                Op::Dense { layer, .. } => (numbers, layer.multiply_adds()),
+                Op::SparseDense { layer, .. } => (numbers, layer.multiply_adds()),
+                Op::ByteStem(layer) => (bytes, layer.multiply_adds()),
+                Op::ByteWinograd { layer, input, .. } => (bytes, layer.multiply_adds(side(*input))),
+                Op::Quanta { layer, .. } | Op::Numbers { layer, .. } => {
+                    (bytes, layer.multiply_adds())
+                }
+                Op::BytePool { .. } => (bytes, 0),
+            };
+            cost * multiply_adds as f64
         });
         each.sum::<f64>() as usize
     }

@@ -80,7 +80,7 @@ pub(crate) struct Pairs(pub(crate) [i16; 2 * Block::LANES]);
 pub(crate) struct WideWeights(pub(crate) [Pairs; 2]);
 
 /// A layer's weights as an instruction set takes them; what it does not take is empty.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Packed {
     pub(crate) bytes: Box<[Weights]>,
     pub(crate) words: Box<[WideWeights]>,

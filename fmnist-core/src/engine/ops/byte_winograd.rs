@@ -57,12 +57,12 @@ impl ByteWinograd {
         let inputs = real.inputs.next_multiple_of(Block::LANES);
         let mut transformed = Vec::with_capacity(blocks * Block::LANES * inputs);
         for output in 0..blocks * Block::LANES {
-            let filters = (0..inputs).map(|input| filter(output, input));
-            let weights = filters.clone().flatten().map(|weight| i64::from(weight).abs());
+            let filters: Vec<[i8; 9]> = (0..inputs).map(|input| filter(output, input)).collect();
+            let weights = filters.as_flattened().iter().map(|weight| i64::from(*weight).abs());
             if weights.sum::<i64>() * i64::from(u8::MAX) >= MOST {
                 return None;
             }
-            transformed.extend(filters.map(transform_filter));
+            transformed.extend(filters.into_iter().map(transform_filter));
         }
         let product = |index: usize| {
             let group = |first: usize| {

@@ -32,7 +32,7 @@ pub(crate) struct Winograd {
 }
 
 /// What a thread needs to compute any such convolution of a plan: of numbers, or of bytes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Room<I, O> {
     /// Transformed inputs, `[products, tiles, input blocks]`.
     pub(super) inputs: Box<[I]>,
